@@ -1,0 +1,1 @@
+"""From a sealed session to verified discs."""

@@ -1,0 +1,161 @@
+"""The only writer of small durable files (invariant 3), and the locks that keep one writer a folder (invariant 2)."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recorder.faults import AlreadyRunning, EvidenceFault, NotFound, StorageFault
+
+Json = dict[str, object]
+
+
+def fsync_folder(folder: Path) -> None:
+    """Puts the folder's entries on stable storage."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def storage_fault(path: Path, error: OSError) -> StorageFault:
+    """The mendable form of an OSError on a path."""
+    return StorageFault(
+        "{path} cannot be written: {why}.",
+        "Check that the folder exists, belongs to the agent's user, and that the disk is neither full nor read-only.",
+        path=path,
+        why=error.strerror or error,
+    )
+
+
+def make_folder(folder: Path) -> Path:
+    """Creates the folder with its parents; each new entry is durable. Raises StorageFault."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next((i for i, p in enumerate(missing) if p.is_dir()), len(missing))]
+    try:
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_fault(folder, error) from error
+    return folder
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces the file as a whole: temporary file, fsync, rename, folder fsync. Raises StorageFault."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise storage_fault(path, error) from error
+
+
+def encode(value: Json) -> bytes:
+    """JSON as it lies on the disk: UTF-8, readable, sorted as given, one newline at the end."""
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Replaces the file durably. Raises StorageFault."""
+    write_bytes(path, encode(value))
+
+
+def create_json(path: Path, value: Json) -> bool:
+    """Creates the file durably with its whole content unless it exists. True where this call made it. Raises StorageFault."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        write_bytes(temporary, encode(value))
+        os.link(temporary, path)
+        fsync_folder(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_fault(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def replace_volatile(path: Path, value: Json) -> None:
+    """Replaces a file that need not survive a power cut (status files): atomic, not synced. Raises StorageFault."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        temporary.write_bytes(encode(value))
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_fault(path, error) from error
+
+
+def read_json(path: Path) -> Json:
+    """The file's object. Raises NotFound where there is none, EvidenceFault where it is not a JSON object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound("{path} does not exist.", "Check the name.", path=path) from error
+    except OSError as error:
+        raise storage_fault(path, error) from error
+    except ValueError as error:
+        raise EvidenceFault(
+            "{path} is not readable JSON: {why}.", "Restore the file from a copy; do not edit it by hand.", path=path, why=error
+        ) from error
+    if not isinstance(value, dict):
+        raise EvidenceFault(
+            "{path} is not readable JSON: {why}.",
+            "Restore the file from a copy; do not edit it by hand.",
+            path=path,
+            why="no object",
+        )
+    return value
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Holds the lock file while the block runs; the kernel releases it at any death. Raises AlreadyRunning, StorageFault."""
+    make_folder(path.parent)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise storage_fault(path, error) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            raise AlreadyRunning(
+                "{what} already runs on {folder} (process {holder}).",
+                "Use the running one, or stop it first; two must never write one folder.",
+                what=what,
+                folder=path.parent,
+                holder=holder or "?",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process id that holds the lock, None where nobody does."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        return int(text) if text.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(fd)
