@@ -1,0 +1,139 @@
+"""Hash-chained JSON Lines, one writer each (invariants 2 and 3).
+
+Every line carries ``seq`` (from 0), ``at`` (RFC 3339, UTC, for people), ``kind`` and ``prev``: the SHA-256 of the bytes of the
+line before, without its newline; the first line's is 64 zeros. A line is on stable storage when ``append`` returns.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recorder.durable import Json, fsync_folder, storage_fault
+from recorder.faults import EvidenceFault
+
+ZERO = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain: how many entries, and the SHA-256 of the last one's line."""
+
+    entries: int
+    sha256: str
+
+
+def utc_now() -> str:
+    """The wall clock as RFC 3339 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Journal:
+    """The appending side. Opening repairs a torn last line: its bytes are kept beside the journal and the fact is journalled."""
+
+    def __init__(self, path: Path, *, wall: Callable[[], str] = utc_now) -> None:
+        """Opens or creates the journal. Raises EvidenceFault (an earlier line is broken), StorageFault (it cannot be written)."""
+        self.path = path
+        self._wall = wall
+        try:
+            new = not path.exists()
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if new:
+                fsync_folder(path.parent)
+            whole, torn = _split_torn(path.read_bytes())
+            if torn:
+                self._keep_torn(torn, len(whole))
+        except OSError as error:
+            raise storage_fault(path, error) from error
+        self.head = chain_head(whole, path)
+        if torn:
+            self.append("torn-line", bytes=len(torn), kept_as=self._torn_name(len(whole)))
+
+    def _torn_name(self, offset: int) -> str:
+        return f"{self.path.name}.torn-{offset}"
+
+    def _keep_torn(self, torn: bytes, offset: int) -> None:
+        kept = os.open(self.path.with_name(self._torn_name(offset)), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        try:
+            os.write(kept, torn)
+            os.fsync(kept)
+        finally:
+            os.close(kept)
+        fsync_folder(self.path.parent)
+        os.ftruncate(self._fd, offset)
+        os.fsync(self._fd)
+
+    def append(self, kind: str, /, **fields: object) -> Head:
+        """Writes one line and syncs it. Raises StorageFault; the chain is then as it was before."""
+        entry: Json = {"seq": self.head.entries, "at": self._wall(), "kind": kind, **fields, "prev": self.head.sha256}
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+        end = os.lseek(self._fd, 0, os.SEEK_END)
+        try:
+            written = os.write(self._fd, line + b"\n")
+            if written != len(line) + 1:
+                raise OSError(28, "No space left on device")
+            os.fsync(self._fd)
+        except OSError as error:
+            os.ftruncate(self._fd, end)
+            raise storage_fault(self.path, error) from error
+        self.head = Head(self.head.entries + 1, hashlib.sha256(line).hexdigest())
+        return self.head
+
+    def close(self) -> None:
+        """Releases the file."""
+        os.close(self._fd)
+
+
+def _split_torn(data: bytes) -> tuple[bytes, bytes]:
+    end = data.rfind(b"\n") + 1
+    return data[:end], data[end:]
+
+
+def read(path: Path) -> Iterator[Json]:
+    """The entries in order, the chain checked on the way. Raises EvidenceFault naming the first line that does not fit.
+
+    A torn last line (a power cut) ends the reading without a fault.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_fault(path, error) from error
+    yield from (entry for entry, _ in parse(_split_torn(data)[0], path))
+
+
+def parse(data: bytes, path: Path) -> Iterator[tuple[Json, Head]]:
+    """Each entry of whole lines with the head after it. Raises EvidenceFault."""
+    head = Head(0, ZERO)
+    for number, line in enumerate(data.split(b"\n")[:-1]):  # not splitlines: \r ends no line
+        try:
+            entry = json.loads(line)
+            fits = isinstance(entry, dict) and entry["prev"] == head.sha256 and entry["seq"] == number
+        except (ValueError, KeyError):
+            fits = False
+        if not fits:
+            raise EvidenceFault(
+                "{path}: line {line} does not continue the chain.",
+                "The journal was changed or damaged; compare it with a copy or with the disc.",
+                path=path,
+                line=number + 1,
+            )
+        head = Head(number + 1, hashlib.sha256(line).hexdigest())
+        yield entry, head
+
+
+def chain_head(data: bytes, path: Path) -> Head:
+    """The head after whole lines. Raises EvidenceFault."""
+    head = Head(0, ZERO)
+    for _, after in parse(data, path):
+        head = after
+    return head
+
+
+def head_of(path: Path) -> Head:
+    """The head of a journal that may not exist. Raises EvidenceFault."""
+    return chain_head(_split_torn(path.read_bytes())[0], path) if path.exists() else Head(0, ZERO)
