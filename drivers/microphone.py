@@ -1,0 +1,148 @@
+"""The pickup through PortAudio: a callback that only takes the time and puts the block into a bounded queue.
+
+PortAudio freezes its list of devices until it is terminated, which stops every stream: so the microphone is a process of its own.
+"""
+
+import contextlib
+import os
+import queue
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from drivers.faults import DeviceAbsent, DeviceFault, DeviceSilent
+
+OVERFLOW = 0x2  # paInputOverflow: samples were discarded before this block
+QUEUE_BLOCKS = 1500  # a minute of 40 ms blocks
+BLOCKS_PER_SECOND = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Signed 16-bit little-endian interleaved samples. arrival_ns: CLOCK_BOOTTIME when PortAudio handed them over."""
+
+    samples: bytes
+    arrival_ns: int
+    overflow: bool
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """ALSA and JACK print some hundred lines while PortAudio looks round."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def list_devices() -> list[str]:
+    """Names of the devices that can record."""
+    import pyaudio  # loads PortAudio, which only this process should pay for
+
+    with _quiet_stderr():
+        audio = pyaudio.PyAudio()
+        try:
+            infos = [audio.get_device_info_by_index(i) for i in range(audio.get_device_count())]
+        finally:
+            audio.terminate()
+    return [str(i["name"]) for i in infos if int(i["maxInputChannels"]) > 0]
+
+
+class Microphone:
+    """One opened device. Blocks are 40 ms long."""
+
+    def __init__(self, device: str, rate_hz: int, channels: int) -> None:
+        """Opens and starts. Raises DeviceAbsent, DeviceFault."""
+        import pyaudio
+
+        self._blocks: queue.Queue[Block] = queue.Queue(QUEUE_BLOCKS)
+        self._overflow = False
+        self._device = device
+        self.name = device
+        with _quiet_stderr():
+            self._audio = pyaudio.PyAudio()
+            try:
+                info = self._find(device)
+                self.name = str(info["name"])
+                self._stream = self._audio.open(
+                    rate=rate_hz,
+                    channels=channels,
+                    format=pyaudio.paInt16,
+                    input=True,
+                    input_device_index=int(info["index"]),
+                    frames_per_buffer=rate_hz // BLOCKS_PER_SECOND,
+                    stream_callback=self._callback,
+                )
+            except OSError as error:
+                self._audio.terminate()
+                raise DeviceAbsent(
+                    "The microphone {device} cannot be opened at {rate} Hz with {channels} channel(s): {why}.",
+                    "Check its cable; `room-agent devices` lists what there is; compare [microphone] in the configuration.",
+                    device=device,
+                    rate=rate_hz,
+                    channels=channels,
+                    why=error.strerror or str(error),
+                ) from error
+            except BaseException:
+                self._audio.terminate()
+                raise
+
+    def _find(self, device: str) -> Any:
+        infos = [self._audio.get_device_info_by_index(i) for i in range(self._audio.get_device_count())]
+        usable = [i for i in infos if int(i["maxInputChannels"]) > 0]
+        exact = [i for i in usable if str(i["name"]) == device]
+        beginning = [i for i in usable if str(i["name"]).startswith(device)]
+        if exact or beginning:
+            return (exact or beginning)[0]
+        raise DeviceAbsent(
+            "There is no microphone named {device}.",
+            "Check its cable; set microphone.device to one of: {names}.",
+            device=device,
+            names=", ".join(str(i["name"]) for i in usable) or "-",
+        )
+
+    def _callback(self, samples: bytes, _frames: int, _times: object, flags: int) -> tuple[None, int]:
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        try:
+            self._blocks.put_nowait(Block(samples, now, bool(flags & OVERFLOW) or self._overflow))
+            self._overflow = False
+        except queue.Full:
+            self._overflow = True
+        return None, 0  # paContinue
+
+    def read(self, timeout_s: float) -> Block:
+        """The next block. Raises DeviceSilent after timeout_s without one (a frozen server still calls itself active)."""
+        try:
+            return self._blocks.get(timeout=timeout_s)
+        except queue.Empty:
+            raise DeviceSilent(
+                "The microphone {device} has delivered nothing for {seconds} s.",
+                "Check its cable and its supply; is the sound server running?",
+                device=self._device,
+                seconds=timeout_s,
+            ) from None
+
+    def close(self) -> None:
+        """Stops the stream and PortAudio, so that the next opening sees the devices afresh."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._audio.terminate()
+
+
+def check_rate(rate_hz: int) -> None:
+    """Raises DeviceFault where the rate does not divide into whole 40 ms blocks."""
+    if rate_hz % BLOCKS_PER_SECOND:
+        raise DeviceFault(
+            "microphone.rate_hz {rate} is no multiple of {per_second}.",
+            "Use the device's native rate: 16000, 44100 or 48000.",
+            rate=rate_hz,
+            per_second=BLOCKS_PER_SECOND,
+        )

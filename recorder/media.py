@@ -1,0 +1,57 @@
+"""Packets and blocks as plain values, between a source and whoever stores or shows them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a connection delivers.
+
+    media "video": codec "h264" or "hevc", extradata as the decoder wants it, time_base of pts in seconds.
+    media "audio": signed 16-bit little-endian samples, interleaved; pts counts samples, time_base is 1/rate_hz.
+    template: the demuxer's stream, for a muxer to copy parameters from; None for audio and on the far side of a feed.
+    """
+
+    media: Literal["video", "audio"]
+    codec: str
+    time_base: Fraction
+    extradata: bytes = b""
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    rate_hz: int = 0
+    channels: int = 0
+    template: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One access unit as the camera sent it, or one block of samples. arrival_ns: CLOCK_BOOTTIME when it was complete here."""
+
+    pts: int
+    dts: int
+    key: bool
+    data: bytes
+    arrival_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A source delivers from here on, with pts of its own. device: what it says of itself. release: frees the connection."""
+
+    format: Format
+    device: dict[str, Any]
+    release: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A source stopped delivering. fault: wording.Fault.as_dict()."""
+
+    fault: dict[str, Any]
+
+
+Item = Connected | Packet | Lost

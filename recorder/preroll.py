@@ -1,0 +1,47 @@
+"""The last seconds in memory, so that a session can begin before its start command. Pure."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from recorder.media import Packet
+
+
+class Preroll:
+    """Whole groups of pictures covering at least span_ns; nothing is dropped before a key frame that makes it needless."""
+
+    def __init__(self, span_ns: int) -> None:
+        self._span_ns = span_ns
+        self._groups: deque[list[Packet]] = deque()
+
+    def add(self, packet: Packet) -> None:
+        """Takes the newest packet. Packets before a connection's first key frame cannot be decoded and are not kept."""
+        if packet.key:
+            self._groups.append([packet])
+        elif self._groups:
+            self._groups[-1].append(packet)
+        else:
+            return
+        while len(self._groups) > 1 and packet.arrival_ns - self._groups[1][0].arrival_ns >= self._span_ns:
+            self._groups.popleft()
+
+    def clear(self) -> None:
+        """After a new connection."""
+        self._groups.clear()
+
+    def since(self, start_ns: int, time_of: Callable[[Packet], int]) -> Iterator[Packet]:
+        """Everything from the key frame at or before start_ns on; from the oldest key frame where all are later."""
+        groups = list(self._groups)
+        first = 0
+        for index, group in enumerate(groups):
+            if time_of(group[0]) <= start_ns:
+                first = index
+        for group in groups[first:]:
+            yield from group
+
+    @property
+    def newest_group(self) -> list[Packet]:
+        """The packets since the last key frame."""
+        return list(self._groups[-1]) if self._groups else []
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._groups)

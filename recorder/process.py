@@ -1,0 +1,83 @@
+"""What every process of the data plane has: one lock, a status a second, an orderly end on SIGTERM."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from recorder.durable import exclusive, make_folder
+from recorder.faults import StorageFault
+from recorder.room_time import SECOND_NS, boot_id, boottime_ns
+from recorder.wanted import Status
+
+STATUS_EVERY_NS = SECOND_NS // 2
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def process(name: str, run: Path) -> Iterator[threading.Event]:
+    """Holds ``<run>/lock/<name>.lock`` and gives an event that SIGTERM and SIGINT set. Raises AlreadyRunning, StorageFault."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    make_folder(run / "status")
+    with exclusive(run / "lock" / f"{name}.lock", name):
+        previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            log.info("process started name=%s", name)
+            yield stop
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            log.info("process stopped name=%s", name)
+
+
+class Reporter:
+    """Writes a status at most every half second, and at once after a change of state or fault. Failing to is logged once."""
+
+    def __init__(self, status: Status, run: Path) -> None:
+        self.status = status
+        status.pid, status.boot_id = os.getpid(), boot_id()
+        self._folder = run / "status"
+        self._written: tuple[str, object, str | None] | None = None
+        self._last_ns = 0
+        self._failing = False
+
+    def state(self, state: str) -> None:
+        """The process's state, with the time of its change."""
+        if state != self.status.state:
+            self.status.state, self.status.since_ns = state, boottime_ns()
+            log.info("state name=%s state=%s session=%s", self.status.name, state, self.status.session)
+
+    def due(self) -> bool:
+        """Whether ``report`` would write now: measuring for it may be saved otherwise."""
+        status = self.status
+        return (status.state, status.fault, status.session) != self._written or boottime_ns() - self._last_ns >= STATUS_EVERY_NS
+
+    def report(self) -> None:
+        """Writes the status if it is due."""
+        if not self.due():
+            return
+        status = self.status
+        self._last_ns = status.at_ns = boottime_ns()
+        status.seq += 1
+        self._written = (status.state, status.fault, status.session)
+        try:
+            status.write(self._folder)
+            self._failing = False
+        except StorageFault as fault:
+            if not self._failing:
+                log.error("status cannot be written fault=%s", fault)
+            self._failing = True
+
+    def remove(self) -> None:
+        """At an orderly end: a process that is gone says nothing."""
+        with suppress(OSError):
+            (self._folder / f"{self.status.name}.json").unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""Sources: threads that keep connecting to one device and put what it delivers into a queue.
+
+One attempt raises; the loop here is the one place that tries again.
+"""
+
+import queue
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+from drivers.faults import DeviceFault, DeviceRefused
+from recorder.media import Connected, Item, Lost, Packet
+from wording import Fault
+
+QUEUE_ITEMS = 6000  # minutes of packets: a slow disk must not hold the device up
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
+REFUSED_BACKOFF_S = 10.0  # a camera locks an account after some wrong passwords
+
+
+class Source(ABC, threading.Thread):
+    """One device's thread. ``items`` carries Connected, packets, Lost, in this order, again and again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=f"source-{name}", daemon=True)
+        self.items: queue.Queue[Item] = queue.Queue(QUEUE_ITEMS)
+        self.reconnects = -1
+        self._stop_event = threading.Event()
+
+    @abstractmethod
+    def attempt(self) -> None:
+        """Connects and delivers until the device fails. Raises Fault; returns only when stopping."""
+
+    def run(self) -> None:
+        failures = 0
+        while not self._stop_event.is_set():
+            delivered = self.reconnects
+            fault: Fault
+            try:
+                self.attempt()
+                continue
+            except Fault as error:
+                fault = error
+            except Exception as error:  # noqa: BLE001  # the top of this thread: whatever it was, the device is tried again
+                fault = DeviceFault("The source failed: {why}.", "Look at the log.", why=f"{type(error).__name__}: {error}")
+            failures = 0 if self.reconnects != delivered else failures + 1
+            self._put(Lost(fault.as_dict()))
+            refused = isinstance(fault, DeviceRefused)
+            self._stop_event.wait(REFUSED_BACKOFF_S if refused else BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+
+    def connected(self, item: Connected) -> None:
+        """Announces a connection."""
+        self.reconnects += 1
+        self._put(item)
+
+    def announce_loss(self, fault: Fault) -> None:
+        """Something is missing although the device stays open; a Connected must follow."""
+        self._put(Lost(fault.as_dict()))
+
+    def deliver(self, packet: Packet) -> None:
+        """Passes one packet on. Raises Fault where nobody takes packets any more."""
+        self._put(packet)
+
+    def _put(self, item: Item) -> None:
+        while not self._stop_event.is_set():
+            with suppress(queue.Full):
+                self.items.put(item, timeout=0.5)
+                return
+
+    @property
+    def stopping(self) -> bool:
+        """The process ends."""
+        return self._stop_event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Interruptible wait; True where the process ends."""
+        return self._stop_event.wait(seconds)
+
+    def stop(self) -> None:
+        """Asks the thread to end; it does at its next time-out at the latest."""
+        self._stop_event.set()
