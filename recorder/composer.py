@@ -1,0 +1,418 @@
+"""The composer's process: one picture every 40 ms of room time, whatever its inputs do, from T0 to T1 exactly.
+
+Picture *n* is due at T0 + n·40 ms. It is put together a fixed delay later, so that late packets are in; the delay moves nothing
+in the picture or the sound, which are those of the instant itself.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+from recorder import journal
+from recorder.composer_inputs import SoundInput, VideoInput, VideoInputSettings
+from recorder.durable import Json, make_folder
+from recorder.faults import EvidenceFault, StorageFault
+from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part, count_pictures, span_ns
+from recorder.picture import (
+    FULL,
+    Corner,
+    OverlayFields,
+    Plane,
+    Rect,
+    inset_rect,
+    new_canvas,
+    overlay_text,
+    paint_border,
+    paint_line,
+    paint_tile,
+    render_line,
+    render_tile,
+)
+from recorder.process import Reporter, process
+from recorder.room_time import PICTURE_NS, SECOND_NS, Epoch, boot_id, boottime_ns, session_epoch
+from recorder.segments import file_sha256
+from recorder.ties import read_tie_now
+from recorder.wanted import ClimateStatus, ComposerStatus, Wanted, read_status
+from wording import Fault, Language, say
+
+WANTED_NS = SECOND_NS // 10
+LOST_NS = SECOND_NS  # a camera that has delivered nothing for so long is shown as lost
+CLIMATE_STALE_NS = 10 * SECOND_NS
+CATCH_UP_NS = 5 * SECOND_NS  # a session's first part begins at T0 if that is no longer ago; inputs remember so much
+RETRY_PART_NS = 5 * SECOND_NS
+CANVASES = 9
+CAMERA_NAMES = {"overview": "Overview", "closeup": "Close-up"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ComposerSettings:
+    """The composite: which camera stands where, how it is encoded, what the overlay calls the room."""
+
+    root: Path
+    run: Path
+    main: VideoInputSettings
+    inset: VideoInputSettings
+    inset_width: int
+    inset_height: int
+    inset_corner: Corner
+    encoder: EncoderSettings
+    delay_ns: int
+    room: str
+    zone: tzinfo
+    language: Language
+    version: str
+
+
+class Pictures:
+    """Puts pictures together: two cameras, their tiles when lost, the overlay line. Text is drawn once a second."""
+
+    def __init__(self, settings: ComposerSettings, main: VideoInput, inset: VideoInput, inset_at: Rect) -> None:
+        self._settings = settings
+        self._places = ((main, FULL), (inset, inset_at))
+        self._line: tuple[str, Plane] | None = None
+        self._tiles: dict[str, tuple[str, Plane]] = {}
+        self.lost: dict[str, int] = {}  # camera: CLOCK_BOOTTIME of its last picture, ns
+
+    def compose(self, canvas: Plane, due_ns: int, started_ns: int, moment: datetime, fields: OverlayFields) -> None:
+        """Fills the canvas for an instant. due_ns, started_ns (T0): CLOCK_BOOTTIME."""
+        lost: dict[str, int] = {}
+        for camera, rect in self._places:
+            picture, picture_ns = camera.picture(due_ns)
+            if picture is not None and due_ns - picture_ns <= LOST_NS:
+                picture.paint(canvas)
+            else:
+                since_ns = picture_ns if picture is not None else started_ns
+                lost[camera.settings.name] = since_ns
+                paint_tile(canvas, self._tile(camera.settings.name, max(0, due_ns - since_ns) // SECOND_NS, rect), rect)
+            if rect is not FULL:
+                paint_border(canvas, rect)
+        self.lost = lost
+        text = overlay_text(moment, fields, self._settings.language)
+        if self._line is None or self._line[0] != text:
+            self._line = (text, render_line(text))
+        paint_line(canvas, self._line[1])
+
+    def _tile(self, name: str, seconds: int, rect: Rect) -> Plane:
+        language = self._settings.language
+        title = say("{camera}: no picture", language, camera=say(CAMERA_NAMES[name], language))
+        detail = say("for {time}", language, time=f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}")
+        known = self._tiles.get(name)
+        if known is None or known[0] != detail:
+            known = self._tiles[name] = (detail, render_tile(title, detail, rect))
+        return known[1]
+
+
+class Composite:
+    """One session's composite: its folder, its journal, its parts (invariant 2)."""
+
+    def __init__(self, folder: Path, session: str, start_ns: int, version: str) -> None:
+        """Raises StorageFault, EvidenceFault."""
+        self.folder = make_folder(folder)
+        self.session = session
+        self.start_ns = start_ns
+        self.part: Part | None = None
+        self.pictures = self.late = self.parts = 0
+        self.ended = False
+        self._sound_missing = 0
+        self._pending: list[tuple[str, Json]] = []
+        self._journal = journal.Journal(self.folder / "journal.jsonl")
+        self._torn: list[tuple[Path, int]] = []
+        entries = list(journal.read(self._journal.path))
+        listed = {e["file"] for e in entries if e["kind"] == "part"}
+        for entry in entries:
+            if entry["kind"] == "part":
+                self._count(int(str(entry["pictures"])))
+            elif entry["kind"] == "part-open" and entry["file"] not in listed:
+                self._torn.append((self.folder / str(entry["file"]), int(str(entry["first_picture"]))))
+            self.ended = self.ended or entry["kind"] == "end"
+        self._next = 1 + max((int(p.stem[5:]) for p in self.folder.glob("part-*.mp4") if p.stem[5:].isdigit()), default=0)
+        self.fresh = not entries
+        if not self.ended:
+            self.note("begin", session=session, start_ns=start_ns, boot_id=boot_id(), software=version)
+
+    def _count(self, pictures: int) -> None:
+        self.pictures += pictures
+        self.parts += 1
+
+    def note(self, kind: str, **fields: object) -> None:
+        """One journal line, after those that could not be written before. Raises StorageFault."""
+        self._pending.append((kind, fields))
+        self.flush()
+
+    def flush(self) -> None:
+        """Raises StorageFault."""
+        while self._pending:
+            kind, fields = self._pending[0]
+            self._journal.append(kind, **fields)
+            del self._pending[0]
+
+    def open(self, settings: EncoderSettings, first_picture: int) -> Part:
+        """A new part. Raises StorageFault."""
+        path = self.folder / f"part-{self._next:03d}.mp4"
+        self.note("part-open", file=path.name, first_picture=first_picture)
+        self._next += 1
+        self.part = Part(path, settings, first_picture, boottime_ns)
+        self.fresh = False
+        self._sound_missing = 0
+        return self.part
+
+    def sound_missing(self, samples: int) -> None:
+        """Samples of the part for which the microphone delivered nothing."""
+        self._sound_missing += samples
+
+    def close(self) -> None:
+        """Ends the part and lists it. Raises StorageFault."""
+        part, self.part = self.part, None
+        if part is None:
+            return
+        try:
+            digest = part.finish()
+        except StorageFault:
+            self._torn.append((part.path, part.first_picture))
+            raise
+        self.late += part.late
+        self._list(part.path, part.first_picture, part.pictures, digest, part.sink.bytes, recovered=False)
+
+    def _list(self, path: Path, first: int, pictures: int, digest: str, size: int, *, recovered: bool) -> None:
+        start, end = span_ns(first, pictures, self.start_ns)
+        self._count(pictures)
+        self.note(
+            "part",
+            file=path.name,
+            bytes=size,
+            sha256=digest,
+            first_picture=first,
+            pictures=pictures,
+            start_ns=start,
+            end_ns=end,
+            samples=pictures * SAMPLES_PER_PICTURE,
+            samples_missing=0 if recovered else self._sound_missing,
+            recovered=recovered,
+        )
+
+    def list_torn(self) -> None:
+        """Reads back parts that were cut off; takes as long as they are long, so it waits for the end. Raises StorageFault."""
+        while self._torn:
+            path, first = self._torn[0]
+            pictures = count_pictures(path) if path.exists() else 0
+            if pictures:
+                self._list(path, first, pictures, file_sha256(path), path.stat().st_size, recovered=True)
+            else:
+                self.note("empty", file=path.name, first_picture=first, present=path.exists())
+            del self._torn[0]
+
+    def end(self, due: int) -> None:
+        """The official end. Raises StorageFault."""
+        self.close()
+        self.list_torn()
+        self.note("end", pictures_due=due, pictures_written=self.pictures)
+        self.ended = True
+
+    def release(self) -> None:
+        """Leaves the folder, an open part closed as well as the disk allows."""
+        with suppress(StorageFault):
+            self.close()
+        self._journal.close()
+
+    @property
+    def pictures_now(self) -> int:
+        """Pictures written in all parts."""
+        return self.pictures + (self.part.pictures if self.part else 0)
+
+
+class Composer:
+    """The process's state: one thread that composes; its inputs, the encoder and the disk have their own."""
+
+    def __init__(self, settings: ComposerSettings, *, now: Callable[[], int] = boottime_ns) -> None:
+        self._settings = settings
+        self._now = now
+        rect = inset_rect(settings.inset_width, settings.inset_height, settings.inset_corner)
+        self._main = VideoInput(settings.main, FULL)
+        self._inset = VideoInput(settings.inset, rect)
+        self._sound = SoundInput(settings.run / "feed-microphone.sock", SOUND_HZ)
+        self._pictures = Pictures(settings, self._main, self._inset, rect)
+        self._status = ComposerStatus(name="composer", pid=0, boot_id="", version=settings.version)
+        self._reporter = Reporter(self._status, settings.run)
+        self._wanted = Wanted()
+        self._wanted_at_ns = 0
+        self._composite: Composite | None = None
+        self._epoch: Epoch | None = None
+        self._next_picture = 0
+        self._canvases: list[Plane] = [new_canvas() for _ in range(CANVASES)]
+        self._fault: dict[str, Any] | None = None
+        self._retry_ns = 0
+        self._fields_at_ns = -SECOND_NS
+        self._fields = OverlayFields(settings.room, "", None, None)
+        self._marked: set[str] = set()
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Until asked to stop."""
+        inputs = (self._main, self._inset, self._sound)
+        for each in inputs:
+            each.start()
+        try:
+            while not stopping():
+                try:
+                    self._step()
+                except (StorageFault, EvidenceFault) as fault:
+                    self._refused(fault)
+                self._report()
+        finally:
+            for each in inputs:
+                each.stop()
+            if self._composite is not None:
+                self._composite.release()
+            self._reporter.remove()
+
+    def _refused(self, fault: Fault) -> None:
+        if self._fault is None:
+            log.error("composite cannot be written fault=%s", fault)
+        self._fault = fault.as_dict()
+        self._retry_ns = self._now() + RETRY_PART_NS
+        if self._composite is not None and self._composite.part is not None:
+            with suppress(StorageFault):
+                self._composite.close()
+
+    def _step(self) -> None:
+        self._read_wanted()
+        composite, epoch, wanted = self._composite, self._epoch, self._wanted
+        now = self._now()
+        if composite is None or epoch is None or composite.ended or not wanted.composite or now < self._retry_ns:
+            if composite is not None and composite.part is not None and not wanted.composite:
+                composite.note("given-up", at_ns=epoch.room_ns(now) if epoch else 0)
+                composite.close()
+            self._main.idle(now)
+            self._inset.idle(now)
+            time.sleep(0.03)
+            return
+        due = self._due(wanted)
+        if due is not None and self._next_picture >= due:
+            composite.end(due)
+            return
+        if composite.part is None:
+            self._open(composite, epoch, wanted, now)
+            return
+        self._picture(composite, composite.part, epoch, wanted)
+
+    @staticmethod
+    def _due(wanted: Wanted) -> int | None:
+        return None if wanted.stop_ns is None else (wanted.stop_ns - wanted.start_ns) // PICTURE_NS
+
+    def _read_wanted(self) -> None:
+        now = self._now()
+        if now < self._wanted_at_ns:
+            return
+        self._wanted_at_ns = now + WANTED_NS
+        self._wanted = wanted = Wanted.read(self._settings.root / "wanted.json")
+        if self._composite is not None and self._composite.session != wanted.session:
+            self._composite.release()
+            self._composite = self._epoch = self._status.session = None
+        folder = self._settings.root / "sessions" / (wanted.session or "")
+        if wanted.session is None or self._composite is not None or now < self._retry_ns or not folder.is_dir():
+            return
+        self._composite = Composite(folder / "composite", wanted.session, wanted.start_ns, self._settings.version)
+        self._epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
+        self._status.session = wanted.session
+        self._marked = set()
+        self._next_picture = 0
+
+    def _open(self, composite: Composite, epoch: Epoch, wanted: Wanted, now: int) -> None:
+        """A session's first part begins at T0, a later one at the first instant that is still to come."""
+        behind = epoch.room_ns(now) - wanted.start_ns - self._settings.delay_ns
+        at_start = composite.fresh and behind <= CATCH_UP_NS
+        first = 0 if at_start else max(0, math.ceil(behind / PICTURE_NS))
+        due = self._due(wanted)
+        if due is not None and first >= due:
+            composite.end(due)
+            return
+        composite.open(self._settings.encoder, first)
+        self._next_picture = first
+        self._fault = None
+
+    def _picture(self, composite: Composite, part: Part, epoch: Epoch, wanted: Wanted) -> None:
+        room_ns = wanted.start_ns + self._next_picture * PICTURE_NS
+        due_ns = epoch.boottime_ns(room_ns)
+        wait_ns = due_ns + self._settings.delay_ns - self._now()
+        if wait_ns > 0:
+            time.sleep(min(wait_ns / SECOND_NS, 0.1))
+            if wait_ns > SECOND_NS // 10:
+                return
+        while not part.free.empty():
+            self._canvases.append(part.free.get())
+        canvas = self._canvases.pop() if self._canvases else new_canvas()
+        moment = datetime.fromtimestamp(room_ns // SECOND_NS, UTC).astimezone(self._settings.zone)
+        self._pictures.compose(canvas, due_ns, epoch.boottime_ns(wanted.start_ns), moment, self._overlay(wanted))
+        sound, missing = self._sound.read(due_ns, SAMPLES_PER_PICTURE)
+        composite.sound_missing(missing)
+        part.put(canvas, sound, due_ns)
+        self._next_picture += 1
+        self._mark(composite, room_ns)
+
+    def _overlay(self, wanted: Wanted) -> OverlayFields:
+        now = self._now()
+        if now - self._fields_at_ns >= SECOND_NS:
+            self._fields_at_ns = now
+            climate = read_status(self._settings.run / "status" / "climate.json")
+            fresh = (
+                isinstance(climate, ClimateStatus)
+                and climate.boot_id == boot_id()
+                and climate.reading_ns is not None
+                and now - climate.reading_ns <= CLIMATE_STALE_NS
+            )
+            temperature = climate.temperature_c if fresh and isinstance(climate, ClimateStatus) else None
+            humidity = climate.humidity_pct if fresh and isinstance(climate, ClimateStatus) else None
+            self._fields = OverlayFields(self._settings.room, wanted.case_number, temperature, humidity)
+        return self._fields
+
+    def _mark(self, composite: Composite, room_ns: int) -> None:
+        lost = set(self._pictures.lost)
+        for camera in lost - self._marked:
+            composite.note("lost", camera=camera, at_ns=room_ns)
+        for camera in self._marked - lost:
+            composite.note("back", camera=camera, at_ns=room_ns)
+        self._marked = lost
+
+    def _report(self) -> None:
+        status, composite = self._status, self._composite
+        state = "armed"
+        if composite is not None:
+            state = "finished" if composite.ended else "recording" if composite.part is not None else "waiting"
+        self._reporter.state("failed" if self._fault is not None else state)
+        status.fault = self._fault
+        if not self._reporter.due():
+            return
+        if composite is None:
+            status.finished, status.pictures_due, status.pictures_written, status.late, status.parts = None, 0, 0, 0, 0
+        else:
+            status.finished = composite.session if composite.ended else None
+            status.pictures_due = self._pictures_due()
+            status.pictures_written = composite.pictures_now
+            part = composite.part
+            status.late = composite.late + (part.late if part else 0)
+            status.parts = composite.parts + (1 if part else 0)
+            status.lag_ms = round((part.lag_ns if part else 0) / 1e6, 1)
+            status.last_disk_ns = part.last_disk_ns if part and part.last_disk_ns else status.last_disk_ns
+            status.lost = sorted(self._pictures.lost)
+        self._reporter.report()
+
+    def _pictures_due(self) -> int:
+        total = self._due(self._wanted)
+        if self._epoch is None:
+            return 0
+        elapsed = self._epoch.room_ns(self._now()) - self._wanted.start_ns - self._settings.delay_ns
+        so_far = max(0, elapsed // PICTURE_NS + 1)
+        return so_far if total is None else min(so_far, total)
+
+
+def run(settings: ComposerSettings) -> None:
+    """The process: until SIGTERM. Raises AlreadyRunning, StorageFault."""
+    with process("composer", settings.run) as stop:
+        Composer(settings).run(stop.is_set)

@@ -1,0 +1,236 @@
+"""What the composer looks at: two cameras and the microphone, each pumped by a thread of its own into bounded memory."""
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from drivers.faults import DeviceFault
+from drivers.ports import CameraAddress, Stream
+from recorder.camera_source import StreamReader, remembered
+from recorder.media import Format
+from recorder.packets import FeedReader, Kind, Message
+from recorder.picture import Rect, Scaled
+from recorder.room_time import SECOND_NS, EnvelopeFit, boottime_ns
+from recorder.sound import Samples, SoundLine
+
+KEEP_NS = 4 * SECOND_NS  # of packets before the newest key frame, so that a session's first picture can be decoded
+QUEUE_PACKETS = 1500
+RETRY_S = 0.5
+SUB_AGAIN_NS = 30 * SECOND_NS
+NANOSECONDS = Fraction(1, SECOND_NS)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInputSettings:
+    """One camera of the composite. sub: how to reach its sub-stream, None: main only; memory: where its description lies."""
+
+    name: str
+    feed: Path
+    latency_ns: int
+    sub: CameraAddress | None = None
+    memory: Path | None = None
+
+
+class _Pump(ABC, threading.Thread):
+    """A thread that tries again until it is stopped."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=f"input-{name}", daemon=True)
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def attempt(self) -> None:
+        """One connection. Raises OSError, DeviceFault."""
+
+    def run(self) -> None:
+        failure = ""
+        while not self._stopping.is_set():
+            try:
+                self.attempt()
+            except (OSError, DeviceFault) as error:
+                log.debug("input lost name=%s error=%s", self.name, error)
+            except Exception as error:  # the top of this thread: the composite goes on without this input and tries again
+                if repr(error) != failure:
+                    log.exception("input failed name=%s", self.name)
+                failure = repr(error)
+            self._stopping.wait(RETRY_S)
+
+    def stop(self) -> None:
+        """Ends the thread at its next time-out."""
+        self._stopping.set()
+
+    def _from_feed(self, path: Path, until_ns: int | None = None) -> None:
+        with FeedReader(path, timeout_s=1.0) as reader:
+            while not self._stopping.is_set() and (until_ns is None or boottime_ns() < until_ns):
+                with suppress(TimeoutError):
+                    message = reader.read()
+                    if message is None:
+                        return
+                    self.take(message)
+
+    @abstractmethod
+    def take(self, message: Message) -> None:
+        """One message of the feed."""
+
+
+class VideoInput(_Pump):
+    """One camera. Packets wait undecoded until the composer asks for the picture of an instant."""
+
+    def __init__(self, settings: VideoInputSettings, rect: Rect) -> None:
+        super().__init__(settings.name)
+        self.settings = settings
+        self._rect = rect
+        self._packets: deque[Message] = deque()
+        self._decoder: av.VideoCodecContext | None = None
+        self._decoded: deque[av.VideoFrame] = deque()
+        self._shown: Scaled | None = None
+        self._shown_ns = 0
+        self._need_key = True
+
+    def attempt(self) -> None:
+        """The sub-stream where there is one; when it fails the main stream for a while."""
+        sub = self._sub_stream()
+        if sub is not None and self.settings.sub is not None:
+            try:
+                self._from_sub(StreamReader(sub, self.settings.sub))
+            except DeviceFault as fault:
+                log.warning("sub-stream lost, the main stream is shown camera=%s fault=%s", self.settings.name, fault)
+        self._from_feed(self.settings.feed, boottime_ns() + SUB_AGAIN_NS if self.settings.sub is not None else None)
+
+    def _sub_stream(self) -> Stream | None:
+        address = self.settings.sub
+        if address is None:
+            return None
+        if address.rtsp:
+            return Stream(address.rtsp_sub) if address.rtsp_sub else None
+        known = remembered(self.settings.memory)
+        return known.sub if known else None
+
+    def _from_sub(self, reader: StreamReader) -> None:
+        scale = float(reader.format.time_base * SECOND_NS)
+        fit = EnvelopeFit(scale)
+        try:
+            self._begin(reader.format)
+            for packet in reader.demux():
+                if self._stopping.is_set():
+                    return
+                if packet.pts is None:
+                    continue
+                fit.add(int(packet.pts), boottime_ns())
+                time_ns = fit.line.at(int(packet.pts)) - self.settings.latency_ns
+                self._add(Message(Kind.DATA, packet.is_keyframe, time_ns, int(packet.pts), 0, bytes(packet)))
+        finally:
+            reader.container.close()
+
+    def take(self, message: Message) -> None:
+        if message.kind is Kind.FORMAT:
+            self._begin(message.format)
+        elif message.kind is Kind.DATA:
+            self._add(message)
+
+    def _begin(self, format_: Format) -> None:
+        decoder = av.CodecContext.create(format_.codec, "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        if format_.extradata:
+            decoder.extradata = format_.extradata
+        decoder.thread_count = 1
+        decoder.flags |= 0x80000  # AV_CODEC_FLAG_LOW_DELAY: a picture comes out with its packet
+        with self._lock:
+            self._decoder, self._need_key = decoder, True
+            self._packets.clear()
+            self._decoded.clear()
+
+    def _add(self, message: Message) -> None:
+        with self._lock:
+            if self._need_key and not message.key:
+                return
+            self._need_key = False
+            self._packets.append(message)
+            if len(self._packets) > QUEUE_PACKETS:
+                self._drop_group()
+
+    def _drop_group(self) -> None:
+        self._packets.popleft()
+        while self._packets and not self._packets[0].key:
+            self._packets.popleft()
+
+    def idle(self, now_ns: int) -> None:
+        """While no session runs: keeps whole groups of pictures covering the last seconds, decodes nothing."""
+        with self._lock:
+            keys = [m.time_ns for m in self._packets if m.key]
+            while len(keys) > 1 and keys[1] < now_ns - KEEP_NS:
+                self._drop_group()
+                del keys[0]
+        self._shown = None
+
+    def picture(self, due_ns: int) -> tuple[Scaled | None, int]:
+        """The newest picture not younger than due_ns (CLOCK_BOOTTIME) and its time; (None, 0) before the first.
+
+        It is asked for rising instants; between two calls every packet due is decoded, since later ones need it.
+        """
+        with self._lock:
+            decoder = self._decoder
+            due = []
+            while self._packets and self._packets[0].time_ns <= due_ns:
+                due.append(self._packets.popleft())
+        newest = None
+        for message in due:
+            if decoder is not None:
+                self._decode(decoder, message)
+            while self._decoded and (self._decoded[0].pts or 0) <= due_ns:
+                newest = self._decoded.popleft()
+        if newest is not None:
+            self._shown, self._shown_ns = Scaled(newest, self._rect), int(newest.pts or 0)
+        return self._shown, self._shown_ns
+
+    def _decode(self, decoder: av.VideoCodecContext, message: Message) -> None:
+        packet = av.Packet(message.payload)
+        packet.pts = packet.dts = message.time_ns
+        packet.time_base = NANOSECONDS
+        try:
+            self._decoded.extend(decoder.decode(packet))
+        except av.error.FFmpegError as error:
+            log.debug("undecodable packet camera=%s error=%s", self.settings.name, type(error).__name__)
+
+
+class SoundInput(_Pump):
+    """The microphone's samples on room time."""
+
+    def __init__(self, feed: Path, rate_hz: int) -> None:
+        super().__init__("microphone")
+        self._feed = feed
+        self._line = SoundLine(rate_hz)
+        self._channels = 1
+
+    def attempt(self) -> None:
+        """The microphone track's feed."""
+        self._from_feed(self._feed)
+
+    def take(self, message: Message) -> None:
+        with self._lock:
+            if message.kind is Kind.FORMAT:
+                format_ = message.format
+                self._channels = format_.channels
+                self._line.begin(format_.rate_hz)
+            elif message.kind is Kind.DATA:
+                samples = np.frombuffer(message.payload, "<i2").astype(np.float32)
+                if self._channels > 1:
+                    samples = samples.reshape(-1, self._channels).mean(axis=1)
+                samples *= 1 / 32768
+                self._line.add(message.pts, message.time_ns, message.ppb, samples)
+
+    def read(self, time_ns: int, count: int) -> tuple[Samples, int]:
+        """See SoundLine.read."""
+        with self._lock:
+            return self._line.read(time_ns, count)
