@@ -1,0 +1,1 @@
+"""Tests mirror the packages; ``equipment`` holds the stand-ins for a room's devices."""
