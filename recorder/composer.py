@@ -274,7 +274,7 @@ class Composer:
 
     def _refused(self, fault: Fault) -> None:
         if self._fault is None:
-            log.error("composite cannot be written fault=%s", fault)
+            log.error("composite cannot be written", extra={"fault": str(fault)})
         self._fault = fault.as_dict()
         self._retry_ns = self._now() + RETRY_PART_NS
         if self._composite is not None and self._composite.part is not None:

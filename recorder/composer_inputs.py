@@ -59,10 +59,10 @@ class _Pump(ABC, threading.Thread):
             try:
                 self.attempt()
             except (OSError, DeviceFault) as error:
-                log.debug("input lost name=%s error=%s", self.name, error)
+                log.debug("input lost", extra={"input": self.name, "error": str(error)})
             except Exception as error:  # the top of this thread: the composite goes on without this input and tries again
                 if repr(error) != failure:
-                    log.exception("input failed name=%s", self.name)
+                    log.exception("input failed", extra={"input": self.name})
                 failure = repr(error)
             self._stopping.wait(RETRY_S)
 
@@ -105,7 +105,9 @@ class VideoInput(_Pump):
             try:
                 self._from_sub(StreamReader(sub, self.settings.sub))
             except DeviceFault as fault:
-                log.warning("sub-stream lost, the main stream is shown camera=%s fault=%s", self.settings.name, fault)
+                log.warning(
+                    "sub-stream lost, the main stream is shown", extra={"camera": self.settings.name, "fault": str(fault)}
+                )
         self._from_feed(self.settings.feed, boottime_ns() + SUB_AGAIN_NS if self.settings.sub is not None else None)
 
     def _sub_stream(self) -> Stream | None:
@@ -201,7 +203,7 @@ class VideoInput(_Pump):
         try:
             self._decoded.extend(decoder.decode(packet))
         except av.error.FFmpegError as error:
-            log.debug("undecodable packet camera=%s error=%s", self.settings.name, type(error).__name__)
+            log.debug("undecodable packet", extra={"camera": self.settings.name, "error": type(error).__name__})
 
 
 class SoundInput(_Pump):

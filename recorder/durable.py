@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recorder.faults import AlreadyRunning, EvidenceFault, NotFound, StorageFault
@@ -55,7 +55,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
         fsync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise storage_fault(path, error) from error
 
 
@@ -81,7 +82,8 @@ def create_json(path: Path, value: Json) -> bool:
     except OSError as error:
         raise storage_fault(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return True
 
 

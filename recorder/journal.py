@@ -4,10 +4,12 @@ Every line carries ``seq`` (from 0), ``at`` (RFC 3339, UTC, for people), ``kind`
 line before, without its newline; the first line's is 64 zeros. A line is on stable storage when ``append`` returns.
 """
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +40,7 @@ class Journal:
         """Opens or creates the journal. Raises EvidenceFault (an earlier line is broken), StorageFault (it cannot be written)."""
         self.path = path
         self._wall = wall
+        self._fd = -1
         try:
             new = not path.exists()
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -46,9 +49,15 @@ class Journal:
             whole, torn = _split_torn(path.read_bytes())
             if torn:
                 self._keep_torn(torn, len(whole))
+            self.head = chain_head(whole, path)
         except OSError as error:
+            self.close()
             raise storage_fault(path, error) from error
-        self.head = chain_head(whole, path)
+        except EvidenceFault:
+            self.close()
+            raise
+        self._end = len(whole)
+        self._dirty = False  # bytes of a line that failed may lie after the end
         if torn:
             self.append("torn-line", bytes=len(torn), kept_as=self._torn_name(len(whole)))
 
@@ -70,21 +79,31 @@ class Journal:
         """Writes one line and syncs it. Raises StorageFault; the chain is then as it was before."""
         entry: Json = {"seq": self.head.entries, "at": self._wall(), "kind": kind, **fields, "prev": self.head.sha256}
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-        end = os.lseek(self._fd, 0, os.SEEK_END)
         try:
-            written = os.write(self._fd, line + b"\n")
-            if written != len(line) + 1:
-                raise OSError(28, "No space left on device")
+            if self._dirty:
+                self._cut()
+            self._dirty = True
+            if os.pwrite(self._fd, line + b"\n", self._end) != len(line) + 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._fd)
         except OSError as error:
-            os.ftruncate(self._fd, end)
+            with suppress(OSError):  # the next append tries again
+                self._cut()
             raise storage_fault(self.path, error) from error
+        self._dirty = False
+        self._end += len(line) + 1
         self.head = Head(self.head.entries + 1, hashlib.sha256(line).hexdigest())
         return self.head
 
+    def _cut(self) -> None:
+        os.ftruncate(self._fd, self._end)
+        self._dirty = False
+
     def close(self) -> None:
         """Releases the file."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _split_torn(data: bytes) -> tuple[bytes, bytes]:

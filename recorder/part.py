@@ -99,7 +99,7 @@ class Part:
         try:
             self.sink.close()
         except StorageFault:
-            log.debug("part abandoned path=%s", self.path)
+            log.debug("part abandoned", extra={"path": str(self.path)})
 
     def _encode_all(self) -> None:
         try:
@@ -157,7 +157,7 @@ def count_pictures(path: Path) -> int:
         with av.open(str(path)) as container:
             count = sum(1 for packet in container.demux(video=0) if packet.size)
     except (av.error.FFmpegError, IndexError):
-        log.debug("part torn path=%s pictures=%s", path, count)
+        log.debug("part torn", extra={"path": str(path), "pictures": count})
     return count
 
 

@@ -31,12 +31,12 @@ def process(name: str, run: Path) -> Iterator[threading.Event]:
     with exclusive(run / "lock" / f"{name}.lock", name):
         previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            log.info("process started name=%s", name)
+            log.info("process started", extra={"of": name})
             yield stop
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            log.info("process stopped name=%s", name)
+            log.info("process stopped", extra={"of": name})
 
 
 class Reporter:
@@ -54,7 +54,7 @@ class Reporter:
         """The process's state, with the time of its change."""
         if state != self.status.state:
             self.status.state, self.status.since_ns = state, boottime_ns()
-            log.info("state name=%s state=%s session=%s", self.status.name, state, self.status.session)
+            log.info("state changed", extra={"of": self.status.name, "state": state, "session": self.status.session})
 
     def due(self) -> bool:
         """Whether ``report`` would write now: measuring for it may be saved otherwise."""
@@ -74,7 +74,7 @@ class Reporter:
             self._failing = False
         except StorageFault as fault:
             if not self._failing:
-                log.error("status cannot be written fault=%s", fault)
+                log.error("status cannot be written", extra={"of": self.status.name, "fault": str(fault)})
             self._failing = True
 
     def remove(self) -> None:

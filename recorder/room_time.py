@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from recorder.durable import create_json, make_folder, read_json
+from recorder.faults import EvidenceFault
 
 SECOND_NS = 1_000_000_000
 PICTURE_NS = 40_000_000  # 25 pictures a second
@@ -84,8 +85,12 @@ def session_epoch(session: Path, tie: Callable[[], Tie], *, floor_ns: int = 0) -
 
 def read_tie(path: Path) -> Tie:
     """One stored tie. Raises NotFound, EvidenceFault."""
-    data = read_json(path)
-    return Tie(**data)  # type: ignore[arg-type]  # written by session_epoch alone
+    try:
+        return Tie(**read_json(path))  # type: ignore[arg-type]  # written by session_epoch alone
+    except TypeError as error:
+        raise EvidenceFault(
+            "{path} is not readable JSON: {why}.", "Restore the file from a copy; do not edit it by hand.", path=path, why="no tie"
+        ) from error
 
 
 def snap_start(now_ns: int) -> int:
@@ -151,12 +156,13 @@ class EnvelopeFit:
         nominal = (ticks - self._base[0]) * self._ns_per_tick
         excess = arrival_ns - self._base[1] - nominal
         bucket = int(nominal // self.BUCKET_NS)
-        if bucket != self._bucket:
+        if bucket > self._bucket or not self._minima:
             self._bucket = bucket
             self._minima.append((nominal, excess))
             self._refit()
         elif excess < self._minima[-1][1]:
-            self._minima[-1] = (nominal, excess)
+            # Reordered pictures step back over a bucket's border: the points stay sorted all the same.
+            self._minima[-1] = (nominal if bucket == self._bucket else self._minima[-1][0], excess)
             self._refit()
 
     def _refit(self) -> None:

@@ -141,9 +141,10 @@ class SoundWriter:
 
     def _mux(self, frame: av.AudioFrame | None) -> None:
         for out in self._stream.encode(frame):
-            self._container.mux(out)
-            self.packets += 1
-            self.keyframes += 1
+            if out.size:  # at the end the encoder adds an empty packet with a header that a growing file cannot take
+                self._container.mux(out)
+                self.packets += 1
+                self.keyframes += 1
         self.sink.check()
 
     def finish(self) -> None:

@@ -129,18 +129,15 @@ class Track:
         status.clock_offset_s = device.get("clock_offset_s")
         self._feed.publish(format_message(format_))
         log.info(
-            "source connected name=%s codec=%s width=%s height=%s",
-            self._settings.name,
-            format_.codec,
-            format_.width,
-            format_.height,
+            "source connected",
+            extra={"track": self._settings.name, "codec": format_.codec, "width": format_.width, "height": format_.height},
         )
 
     def _lost(self, item: Lost) -> None:
         connection, self._connection = self._connection, None
         fault = Fault.from_dict(item.fault)
         if self._source_fault is None or self._source_fault["text"] != item.fault["text"]:
-            log.warning("source lost name=%s fault=%s", self._settings.name, fault)
+            log.warning("source lost", extra={"track": self._settings.name, "fault": str(fault)})
         self._source_fault, self._flowing = item.fault, False
         self._feed.publish(Message(Kind.LOST))
         if self._recording is not None:
@@ -185,7 +182,7 @@ class Track:
             act()
         except (StorageFault, EvidenceFault) as fault:
             if self._disk_fault is None:
-                log.error("disk refuses name=%s fault=%s", self._settings.name, fault)
+                log.error("disk refuses", extra={"track": self._settings.name, "fault": str(fault)})
             self._disk_fault, self._flowing = fault.as_dict(), False
             self._disk_retry_ns = self._now() + RETRY_DISK_NS
             if self._recording is not None:
@@ -254,7 +251,8 @@ class Track:
         if self._recording is not None:
             if not self._recording.ended:
                 log.warning(
-                    "session no longer wanted before its end name=%s session=%s", self._settings.name, self._status.session
+                    "session no longer wanted before its end",
+                    extra={"track": self._settings.name, "session": self._status.session},
                 )
                 self._recording.lost(_stopped(), self._fit.line.ppm)
             self._recording.close()

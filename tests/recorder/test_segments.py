@@ -42,6 +42,7 @@ def test_sound_is_lossless(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "000000.mkv")) as container:
         back = np.concatenate([f.to_ndarray().reshape(-1) for f in container.decode(audio=0)])
     assert back.astype("<i2").tobytes() == b"".join(p.data for p in packets)
+    assert len(stored(tmp_path / "000000.mkv")) == writer.packets
 
 
 def test_a_name_is_never_used_twice(tmp_path: Path) -> None:
