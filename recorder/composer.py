@@ -46,7 +46,7 @@ LOST_NS = SECOND_NS  # a camera that has delivered nothing for so long is shown 
 CLIMATE_STALE_NS = 10 * SECOND_NS
 CATCH_UP_NS = 5 * SECOND_NS  # a session's first part begins at T0 if that is no longer ago; inputs remember so much
 RETRY_PART_NS = 5 * SECOND_NS
-CANVASES = 9
+CANVASES = 6
 CAMERA_NAMES = {"overview": "Overview", "closeup": "Close-up"}
 
 log = logging.getLogger(__name__)

@@ -212,7 +212,7 @@ class SoundInput(_Pump):
     def __init__(self, feed: Path, rate_hz: int) -> None:
         super().__init__("microphone")
         self._feed = feed
-        self._line = SoundLine(rate_hz)
+        self._line = SoundLine(rate_hz, keep_s=6.0)
         self._channels = 1
 
     def attempt(self) -> None:

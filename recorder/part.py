@@ -26,7 +26,7 @@ SOUND_HZ = 48000
 SAMPLES_PER_PICTURE = SOUND_HZ // FPS
 GOP = 50
 LATE_NS = 2 * SECOND_NS
-QUEUE_PICTURES = 6
+QUEUE_PICTURES = 4
 # delay_moov: the header waits for the first sound packet, so that the encoder's delay gets its edit list.
 FRAGMENTED = {"movflags": "delay_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 

@@ -89,7 +89,10 @@ def read_tie(path: Path) -> Tie:
         return Tie(**read_json(path))  # type: ignore[arg-type]  # written by session_epoch alone
     except TypeError as error:
         raise EvidenceFault(
-            "{path} is not readable JSON: {why}.", "Restore the file from a copy; do not edit it by hand.", path=path, why="no tie"
+            "{path} is not readable JSON: {why}.",
+            "Restore the file from a copy; do not edit it by hand.",
+            path=path,
+            why="no tie",
         ) from error
 
 

@@ -5,10 +5,9 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import av
-import numpy as np
 
 from recorder.durable import Json, fsync_folder, storage_fault
 from recorder.media import Format, Packet
@@ -118,40 +117,6 @@ class VideoWriter:
         self._container.close()
 
 
-class SoundWriter:
-    """Blocks of samples as FLAC in Matroska: lossless, so the samples are the microphone's."""
-
-    def __init__(self, path: Path, format_: Format) -> None:
-        self.sink = Sink(path)
-        self.packets = 0
-        self.keyframes = 0
-        self._format = format_
-        self._container = av.open(self.sink, "w", format="matroska", options=MATROSKA)
-        self._stream: Any = self._container.add_stream("flac", rate=format_.rate_hz)
-        self._stream.layout = "mono" if format_.channels == 1 else "stereo"
-        self._stream.format = "s16"
-
-    def write(self, packet: Packet) -> None:
-        samples = np.frombuffer(packet.data, dtype="<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=self._stream.layout.name)
-        frame.sample_rate = self._format.rate_hz
-        frame.pts = packet.pts
-        frame.time_base = Fraction(1, self._format.rate_hz)
-        self._mux(frame)
-
-    def _mux(self, frame: av.AudioFrame | None) -> None:
-        for out in self._stream.encode(frame):
-            if out.size:  # at the end the encoder adds an empty packet with a header that a growing file cannot take
-                self._container.mux(out)
-                self.packets += 1
-                self.keyframes += 1
-        self.sink.check()
-
-    def finish(self) -> None:
-        self._mux(None)
-        self._container.close()
-
-
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
     """What a journal says of a closed segment; times are room time, ns."""
@@ -178,7 +143,11 @@ class SegmentFacts:
 
 def open_writer(path: Path, format_: Format) -> Writer:
     """The writer for a medium. Raises StorageFault."""
-    return VideoWriter(path, format_) if format_.media == "video" else SoundWriter(path, format_)
+    if format_.media == "video":
+        return VideoWriter(path, format_)
+    from recorder.sound_writer import SoundWriter  # numpy, which only the microphone's process needs
+
+    return SoundWriter(path, format_)
 
 
 def file_sha256(path: Path) -> str:

@@ -5,12 +5,12 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recorder.camera_source import CameraSettings, CameraSource
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.media import Connected, Item, Lost, Packet
-from recorder.meter import SoundMeter, VideoMeter
+from recorder.media import Connected, Format, Item, Lost, Packet
+from recorder.meter import VideoMeter
 from recorder.microphone_source import MicrophoneSettings, MicrophoneSource
 from recorder.packets import FeedServer, Kind, Message, data_message, format_message
 from recorder.preroll import Preroll
@@ -21,6 +21,9 @@ from recorder.source import Source
 from recorder.ties import read_tie_now
 from recorder.wanted import ON_DISK_NS, TrackStatus, Wanted
 from wording import Fault
+
+if TYPE_CHECKING:
+    from recorder.sound_meter import SoundMeter
 
 SYNC_NS = SECOND_NS
 WANTED_NS = SECOND_NS // 10
@@ -115,7 +118,7 @@ class Track:
         self._fit = EnvelopeFit(ns_per_tick)
         self._preroll.clear()
         self._settled_at_ns, self._flowing = None, False
-        self._meter = VideoMeter(ns_per_tick) if format_.media == "video" else SoundMeter(format_.rate_hz, format_.channels)
+        self._meter = VideoMeter(ns_per_tick) if format_.media == "video" else _sound_meter(format_)
         status = self._status
         status.codec, status.width, status.height = format_.codec, format_.width, format_.height
         status.sample_rate_hz, status.channels = format_.rate_hz, format_.channels
@@ -319,7 +322,18 @@ class Track:
             and self._now() - self._status.last_disk_ns <= ON_DISK_NS
         ):
             return "recording"
-        return "armed" if self._connection is not None else "connecting"
+        return "armed" if self._ready() else "connecting"
+
+    def _ready(self) -> bool:
+        """A session could begin now: packets arrive, their time is known, and a key frame is in memory."""
+        settled = self._settled_at_ns is not None and self._now() >= self._settled_at_ns
+        return self._connection is not None and settled and len(self._preroll) > 0
+
+
+def _sound_meter(format_: Format) -> "SoundMeter":
+    from recorder.sound_meter import SoundMeter  # numpy, which only the microphone's process needs
+
+    return SoundMeter(format_.rate_hz, format_.channels)
 
 
 def _stopped() -> Fault:

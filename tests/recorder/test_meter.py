@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from recorder.media import Packet
-from recorder.meter import SoundMeter, VideoMeter
+from recorder.meter import VideoMeter
+from recorder.sound_meter import SoundMeter
 
 
 def test_rates_and_key_frame_distance() -> None:

@@ -1,0 +1,65 @@
+"""Unix sockets at any path.
+
+The kernel's address holds 107 bytes, so a folder with a long or a Chinese name would not fit. The folder is opened and the socket
+is named through ``/proc/self/fd/<folder>/<name>``, which always fits.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ADDRESS_BYTES = 107
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[bytes]:
+    """A short address of the path, good while the block runs. Raises OSError where the folder is missing or the name too long."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        address = f"/proc/self/fd/{folder}/".encode() + os.fsencode(path.name)
+        if len(address) > ADDRESS_BYTES:
+            raise OSError(36, "File name too long", str(path))
+        yield address
+    finally:
+        os.close(folder)
+
+
+def listen(path: Path, *, backlog: int = 16, mode: int = 0o660) -> socket.socket:
+    """A listening socket at the path. What a dead process left there is replaced: the caller holds the lock of this path's owner.
+
+    The name appears only when the socket accepts, with its final mode. Raises OSError.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        with _address(temporary) as address:
+            sock.bind(address)
+        temporary.chmod(mode)
+        sock.listen(backlog)
+        temporary.replace(path)
+    except OSError:
+        sock.close()
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return sock
+
+
+def connect(path: Path, timeout_s: float) -> socket.socket:
+    """A connected socket; the time-out holds for connecting and everything after.
+
+    Raises OSError: ENOENT where there is no such socket, ECONNREFUSED where nobody listens on it.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.settimeout(timeout_s)
+        with _address(path) as address:
+            sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,380 @@
+"""Is a session what was recorded? Reads everything again; needs no daemon and no network (G-26).
+
+What is compared with what: manifest.sig with manifest.json; the manifest with every file of tracks/, composite/ and epochs/
+(length and SHA-256 of the bytes on the disk now); each journal's chain and head with the manifest; coverage and gaps, computed
+again from the journals, with the manifest's; the session's journal after the seal with journal.sig; the transcripts with their
+lines in that journal; and session.json, which is rewritten while the case goes on, with what it repeats of all these.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import av
+
+from recorder import journal
+from recorder.durable import Json, encode, read_json
+from recorder.faults import EvidenceFault, NotFound
+from recorder.findings import Finding, Report, bad, from_error, gap_notes, good, lines, note, track_name
+from recorder.manifest import (
+    COPIED,
+    FOLDERS,
+    JOURNAL,
+    JOURNAL_SIGNATURE,
+    MANIFEST,
+    MISSING,
+    RESIZED,
+    SCHEMA,
+    SIGNATURE,
+    TORN,
+    Writer,
+    composite_summary,
+    read_writer,
+    track_summary,
+    walk,
+)
+from recorder.sentence import Sentence
+from recorder.signature import check_head_signature, check_signature, fingerprint
+from wording import Fault
+
+__all__ = [
+    "Finding",
+    "Report",
+    "check_composite",
+    "check_coverage",
+    "check_journal_head",
+    "count_pictures",
+    "lines",
+    "verify_session",
+]
+
+SESSION = "session.json"
+STATES = ("recording", "sealing", "sealed", "matched", "on-disc")
+COMPARE = "It was changed or damaged; compare it with the disc or another copy."
+Progress = Callable[[int, int], object]
+
+
+# --- pieces that a disc's verifier uses too ---------------------------------------------------------------------------------
+
+
+def check_journal_head(data: bytes, entries: int, digest: str, path: Path) -> list[Json]:
+    """All entries of a journal whose first ``entries`` lines end in the line with this SHA-256; it may have grown since.
+
+    Raises EvidenceFault: the chain is broken, cut, or another one.
+    """
+    found: list[Json] = []
+    fits = entries == 0
+    for entry, head in journal.parse(data[: data.rfind(b"\n") + 1], path):
+        found.append(entry)
+        if head.entries == entries:
+            fits = head.sha256 == digest
+    if not fits:
+        raise EvidenceFault(
+            "{path} is not the journal that was signed: line {line} is missing or another.", COMPARE, path=path.name, line=entries
+        )
+    return found
+
+
+def check_coverage(manifest: dict[str, Any], track: str, writer: Writer | None) -> list[Finding]:
+    """A track's coverage and gaps, computed again from its journal (read_writer) and compared with the manifest's."""
+    listed = manifest["tracks"][track]
+    if track_summary(writer, manifest["start_ns"], manifest["end_ns"], ZoneInfo(manifest["timezone"])) != listed:
+        return [bad("{track}: the manifest does not say what its journal says.", track=track_name(track))]
+    percent = f"{listed['covered'] * 100:.4f}".rstrip("0").rstrip(".")
+    template = "{track} covers {percent} % of the interview: {segments} segments, {packets} packets."
+    counts = {"segments": listed["segments"], "packets": listed["packets"]}
+    return [good(template, track=track_name(track), percent=percent, **counts), *gap_notes(track, listed["gaps"])]
+
+
+def check_composite(manifest: dict[str, Any], writer: Writer | None) -> list[Finding]:
+    """The composite's pictures and gaps, computed again from its journal and compared with the manifest's."""
+    listed = manifest["composite"]
+    if composite_summary(writer, manifest["start_ns"], manifest["end_ns"], ZoneInfo(manifest["timezone"])) != listed:
+        return [bad("{track}: the manifest does not say what its journal says.", track=track_name("composite"))]
+    template = "The composite's journal lists {written} of {due} pictures."
+    counted = good(template, written=listed["pictures_written"], due=listed["pictures_due"])
+    return [counted, *gap_notes("composite", listed["gaps"])]
+
+
+def count_pictures(path: Path) -> int:
+    """Pictures in a video file, by its packets. Raises EvidenceFault where it is no such file."""
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for packet in container.demux(video=0) if packet.size)
+    except (av.error.FFmpegError, IndexError, OSError) as error:
+        raise EvidenceFault("{path} is not readable as video.", COMPARE, path=path.name) from error
+
+
+# --- a session's folder -----------------------------------------------------------------------------------------------------
+
+
+def verify_session(folder: Path, *, trusted_public_key: bytes | None = None, progress: Progress = lambda *_: None) -> Report:
+    """Checks a session's folder. trusted_public_key: the 32 bytes of the room's key (manifest.public_key), where it is known.
+
+    progress: bytes read again, and bytes to read. Raises NotFound where there is no session; whatever is wrong with it is a
+    finding. A session that is not sealed gets a partial check, and the report says so.
+    """
+    if not any((folder / name).exists() for name in (MANIFEST, SESSION, JOURNAL)):
+        raise NotFound("There is no session in {folder}.", "Name the folder of a session.", folder=folder)
+    try:
+        signed = _manifest(folder, trusted_public_key)
+    except (Fault, OSError) as error:
+        return Report(folder.name, True, (from_error(error), *_unsealed(folder, progress)))
+    if signed is None:
+        started = note("The session is not sealed: only what its journals list can be checked.")
+        return Report(folder.name, False, (started, *_unsealed(folder, progress)))
+    manifest, signer = signed
+    found = [good("The manifest is signed by the key {key}.", key=fingerprint(signer))]
+    if trusted_public_key is None:
+        found.append(note("Compare that key with the room's: none was given to trust."))
+    try:
+        found += _sealed(folder, manifest, bytes.fromhex(signer), progress)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # signed, but not made by our seal
+        found.append(bad("{path} is not of the known form: {why}.", path=MANIFEST, why=repr(error)))
+    except (Fault, OSError) as error:
+        found.append(from_error(error))
+    return Report(str(manifest.get("session", folder.name)), True, tuple(found))
+
+
+def _manifest(folder: Path, trusted: bytes | None) -> tuple[dict[str, Any], str] | None:
+    """The signed manifest with its signer; None where the session was never sealed. Raises EvidenceFault, NotFound, OSError."""
+    manifest, signature = folder / MANIFEST, folder / SIGNATURE
+    if not (manifest.exists() and signature.exists()):
+        if _was_sealed(folder):
+            missing = SIGNATURE if manifest.exists() else MANIFEST
+            raise EvidenceFault("The session was sealed, and {path} is missing.", COMPARE, path=missing)
+        return None
+    data = manifest.read_bytes()
+    signer = check_signature(data, _as_written(signature), trusted_public_key=trusted)
+    content = read_json(manifest)
+    if content.get("schema") != SCHEMA:
+        raise EvidenceFault("{path} has the unknown form {form}.", COMPARE, path=MANIFEST, form=content.get("schema"))
+    return content, signer
+
+
+def _as_written(path: Path) -> Json:
+    """A JSON file that is byte for byte as durable.write_json writes it. Raises EvidenceFault, NotFound."""
+    content = read_json(path)
+    if encode(content) != path.read_bytes():
+        raise EvidenceFault("{path} was changed after it was written.", COMPARE, path=path.name)
+    return content
+
+
+def _was_sealed(folder: Path) -> bool:
+    """Either of the session's own two files says that there was a seal."""
+    with suppress(EvidenceFault, NotFound):
+        if read_json(folder / SESSION).get("state") in STATES[2:]:
+            return True
+    with suppress(EvidenceFault):
+        return any(entry.get("kind") == "sealed" for entry in journal.read(folder / JOURNAL))
+    return False
+
+
+def _unsealed(folder: Path, progress: Progress) -> list[Finding]:
+    """The chains, and the files that the journals list."""
+    found: list[Finding] = []
+    listed: list[Json] = []
+    for path, entry in [(JOURNAL, folder / JOURNAL), *((p, Path(e.path)) for p, e in walk(folder, FOLDERS) if e.name == JOURNAL)]:
+        if not entry.is_file():
+            continue
+        writer, problems = read_writer(path.removesuffix(JOURNAL).rstrip("/"), entry.read_bytes(), entry)
+        found += [_problem(p, "{problem}") for p in problems] or [
+            good("{path}: the chain of {entries} lines holds.", path=path, entries=writer.head.entries)
+        ]
+        listed += [
+            {"path": f"{writer.folder}/{name}", "bytes": line["bytes"], "sha256": line["sha256"]}
+            for name, line in writer.listed.items()
+        ]
+    return found + _files(folder, listed, progress)
+
+
+def _problem(problem: Json, template: str) -> Finding:
+    values = problem["values"]
+    said = Sentence(str(problem["text"]), values if isinstance(values, dict) else {})
+    return Finding(problem["text"] == TORN, template, {"problem": said}, note=problem["text"] == TORN)
+
+
+def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: Progress) -> list[Finding]:
+    found = _files(folder, manifest["files"], progress)
+    names = {str(file["path"]) for file in manifest["files"]}
+    found += [bad("{path} was added after the seal.", path=path) for path, _ in walk(folder, FOLDERS) if path not in names]
+    found += [_problem(p, "At the seal: {problem}") for p in manifest["problems"]]
+    writers = {name: _writer(folder, name, manifest) for name in ("composite", *(f"tracks/{t}" for t in manifest["tracks"]))}
+    for track in manifest["tracks"]:
+        found += check_coverage(manifest, track, writers[f"tracks/{track}"])
+    composite = writers["composite"]
+    found += check_composite(manifest, composite)
+    found += _pictures(folder, manifest, composite)
+    entries, of_journal = _own_journal(folder, manifest, signer)
+    return [*found, *of_journal, *_transcripts(folder, entries), *_record(folder, manifest, entries)]
+
+
+def _files(folder: Path, listed: Sequence[Json], progress: Progress) -> list[Finding]:
+    """Length and SHA-256 of every listed file."""
+    found: list[Finding] = []
+    total, done, fit = sum(int(str(f["bytes"])) for f in listed), 0, 0
+    for file in listed:
+        name, size = str(file["path"]), int(str(file["bytes"]))
+        finding = _file(folder, name, size, str(file["sha256"]))
+        found += [finding] if finding else []
+        fit += finding is None
+        done += size
+        progress(done, total)
+        if file.get("unlisted"):
+            found.append(note("{path} is sealed, but no journal lists it.", path=name))
+        if file.get("recovered"):
+            found.append(note("{path} was cut off while recording; it is kept up to its last whole packet.", path=name))
+    template = "{good} of {count} files ({mb} MB) have the length and SHA-256 that were written down."
+    summary = Finding(fit == len(listed), template, {"good": fit, "count": len(listed), "mb": f"{total / 1e6:.1f}"})
+    return [summary, *found]
+
+
+def _file(folder: Path, name: str, size: int, digest: str) -> Finding | None:
+    path = folder / name
+    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+        return bad("{path} is no file of this session.", path=name)
+    if not path.is_file():
+        return bad("{path} is missing.", path=name)
+    found = path.stat().st_size
+    if found != size:
+        return bad("{path} has {size} bytes instead of {listed}.", path=name, size=found, listed=size)
+    try:
+        with open(path, "rb") as file:
+            same = _sha256(file) == digest
+    except OSError as error:
+        return bad("{path} cannot be read: {why}.", path=name, why=error.strerror)
+    return None if same else bad("{path} was changed: its SHA-256 is another.", path=name)
+
+
+def _sha256(file: Any) -> str:
+    digest = sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _writer(folder: Path, name: str, manifest: dict[str, Any]) -> Writer | None:
+    """A journal's content as the seal saw it; None where there is none."""
+    path = folder / name / JOURNAL
+    if not path.is_file():
+        return None
+    writer, _ = read_writer(name, path.read_bytes(), path)
+    lost = {p["path"] for p in manifest["problems"] if p["text"] in (MISSING, RESIZED)}
+    writer.unusable |= {file for file in writer.listed if f"{name}/{file}" in lost}
+    return writer
+
+
+def _pictures(folder: Path, manifest: dict[str, Any], writer: Writer | None) -> list[Finding]:
+    found: list[Finding] = []
+    for path in manifest["composite"]["parts"]:
+        listed = writer.listed.get(path.rpartition("/")[2], {}).get("pictures") if writer else None
+        try:
+            pictures = count_pictures(folder / path)
+        except EvidenceFault as fault:
+            found.append(from_error(fault))
+            continue
+        if pictures == listed:
+            found.append(good("{path} holds {pictures} pictures.", path=path, pictures=pictures))
+        else:
+            template = "{path} holds {pictures} pictures instead of {listed}."
+            found.append(bad(template, path=path, pictures=pictures, listed=listed))
+    return found
+
+
+def _own_journal(folder: Path, manifest: dict[str, Any], signer: bytes) -> tuple[list[Json], list[Finding]]:
+    """The session's journal: whole up to the seal, and signed after it. Its entries as far as they can be trusted."""
+    path = folder / JOURNAL
+    sealed = manifest["journal"]
+    data = path.read_bytes() if path.is_file() else b""
+    try:
+        entries = check_journal_head(data, sealed["entries"], sealed["sha256"], path)
+    except EvidenceFault as fault:
+        return [], [from_error(fault)]
+    found = [
+        good(
+            "The session's journal holds: {sealed} lines at the seal, {count} now.", sealed=sealed["entries"], count=len(entries)
+        )
+    ]
+    if data and not data.endswith(b"\n"):
+        found.append(bad("{path} ends in the middle of a line.", path=JOURNAL))
+    actual = sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    if any(e.get("kind") == "sealed" and e.get("manifest_sha256") != actual for e in entries):
+        found.append(bad("The session's journal names another manifest than {path}.", path=MANIFEST))
+    vouched = sealed["entries"]
+    if (folder / JOURNAL_SIGNATURE).exists():
+        try:
+            head = check_head_signature(
+                str(manifest["session"]), _as_written(folder / JOURNAL_SIGNATURE), trusted_public_key=signer
+            )
+            check_journal_head(data, head.entries, head.sha256, path)
+            vouched = max(vouched, head.entries)
+        except EvidenceFault as fault:
+            found.append(from_error(fault))
+    if len(entries) > vouched:
+        found.append(note("The last {count} lines of the session's journal are not signed.", count=len(entries) - vouched))
+    return entries, found
+
+
+def _transcripts(folder: Path, entries: Sequence[Json]) -> list[Finding]:
+    """Every transcript that was attached is there as it was; the newest one's verdict."""
+    found: list[Finding] = []
+    attached = [e for e in entries if e.get("kind") == "transcript"]
+    for entry in attached:
+        name = str(entry.get("file"))
+        path = folder / name
+        if not path.resolve().is_relative_to((folder / "transcript").resolve()) or not path.is_file():
+            found.append(bad("{path} is missing.", path=name))
+        elif sha256(path.read_bytes()).hexdigest() != entry.get("sha256"):
+            found.append(bad("{path} was changed: its SHA-256 is another.", path=name))
+    if attached:
+        expected = _transcript_states(entries)[-1]
+        template = "The newest transcript is {path}, its verdict {verdict}."
+        verdict = Sentence(str(expected.get("verdict")))
+        found.append(good(template, path=expected.get("file"), verdict=verdict))
+    names = {str(e.get("file")) for e in attached}
+    others = [path for path, _ in walk(folder, ["transcript"]) if path not in names]
+    return found + [note("{path} is in no journal.", path=path) for path in others]
+
+
+def _transcript_states(entries: Sequence[Json]) -> list[Json]:
+    """What session.json says of the transcript after each line that changes it."""
+    states: list[Json] = []
+    for entry in entries:
+        fields = {k: v for k, v in entry.items() if k not in ("seq", "kind", "prev")}
+        if entry.get("kind") == "transcript":
+            states.append(fields)
+        elif entry.get("kind") == "exception" and states:
+            states.append({**states[-1], "verdict": "excepted", "exception": fields})
+    return states
+
+
+def _record(folder: Path, manifest: dict[str, Any], entries: Sequence[Json]) -> list[Finding]:
+    """session.json is not evidence; what it repeats of the evidence must agree."""
+    try:
+        record = _as_written(folder / SESSION)
+    except Fault as fault:
+        return [from_error(fault)]
+    wanted: Json = {"id": manifest["session"], "stop_ns": manifest["end_ns"], **{key: manifest.get(key) for key in COPIED}}
+    if record.get("coverage") is not None:
+        tracks = manifest["tracks"]
+        wanted["coverage"] = {n: {"covered": t["covered"], "gaps": len(t["gaps"])} for n, t in tracks.items()}
+    if record.get("composite") is not None:
+        wanted["composite"] = {key: manifest["composite"][key] for key in ("pictures_due", "pictures_written")}
+    different = [key for key, value in wanted.items() if record.get(key) != value]
+    found = [bad("{path}: {field} is not what was sealed.", path=SESSION, field=key) for key in different]
+    if record.get("state") not in STATES:
+        found.append(bad("{path}: {field} is not what was sealed.", path=SESSION, field="state"))
+    states, transcript = [None, *_transcript_states(entries)], record.get("transcript")
+    if transcript not in states:
+        found.append(bad("{path}: {field} is not what the session's journal says.", path=SESSION, field="transcript"))
+    elif transcript != states[-1]:
+        found.append(note("{path} does not know the newest transcript.", path=SESSION))
+    verdict = transcript.get("verdict") if isinstance(transcript, dict) else None
+    if record.get("state") in STATES[3:] and verdict not in ("match", "excepted"):
+        found.append(bad("{path}: {field} is not what the session's journal says.", path=SESSION, field="state"))
+    known = {"schema", "id", "state", "stop_ns", "coverage", "composite", "transcript", "disc", *COPIED}
+    found += [note("{path} has the unknown field {field}.", path=SESSION, field=key) for key in record if key not in known]
+    return found or [good("{path} repeats the evidence rightly.", path=SESSION)]
