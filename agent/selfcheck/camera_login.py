@@ -1,0 +1,25 @@
+"""Each camera answers over ONVIF and accepts the password."""
+
+from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, skipped
+from agent.selfcheck.result import NOTHING, Text, both, of_fault
+from agent.settings import camera
+from wording import Fault
+
+
+def look(scene: Scene, device: str) -> Outcome:
+    """GetDeviceInformation, asked in a child process."""
+    section = camera(scene.config, device)
+    if section.rtsp:
+        return skipped(both("The camera has a plain RTSP address; that its pictures arrive shows that it answers."))
+    threshold = both("answers and accepts {user}", user=section.user or "-")
+    try:
+        found = scene.description(device)
+    except Fault as fault:
+        return failed(NOTHING, threshold, *of_fault(fault))
+    named = (
+        " ".join(part for part in (found.manufacturer, found.model, found.firmware) if part) or f"{section.host}:{section.port}"
+    )
+    return passed(Text(named, named), threshold)
+
+
+CHECK = Check("camera-login", "connections", "Camera answers and lets us in", ("W-6.2.2.4.5", "W-8.1.3"), look, cameras)

@@ -1,0 +1,205 @@
+"""Findings and reports of the self-check as values, and where they lie: ``<root>/selfcheck/<stamp>.json`` and ``latest.json``."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from agent.config import Config
+from recorder.durable import Json, make_folder, read_json, write_json
+from recorder.room_time import SECOND_NS, rfc3339
+from wording import Fault, Language, say
+
+SCHEMA = "interview-room-selfcheck/1"
+
+Status = Literal["passed", "failed", "warning", "skipped"]
+Heading = Literal["devices", "connections", "sound", "picture"]
+
+HEADINGS: dict[Heading, str] = {
+    "devices": "Devices intact",
+    "connections": "Connections open",
+    "sound": "Sound clear",
+    "picture": "Picture clear",
+}
+
+
+DEVICES = {
+    "overview": "overview camera",
+    "closeup": "close-up camera",
+    "microphone": "microphone",
+    "climate": "climate sensor",
+    "composer": "composer",
+    "burner": "disc drives",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text in both languages."""
+
+    en: str = ""
+    zh: str = ""
+
+    def say(self, language: Language) -> str:
+        """The text in the language."""
+        return self.zh if language == "zh" else self.en
+
+    def as_dict(self) -> dict[str, str]:
+        """For the report's JSON."""
+        return {"en": self.en, "zh": self.zh}
+
+    def __bool__(self) -> bool:
+        return bool(self.en)
+
+
+NOTHING = Text()
+
+
+def both(template: str, **values: object) -> Text:
+    """The template in both languages; values that are Text fill in their own language."""
+
+    def one(language: Language) -> str:
+        return say(template, language, **{k: v.say(language) if isinstance(v, Text) else v for k, v in values.items()})
+
+    return Text(one("en"), one("zh"))
+
+
+def joined(texts: list[Text]) -> Text:
+    """The texts as an enumeration."""
+    return Text(", ".join(t.en for t in texts), "、".join(t.zh for t in texts))
+
+
+def device_name(device: str) -> Text:
+    """What a person calls the device."""
+    return both(DEVICES[device]) if device in DEVICES else Text(device, device)
+
+
+def of_fault(fault: Fault) -> tuple[Text, Text]:
+    """What a fault says, and its mend."""
+    return Text(fault.say("en"), fault.say("zh")), Text(fault.say_mend("en"), fault.say_mend("zh"))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check on one device.
+
+    check: its id. device: track or device name, "" for the room. value, threshold: what was measured, what it had to be.
+    what, mend: what happened and what to do; empty where it passed. clauses: of the standards, as W-8.1.3.
+    """
+
+    check: str
+    heading: Heading
+    title: Text
+    device: str
+    status: Status
+    value: Text = NOTHING
+    threshold: Text = NOTHING
+    clauses: tuple[str, ...] = ()
+    what: Text = NOTHING
+    mend: Text = NOTHING
+    required: bool = True
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Check and device as one word, for lists and messages."""
+        return f"{self.check}:{self.device}" if self.device else self.check
+
+    def as_dict(self) -> Json:
+        """For the report's JSON."""
+        texts = {name: getattr(self, name).as_dict() for name in ("title", "value", "threshold", "what", "mend")}
+        plain = {name: getattr(self, name) for name in ("check", "device", "heading", "status", "required")}
+        return {**plain, **texts, "clauses": list(self.clauses), "seconds": round(self.seconds, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole self-check. at: UTC. room: id, name, centre, class. Passed: nothing that is required failed."""
+
+    at: datetime
+    seconds: float
+    room: dict[str, Any]
+    findings: tuple[Finding, ...]
+    timezone: str = "UTC"
+    version: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Lets a session start."""
+        return not any(f.status == "failed" for f in self.findings)
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """Keys of what failed."""
+        return tuple(f.key for f in self.findings if f.status == "failed")
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """How many findings of each status."""
+        counted = Counter(f.status for f in self.findings)
+        return {status: counted[status] for status in ("passed", "failed", "warning", "skipped")}
+
+    def as_dict(self) -> Json:
+        """The report's JSON."""
+        return {
+            "schema": SCHEMA,
+            "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "seconds": round(self.seconds, 2),
+            "room": self.room,
+            "timezone": self.timezone,
+            "version": self.version,
+            "passed": self.passed,
+            "counts": dict(self.counts),
+            "failed_checks": list(self.failed_checks),
+            "findings": [f.as_dict() for f in self.findings],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSummary:
+    """What a session's start asks of the newest self-check. at_ns: UTC, ns since 1970. valid_ns: for how long it counts."""
+
+    at_ns: int
+    passed: bool
+    failed_checks: tuple[str, ...]
+    valid_ns: int
+
+    @property
+    def at(self) -> str:
+        """When, RFC 3339 in UTC with milliseconds."""
+        return rfc3339(self.at_ns)
+
+    @classmethod
+    def from_dict(cls, data: Json, valid_minutes: int) -> Self:
+        """Out of a stored report. Raises KeyError, ValueError, TypeError where it is none."""
+        at = datetime.fromisoformat(str(data["at"]))
+        failed = data["failed_checks"]
+        if data["schema"] != SCHEMA or not isinstance(failed, list):
+            raise ValueError("no self-check report")
+        at_ns = round(at.timestamp() * 1000) * (SECOND_NS // 1000)
+        return cls(at_ns, data["passed"] is True, tuple(str(key) for key in failed), valid_minutes * 60 * SECOND_NS)
+
+    def valid(self, now_ns: int) -> bool:
+        """Whether it lets a session start at now_ns (UTC): passed, not too old, and not from the future by more than a minute."""
+        age = now_ns - self.at_ns
+        return self.passed and -60 * SECOND_NS <= age <= self.valid_ns
+
+
+def store(report: Report, config: Config) -> Path:
+    """Writes the report under its stamp, and as the newest, durably. Raises StorageFault."""
+    place = make_folder(config.storage.places.selfcheck)
+    path = place / f"{report.at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.json"
+    write_json(path, report.as_dict())
+    write_json(place / "latest.json", report.as_dict())
+    return path
+
+
+def load_latest(config: Config) -> ReportSummary | None:
+    """The newest report's summary; None where there is none that can be read: it then counts as not done."""
+    try:
+        return ReportSummary.from_dict(
+            read_json(config.storage.places.selfcheck / "latest.json"), config.recording.selfcheck_valid_minutes
+        )
+    except (Fault, KeyError, ValueError, TypeError):
+        return None

@@ -1,0 +1,292 @@
+"""One camera's ONVIF services through onvif-zeep: the only module that imports it and zeep.
+
+Loading it takes 0.1 s and some 40 MB, and sets up the root logger: ``drivers.camera`` loads it when it is needed and undoes that.
+Sources: ONVIF Core Specification, 5.12 (authentication) and 8.3.4 (GetSystemDateAndTime), ONVIF Media Service Specification.
+"""
+
+import calendar
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from onvif.client import ONVIFService, UsernameDigestTokenDtDiff
+from onvif.definition import SERVICES
+from onvif.exceptions import ONVIFError
+from requests.auth import HTTPDigestAuth
+from zeep.exceptions import Error as SoapError
+from zeep.transports import Transport
+
+from drivers.faults import DeviceFault, DeviceRefused, DeviceSilent
+from drivers.ports import CameraAddress, CameraDescription, Stream
+
+CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
+RTSP_TCP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}  # RTP interleaved in the RTSP connection
+REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One media profile: its token and what its encoder is set to; the stream's address is still empty."""
+
+    token: str
+    stream: Stream
+
+    @property
+    def area(self) -> int:
+        """Pixels of a picture."""
+        return self.stream.width * self.stream.height
+
+
+def choose(profiles: Sequence[Profile], sub_size: tuple[int, int]) -> tuple[Profile, Profile | None] | None:
+    """Main: the largest picture, then the highest rate. Sub: of the smaller ones the nearest to sub_size.
+
+    None where no profile is H.264 or H.265.
+    """
+    usable = [p for p in profiles if p.stream.codec]
+    if not usable:
+        return None
+    main = max(usable, key=lambda p: (p.area, p.stream.fps))
+    smaller = [p for p in usable if 0 < p.area < main.area]
+    sub = min(smaller, key=lambda p: abs(p.stream.width - sub_size[0]) + abs(p.stream.height - sub_size[1]), default=None)
+    return main, sub
+
+
+def at_host(uri: str, host: str, port: int | None = None) -> str:
+    """The address with its host replaced and its user and password taken out; port None keeps the port it names."""
+    parts = urlsplit(uri)
+    port = parts.port if port is None else port
+    name = f"[{host}]" if ":" in host else host
+    return urlunsplit(parts._replace(netloc=name if port is None else f"{name}:{port}"))
+
+
+def ask(
+    address: CameraAddress, timeout_s: float, sub_size: tuple[int, int], now: Callable[[], float] = time.time
+) -> CameraDescription:
+    """Clock, identity and streams of the camera. now: our wall clock, Unix seconds.
+
+    Raises DeviceRefused, DeviceSilent, DeviceFault.
+    """
+    with _faults(address, timeout_s):
+        device = Device(address, timeout_s, now)
+        device.read_clock()
+        about = device.information()
+        picked = choose(device.profiles(), sub_size)
+        if picked is None:
+            raise DeviceFault(
+                "The camera {name} at {host}:{port} offers no H.264 or H.265 stream.",
+                "Set the camera's main stream to H.264 or H.265 on its own web page.",
+                **_where(address),
+            )
+        main, sub = picked
+        return CameraDescription(
+            device.stream(main),
+            device.stream(sub) if sub else None,
+            manufacturer=_text(about, "Manufacturer"),
+            model=_text(about, "Model"),
+            firmware=_text(about, "FirmwareVersion"),
+            serial=_text(about, "SerialNumber"),
+            clock_offset_s=device.clock_offset_s,
+        )
+
+
+class Device:
+    """The camera's device and media services. The wrapper's own camera class is not used: its constructor subscribes to events,
+    asks before the clock is known, and removes proxies from the environment. clock_offset_s: as read last."""
+
+    def __init__(self, address: CameraAddress, timeout_s: float, now: Callable[[], float]) -> None:
+        self._address, self._timeout_s, self._now = address, timeout_s, now
+        self.clock_offset_s: float | None = None
+        self._device = self._service("devicemgmt", at_host("http://h/onvif/device_service", address.host, address.port))
+        self._media: Any = None
+
+    def _service(self, name: str, url: str) -> Any:
+        definition = SERVICES[name]
+        transport = Transport(timeout=self._timeout_s, operation_timeout=self._timeout_s)  # type: ignore[no-untyped-call]
+        transport.session.trust_env = False  # cameras stand in the room's own network: no proxy, no .netrc
+        service = ONVIFService(
+            url,
+            self._address.user,
+            self._address.password,
+            str(wsdl_folder() / definition["wsdl"]),
+            no_cache=True,
+            binding_name=f"{{{definition['ns']}}}{definition['binding']}",
+            transport=transport,
+        )
+        self._log_in(service)
+        return service
+
+    def _log_in(self, service: Any) -> None:
+        """WS-UsernameToken shifted to the camera's clock, and HTTP digest for cameras that answer 401."""
+        client, user, password = service.zeep_client, self._address.user, self._address.password
+        client.wsse, client.transport.session.auth = None, None
+        if user:
+            shift = timedelta(seconds=round(self.clock_offset_s or 0.0))
+            client.wsse = UsernameDigestTokenDtDiff(user, password, dt_diff=shift, use_digest=True, zulu_timestamp=True)
+            client.transport.session.auth = HTTPDigestAuth(user, password)
+
+    def _call(self, service: Any, operation: str, **arguments: object) -> Any:
+        """One call; after a refusal the clock is read anew and the call made once more. Raises what zeep and requests raise."""
+        call = getattr(service.ws_client, operation)  # past the wrapper's layer, which calls twice and hides the kind of error
+        try:
+            return call(**arguments)
+        except (SoapError, ONVIFError) as error:
+            if not refused(error):
+                raise
+        self.read_clock()
+        self._log_in(service)
+        return call(**arguments)
+
+    def read_clock(self) -> None:
+        """Sets clock_offset_s: the camera's clock minus ours, s, asked without credentials; None where it does not tell it.
+
+        The camera answers in whole seconds, so half a second is added; the error is at most that and half the round trip.
+        """
+        client = self._device.zeep_client
+        client.wsse, client.transport.session.auth = None, None
+        before, began = self._now(), time.monotonic()
+        try:
+            stamp = camera_time(self._device.ws_client.GetSystemDateAndTime())
+            middle = before + (time.monotonic() - began) / 2
+            self.clock_offset_s = None if stamp is None else stamp + 0.5 - middle
+        except (SoapError, ONVIFError) as error:
+            if not refused(error):
+                raise
+            self.clock_offset_s = None  # some cameras want a password even for this
+        finally:
+            self._log_in(self._device)
+
+    def information(self) -> Any:
+        """Manufacturer, model, firmware, serial number: the call that proves the password."""
+        return self._call(self._device, "GetDeviceInformation")
+
+    def profiles(self) -> list[Profile]:
+        """Every media profile with a video encoder."""
+        named = _text(self._call(self._device, "GetCapabilities", Category="Media"), "Media", "XAddr")
+        self._media = self._service("media", self._own(named or "http://h/onvif/media_service"))
+        return [p for p in map(profile, self._call(self._media, "GetProfiles") or []) if p]
+
+    def _own(self, url: str) -> str:
+        """A service's address as we reach it. A camera that names another host than ours names its inner port as well."""
+        same = urlsplit(url).hostname == self._address.host
+        return at_host(url, self._address.host, None if same else self._address.port)
+
+    def stream(self, chosen: Profile) -> Stream:
+        """The profile's stream with its RTSP address: our host, the camera's port."""
+        uri = _text(self._call(self._media, "GetStreamUri", StreamSetup=RTSP_TCP, ProfileToken=chosen.token), "Uri").strip()
+        if not uri.lower().startswith(("rtsp://", "rtsps://")):
+            raise DeviceFault(
+                "The camera {name} at {host}:{port} gives no RTSP address ({uri}).",
+                "Switch RTSP on in the camera's network settings.",
+                uri=uri or "-",
+                **_where(self._address),
+            )
+        return replace(chosen.stream, uri=at_host(uri, self._address.host))
+
+
+def profile(raw: Any) -> Profile | None:
+    """A profile out of GetProfiles; None without a video encoder. Its codec is "" where it is neither H.264 nor H.265."""
+    encoder = getattr(raw, "VideoEncoderConfiguration", None)
+    if encoder is None:
+        return None
+    stream = Stream(
+        uri="",
+        codec=CODECS.get(_text(encoder, "Encoding").upper().replace(".", ""), ""),
+        width=int(_number(encoder, "Resolution", "Width")),
+        height=int(_number(encoder, "Resolution", "Height")),
+        fps=_number(encoder, "RateControl", "FrameRateLimit"),
+        bitrate_bps=_number(encoder, "RateControl", "BitrateLimit") * 1000,
+    )
+    return Profile(_text(raw, "token"), stream)
+
+
+def camera_time(answer: Any) -> float | None:
+    """The UTC of a GetSystemDateAndTime answer as Unix seconds; None where it holds none."""
+    utc = getattr(answer, "UTCDateTime", None)
+    if not _text(utc, "Date") or not _text(utc, "Time"):
+        return None
+    date = [int(_number(utc, "Date", key)) for key in ("Year", "Month", "Day")]
+    clock = [int(_number(utc, "Time", key)) for key in ("Hour", "Minute", "Second")]
+    try:
+        return float(calendar.timegm((*date, *clock)))
+    except (ValueError, OverflowError):
+        return None
+
+
+def refused(error: BaseException) -> bool:
+    """Whether a SOAP or HTTP error says: wrong user, password or clock."""
+    if getattr(error, "status_code", None) in (401, 403):
+        return True
+    subcodes = " ".join(str(code) for code in getattr(error, "subcodes", None) or ())
+    return hasattr(error, "subcodes") and bool(REFUSAL.search(f"{subcodes} {error}"))
+
+
+def _text(value: Any, *path: str) -> str:
+    for name in path:
+        value = getattr(value, name, None)
+    return "" if value is None else str(value)
+
+
+def _number(value: Any, *path: str) -> float:
+    try:
+        number = float(_text(value, *path))
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _where(address: CameraAddress) -> dict[str, Any]:
+    return {"name": address.name, "host": address.host, "port": address.port}
+
+
+@contextmanager
+def _faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
+    """Turns the libraries' errors into faults that name the camera and the mend."""
+    try:
+        yield
+    except requests.Timeout as error:
+        raise _silent(address, timeout_s) from error
+    except (SoapError, ONVIFError, requests.RequestException) as error:
+        if "timed out" in str(error):  # a time-out in the middle of a body comes as a connection error
+            raise _silent(address, timeout_s) from error
+        if not refused(error):
+            raise DeviceFault(
+                "What answers for the camera {name} at {host}:{port} does not speak ONVIF: {why}.",
+                "Check camera.{name}.host and camera.{name}.port, and that ONVIF is switched on in the camera.",
+                why=" ".join(str(error).split())[:160],
+                **_where(address),
+            ) from error
+        raise DeviceRefused(
+            "The camera {name} at {host}:{port} refuses the user {user}.",
+            "Check camera.{name}.user and the password in camera.{name}.password_file. Many cameras lock an account for some"
+            " minutes after several wrong passwords.",
+            user=address.user or "-",
+            **_where(address),
+        ) from error
+
+
+def _silent(address: CameraAddress, limit_s: float) -> DeviceSilent:
+    return DeviceSilent(
+        "The camera {name} at {host}:{port} takes the connection but does not answer within {limit_s} s.",
+        "Restart the camera; if it comes again, look at its load and its firmware.",
+        limit_s=limit_s,
+        **_where(address),
+    )
+
+
+@cache
+def wsdl_folder() -> Path:
+    """Where the installed onvif-zeep has its WSDL files: its own default guesses, the distribution's file list knows."""
+    for file in metadata.files("onvif-zeep") or ():
+        if file.name == "devicemgmt.wsdl":
+            return Path(str(file.locate())).resolve().parent
+    raise DeviceFault("The camera library is incomplete: devicemgmt.wsdl is missing.", "Install onvif-zeep again.")

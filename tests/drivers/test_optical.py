@@ -1,0 +1,211 @@
+"""Drives as xorriso tells of them, and real ``stdio:`` drives."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from drivers.faults import DeviceSilent
+from drivers.optical import DriveState, cycle_tray, eject, glance, judge, look, parse_toc, run_xorriso
+
+# Printed by xorriso 1.5.4 with -pkt_output on.
+BLANK_FILE = """\
+I:1: Drive current: -outdev 'stdio:/d/disc-1.img'
+I:1: Media current: stdio file, overwriteable
+I:1: Media status : is blank
+I:1: Media summary: 0 sessions, 0 data blocks, 0 data, 78.5g free
+R:1: Drive current: -outdev 'stdio:/d/disc-1.img'
+R:1: Drive access : exclusive:unrestricted
+R:1: Drive type   : vendor 'YOYODYNE' product 'WARP DRIVE' revision 'FX01'
+R:1: Media current: stdio file, overwriteable
+R:1: Media status : is blank
+R:1: Media blocks : 0 readable , 41145356 writable , 41145356 overall
+R:1: Media summary: 0 sessions, 0 data blocks, 0 data, 78.5g free
+"""
+ISO_FILE = """\
+Drive current: -outdev 'stdio:/tmp/b/iso.img'
+Drive access : exclusive:unrestricted
+Drive type   : vendor 'YOYODYNE' product 'WARP DRIVE' revision 'FX01'
+Media current: stdio file, overwriteable
+Media status : is written , is appendable
+Media blocks : 184 readable , 41145010 writable , 41145202 overall
+TOC layout   : Idx ,  sbsector ,       Size , Volume Id
+ISO session  :   1 ,         0 ,       184s , ISOIMAGE
+Media summary: 1 session, 184 data blocks,  368k data, 78.5g free
+Media nwa    : 192s
+"""
+NO_FOLDER = """\
+libburn : SORRY : Neither stdio-path nor its directory exist
+xorriso : FAILURE : Cannot acquire drive 'stdio:/tmp/b/nope/x.img'
+xorriso : aborting : -abort_on 'FAILURE' encountered 'FAILURE'
+"""
+NO_DRIVE = """\
+libburn : FAILURE : File object '/dev/sr0' not found
+libburn : FAILURE : Cannot access '/dev/sr0' as SG_IO CDROM drive
+xorriso : FAILURE : Cannot acquire drive '/dev/sr0'
+"""
+# Printed by xorriso for real drives (1.4 and 1.5).
+EMPTY_TRAY = """\
+xorriso : NOTE : Disc status unsuitable for writing
+Drive current: -outdev '/dev/sr0'
+Media current: is not recognizable
+Media status : is not present
+Drive current: -outdev '/dev/sr0'
+Drive type   : vendor 'HL-DT-ST' product 'DVDRAM GUE0N' revision 'T.02'
+Media current: is not recognizable
+Media status : is not present
+"""
+BLANK_BD = """\
+Drive current: -outdev '/dev/sr0'
+Media current: BD-R sequential recording
+Media product: MILLEN/MR1/0 , Millenniata Inc.
+Media status : is blank
+Media blocks : 0 readable , 12219392 writable , 12219392 overall
+Media summary: 0 sessions, 0 data blocks, 0 data, 23.3g free
+"""
+SPOILED_DVD = """\
+Drive current: -outdev '/dev/sr0'
+Drive type   : vendor 'TSSTcorp' product 'CDDVDW SE-S084F' revision 'TS00'
+Media current: DVD+R
+Media product: CMC_MAG/M01/48 , CMC Magnetics Corporation
+Media status : is written , is appendable
+Media blocks : 1 readable , 36416 writable , 2295104 overall
+TOC layout   : Idx ,  sbsector ,       Size , Volume Id
+xorriso : SORRY : Cannot obtain Table Of Content
+"""
+CLOSED_DVD = """\
+Media current: DVD-ROM
+Media status : is written , is closed
+Media blocks : 1079787 readable , 0 writable , 1079787 overall
+"""
+BUSY = "libburn : SORRY : Cannot open busy device '/dev/sr0'\nxorriso : FAILURE : Cannot acquire drive '/dev/sr0'\n"
+
+
+def told(device: str, text: str) -> DriveState:
+    return judge(device, parse_toc(text))
+
+
+def said(state: DriveState) -> str:
+    assert state.problem is not None
+    return str(state.problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "medium", "free"),
+    [(BLANK_FILE, "stdio file, overwriteable", 41145356 * 2048), (BLANK_BD, "BD-R sequential recording", 12219392 * 2048)],
+)
+def test_blank_media_are_ready(text: str, medium: str, free: int) -> None:
+    state = told("/dev/sr0", text)
+    assert (state.blank, state.medium, state.free_bytes, state.problem) == (True, medium, free, None)
+    assert state.state == "blank"
+    assert state.as_dict()["problem"] is None
+
+
+@pytest.mark.parametrize("text", [ISO_FILE, SPOILED_DVD, CLOSED_DVD])
+def test_written_media_are_refused(text: str) -> None:
+    state = told("/dev/sr0", text)
+    assert not state.blank
+    assert state.present
+    assert "not blank" in said(state)
+    assert "never overwritten" in said(state)
+    assert state.state == "written"
+    assert state.as_dict()["fault"] is None  # the drive itself is well
+
+
+def test_an_empty_tray_is_no_fault_of_the_drive() -> None:
+    state = told("/dev/sr0", EMPTY_TRAY)
+    assert (state.present, state.medium, state.state) == (True, "", "empty")
+    assert "no disc in /dev/sr0" in said(state)
+
+
+@pytest.mark.parametrize(("text", "why"), [(NO_FOLDER, "Neither stdio-path"), (NO_DRIVE, "not found"), ("", "cannot be used")])
+def test_a_missing_drive_is_absent(text: str, why: str) -> None:
+    state = told("/dev/sr0", text)
+    assert (state.present, state.state) == (False, "absent")
+    assert why in said(state)
+    assert state.as_dict()["fault"] is not None
+
+
+def test_a_busy_drive_is_told_as_busy() -> None:
+    assert "in use by another program" in said(told("/dev/sr0", BUSY))
+
+
+def test_a_new_and_an_empty_file_are_blank(tmp_path: Path) -> None:
+    path = tmp_path / "光盘 一.img"
+    for _ in range(2):
+        state = look(f"stdio:{path}")
+        assert state.blank, said(state)
+        assert state.capacity_bytes > 0
+        path.write_bytes(b"")
+    assert path.stat().st_size == 0
+
+
+def test_a_preallocated_file_of_zeros_is_blank(tmp_path: Path) -> None:
+    path = tmp_path / "zeros.img"
+    with open(path, "wb") as file:
+        file.truncate(3 << 20)
+    assert look(f"stdio:{path}").blank
+
+
+@pytest.mark.parametrize("place", [0, 1024, 32_768, 524_288, 3 * (1 << 20) - 1])
+def test_a_file_with_any_content_is_never_blank(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "used.img"
+    with open(path, "wb") as file:
+        file.truncate(3 << 20)
+        file.seek(place)
+        file.write(b"x")
+    state = look(f"stdio:{path}")
+    assert not state.blank
+    assert "already holds 3145728 bytes" in said(state)
+
+
+def test_an_iso_image_is_written(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("a")
+    made = ["xorriso", "-no_rc", "-as", "mkisofs", "-quiet", "-o", str(tmp_path / "a.iso"), str(tmp_path / "tree")]
+    subprocess.run(made, check=True, capture_output=True)
+    state = look(f"stdio:{tmp_path / 'a.iso'}")
+    assert (state.blank, state.state) == (False, "written")
+
+
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ("stdio:/nowhere/at/all/x.img", "folder of stdio:/nowhere"),
+        ("stdio:relative.img", "no absolute path"),
+        ("stdio:/proc/version", "cannot be written"),
+        ("stdio:/tmp", "cannot be written"),
+        ("/dev/sr99", "cannot be used"),
+        ("/dev/null", "cannot be used"),
+    ],
+)
+def test_what_cannot_be_a_drive_is_told(device: str, why: str) -> None:
+    state = look(device)
+    assert not state.present
+    assert not state.blank
+    assert why in said(state)
+    assert state.problem is not None
+    assert state.problem.say("zh") != state.problem.say("en")
+
+
+def test_a_drive_that_does_not_answer_in_time_is_silent(tmp_path: Path) -> None:
+    with pytest.raises(DeviceSilent, match="did not answer"):
+        run_xorriso(["-outdev", f"stdio:{tmp_path / 'x'}", "-toc"], "stdio:x", 0.0001)
+
+
+def test_a_glance_notices_a_new_disc(tmp_path: Path) -> None:
+    device = f"stdio:{tmp_path / 'd.img'}"
+    missing = glance(device)
+    (tmp_path / "d.img").write_bytes(b"")
+    empty = glance(device)
+    (tmp_path / "d.img").write_bytes(b"x")
+    assert len({missing, empty, glance(device)}) == 3
+    assert glance("/dev/sr99") == ""
+    assert glance("stdio:/nowhere/x") == ""
+
+
+def test_files_have_no_tray(tmp_path: Path) -> None:
+    (tmp_path / "d.img").write_bytes(b"x")
+    cycle_tray(f"stdio:{tmp_path / 'd.img'}")
+    eject(f"stdio:{tmp_path / 'd.img'}")
+    assert (tmp_path / "d.img").read_bytes() == b"x"
