@@ -4,7 +4,7 @@ Measured: demuxing and storing one 1080p25 track costs 0.4 CPU-seconds per 30 s,
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,8 +25,9 @@ OPEN_S = 4.0
 READ_S = 1.5  # a stream silent for so long is given up: the gap must be noticed within 3 s
 JUMP_NS = 5 * SECOND_NS  # a timestamp that leaves the arrival's line so far ends the run
 DESCRIBE_AGAIN_NS = 60 * SECOND_NS
-# Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report.
-OPTIONS = {"rtsp_transport": "tcp", "allowed_media_types": "video", "fflags": "nobuffer", "max_delay": "0"}
+# Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
+# took a second. Not "nobuffer": that throws away what was read while probing, the first key frame with it.
+OPTIONS = {"rtsp_transport": "tcp", "allowed_media_types": "video", "fpsprobesize": "0", "max_delay": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +81,31 @@ class StreamReader:
             template=self.stream,
         )
 
-    def demux(self) -> Any:
-        """Packets as PyAV gives them. Raises DeviceFault and its kinds when the connection ends."""
+    def packets(self) -> Iterator[Packet]:
+        """Every packet as it comes. Raises DeviceFault and its kinds when the connection ends.
+
+        The demuxer gives a connection's first packet no timestamp: it is one interval before the second's.
+        """
+        interval = round(1 / (self.format.time_base * Fraction(self.format.fps or 25)))
+        waiting: list[tuple[bytes, bool, int]] = []
+        previous: int | None = None
         try:
             for packet in self.container.demux(self.stream):
+                now = boottime_ns()
                 if packet.size == 0:
                     break
-                yield packet
+                data, key = bytes(packet), bool(packet.is_keyframe)
+                stamp = packet.pts if packet.pts is not None else packet.dts
+                if stamp is None and previous is None:
+                    waiting.append((data, key, now))
+                    continue
+                pts = int(stamp) if stamp is not None else (previous or 0) + interval
+                for n, (early, early_key, arrival) in enumerate(waiting):
+                    at = pts - (len(waiting) - n) * interval
+                    yield Packet(at, at, early_key, early, arrival)
+                waiting.clear()
+                previous = pts
+                yield Packet(pts, int(packet.dts if packet.dts is not None else pts), key, data, now)
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None
         raise DeviceAbsent("The camera {name} ended the connection.", "Check its power and its network cable.", name=self._name)
@@ -124,88 +143,92 @@ class StreamReader:
 
 
 class CameraSource(Source):
-    """Describes the camera, connects to its main or sub-stream, delivers packets; again after every failure."""
+    """Describes the camera, connects to its main stream, delivers packets; again after every failure."""
 
-    def __init__(self, settings: CameraSettings, choose: Callable[[CameraDescription], Stream | None] = lambda d: d.main) -> None:
+    def __init__(self, settings: CameraSettings) -> None:
         super().__init__(settings.address.name)
         self._settings = settings
-        self._choose = choose
         self._description: CameraDescription | None = None
         self._described_ns = -DESCRIBE_AGAIN_NS
+        self._failed = False  # the last attempt to open the stream
         self.description_fault: dict[str, object] | None = None
 
     def attempt(self) -> None:
         """Raises DeviceFault and its kinds."""
         description = self._describe()
-        stream = self._choose(description)
-        if stream is None:
-            raise DeviceAbsent(
-                "The camera {name} has no sub-stream.", "Switch it on in the camera.", name=self._settings.address.name
-            )
         try:
-            self._deliver_from(StreamReader(stream, self._settings.address), description)
+            reader = StreamReader(description.main, self._settings.address)
         except DeviceFault:
+            self._failed = True
             if boottime_ns() - self._described_ns >= DESCRIBE_AGAIN_NS:
                 self._description = None  # its address may have changed
             raise
+        self._failed = False
+        self._deliver_from(reader, description)
 
     def _describe(self) -> CameraDescription:
-        if self._description is not None:
-            return self._description
+        """What is known of the camera. A restarted process does not wait for ONVIF: it takes the last answer, and asks beside."""
+        if self._description is None:
+            known = remembered(self._settings.memory)
+            if known is None or self._failed or self._settings.address.rtsp:
+                self._ask()
+            else:
+                self._description = known
+                threading.Thread(target=self._ask_beside, name="describe", daemon=True).start()
+        assert self._description is not None
+        return self._description
+
+    def _ask(self) -> None:
+        """Asks the camera and keeps its answer. Raises DeviceFault and its kinds, StorageFault."""
         settings = self._settings
         self._described_ns = boottime_ns()
-        try:
-            found = describe_apart(settings.address, sub_size=settings.sub_size)
-            self.description_fault = None
-        except DeviceRefused:
-            raise
-        except DeviceFault as fault:
-            known = remembered(settings.memory)
-            if known is None or settings.address.rtsp:
-                raise
-            self.description_fault = fault.as_dict()
-            return known  # recording matters more than the camera's words; it is asked again at the next connection
-        self._description = found
+        self._description = found = describe_apart(settings.address, sub_size=settings.sub_size)
+        self.description_fault = None
         if settings.memory is not None:
             make_folder(settings.memory.parent)
             write_json(settings.memory, found.as_dict())
-        return found
+
+    def _ask_beside(self) -> None:
+        try:
+            self._ask()
+        except Fault as fault:
+            self.description_fault = fault.as_dict()
 
     def _deliver_from(self, reader: StreamReader, description: CameraDescription) -> None:
         gone = threading.Event()
         device = {k: v for k, v in description.as_dict().items() if k not in ("main", "sub")}
         scale = float(reader.format.time_base * SECOND_NS)
-        previous = first = None
+        first: Packet | None = None
+        previous = 0
         announced = False
         try:
-            for packet in reader.demux():
-                now = boottime_ns()
+            for packet in reader.packets():
                 if self.stopping:
                     return
-                if packet.pts is None and packet.dts is None:
-                    continue
-                pts = int(packet.pts if packet.pts is not None else packet.dts)
-                dts = int(packet.dts if packet.dts is not None else pts)
-                if first is None or previous is None:
-                    first = (pts, now)
-                elif abs((pts - previous) * scale) > JUMP_NS and abs((pts - first[0]) * scale - (now - first[1])) > JUMP_NS:
-                    raise DeviceFault(
-                        "The camera {name} jumped by {seconds} s in its timestamps.",
-                        "Let the camera take its time from the centre's NTP server.",
-                        name=self._settings.address.name,
-                        seconds=round((pts - previous) * scale / SECOND_NS, 1),
-                    )
-                previous = pts
-                if not announced:
+                if first is None:
+                    first = packet
                     self.connected(Connected(reader.format, device, release=gone.set))
                     announced = True
-                self.deliver(Packet(pts, dts, packet.is_keyframe, bytes(packet), now))
+                elif abs((packet.pts - previous) * scale) > JUMP_NS:
+                    drift_ns = (packet.pts - first.pts) * scale - (packet.arrival_ns - first.arrival_ns)
+                    if abs(drift_ns) > JUMP_NS:
+                        raise self._jumped((packet.pts - previous) * scale)
+                previous = packet.pts
+                self.deliver(packet)
         finally:
             if announced:
                 # Whoever writes copies parameters from the demuxer's stream: it is closed when they are done with it.
                 threading.Thread(target=_close_when, args=(gone, reader.container), name="release", daemon=True).start()
             else:
                 reader.container.close()
+
+    def _jumped(self, by_ns: float) -> DeviceFault:
+        return DeviceFault(
+            "The camera {name} jumped by {seconds} s in its timestamps.",
+            "Let the camera take its time from the centre's NTP server.",
+            name=self._settings.address.name,
+            seconds=round(by_ns / SECOND_NS, 1),
+        )
 
 
 def _close_when(gone: threading.Event, container: Any) -> None:

@@ -6,6 +6,7 @@ in the picture or the sound, which are those of the instant itself.
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -110,6 +111,23 @@ class Pictures:
         return known[1]
 
 
+class _TornPart(threading.Thread):
+    """Reads a part that was cut off: whole pictures, length, digest."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="torn-part", daemon=True)
+        self._path = path
+        self.pictures = self.bytes = 0
+        self.sha256 = ""
+        self.start()
+
+    def run(self) -> None:
+        if not self._path.exists():
+            return
+        self.sha256, self.bytes = file_sha256(self._path), self._path.stat().st_size
+        self.pictures = count_pictures(self._path)
+
+
 class Composite:
     """One session's composite: its folder, its journal, its parts (invariant 2)."""
 
@@ -125,6 +143,7 @@ class Composite:
         self._pending: list[tuple[str, Json]] = []
         self._journal = journal.Journal(self.folder / "journal.jsonl")
         self._torn: list[tuple[Path, int]] = []
+        self._reader: _TornPart | None = None
         entries = list(journal.read(self._journal.path))
         listed = {e["file"] for e in entries if e["kind"] == "part"}
         for entry in entries:
@@ -198,23 +217,28 @@ class Composite:
             recovered=recovered,
         )
 
-    def list_torn(self) -> None:
-        """Reads back parts that were cut off; takes as long as they are long, so it waits for the end. Raises StorageFault."""
+    def _list_torn(self) -> bool:
+        """Lists parts that were cut off; a thread reads them back, since that takes as long as they are long. True when done."""
         while self._torn:
             path, first = self._torn[0]
-            pictures = count_pictures(path) if path.exists() else 0
-            if pictures:
-                self._list(path, first, pictures, file_sha256(path), path.stat().st_size, recovered=True)
+            if self._reader is None:
+                self._reader = _TornPart(path)
+            if self._reader.is_alive():
+                return False
+            if self._reader.pictures:
+                self._list(path, first, self._reader.pictures, self._reader.sha256, self._reader.bytes, recovered=True)
             else:
                 self.note("empty", file=path.name, first_picture=first, present=path.exists())
+            self._reader = None
             del self._torn[0]
+        return True
 
     def end(self, due: int) -> None:
-        """The official end. Raises StorageFault."""
+        """The official end; call it again until ``ended``. Raises StorageFault."""
         self.close()
-        self.list_torn()
-        self.note("end", pictures_due=due, pictures_written=self.pictures)
-        self.ended = True
+        if self._list_torn():
+            self.note("end", pictures_due=due, pictures_written=self.pictures)
+            self.ended = True
 
     def release(self) -> None:
         """Leaves the folder, an open part closed as well as the disk allows."""
@@ -296,6 +320,8 @@ class Composer:
         due = self._due(wanted)
         if due is not None and self._next_picture >= due:
             composite.end(due)
+            if not composite.ended:
+                time.sleep(0.03)
             return
         if composite.part is None:
             self._open(composite, epoch, wanted, now)
@@ -331,7 +357,7 @@ class Composer:
         first = 0 if at_start else max(0, math.ceil(behind / PICTURE_NS))
         due = self._due(wanted)
         if due is not None and first >= due:
-            composite.end(due)
+            self._next_picture = due
             return
         composite.open(self._settings.encoder, first)
         self._next_picture = first

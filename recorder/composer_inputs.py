@@ -124,14 +124,12 @@ class VideoInput(_Pump):
         fit = EnvelopeFit(scale)
         try:
             self._begin(reader.format)
-            for packet in reader.demux():
+            for packet in reader.packets():
                 if self._stopping.is_set():
                     return
-                if packet.pts is None:
-                    continue
-                fit.add(int(packet.pts), boottime_ns())
-                time_ns = fit.line.at(int(packet.pts)) - self.settings.latency_ns
-                self._add(Message(Kind.DATA, packet.is_keyframe, time_ns, int(packet.pts), 0, bytes(packet)))
+                fit.add(packet.pts, packet.arrival_ns)
+                time_ns = fit.line.at(packet.pts) - self.settings.latency_ns
+                self._add(Message(Kind.DATA, packet.key, time_ns, packet.pts, 0, packet.data))
         finally:
             reader.container.close()
 

@@ -132,9 +132,10 @@ class Recording:
 
     def _note(self, kind: str, **fields: object) -> None:
         self._pending.append((kind, fields))
-        self._flush()
+        self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Journal lines that could not be written before. Raises StorageFault."""
         while self._pending:
             kind, fields = self._pending[0]
             self._journal.append(kind, **fields)
@@ -146,7 +147,7 @@ class Recording:
 
     def write(self, packet: Packet, room_ns: int, format_: Format, ppm: float) -> None:
         """Stores one packet of the time. Raises StorageFault; call ``give_up`` then."""
-        self._flush()
+        self.flush()
         segment = self._open
         if segment is not None and segment.format is not format_:
             self._close(segment.last_ns + self._interval_ns, ppm)
@@ -230,7 +231,7 @@ class Recording:
 
     def sync(self) -> bool:
         """Data to stable storage, and any journal line that could not be written before. Raises StorageFault."""
-        self._flush()
+        self.flush()
         return self._open is not None and self._open.writer.sink.sync()
 
     def give_up(self, fault: Fault) -> None:

@@ -206,7 +206,7 @@ class Track:
         recording, epoch = self._recording, self._epoch
         if recording is None or epoch is None or recording.ended:
             return
-        recording.sync()
+        recording.flush()
         if wanted.stop_ns is not None and epoch.room_ns(now) > wanted.stop_ns + STOP_GRACE_NS:
             recording.end(wanted.stop_ns, self._fit.line.ppm)
         elif (

@@ -51,6 +51,11 @@ class Agent:
             start_new_session=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the agent itself."""
+        return self._child.pid
+
     def check(self) -> None:
         """Raises DemoError where it ended by itself."""
         if self._child.poll() is not None:

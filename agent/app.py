@@ -1,0 +1,186 @@
+"""`room-agent run`: the control plane's process, put together here, started in order and stopped in reverse.
+
+The recording does not need it: it may be killed at any time and takes up what it finds.
+"""
+
+import logging
+import queue
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from agent import logs
+from agent.clock_watch import ClockWatch
+from agent.config import TRACKS, Config
+from agent.console import ConsoleServer, Request
+from agent.discs import Discs
+from agent.feed import Feed, feed_settings
+from agent.handlers import Handlers
+from agent.notify import notify
+from agent.outbox import Outbox
+from agent.sealing import sealing, signing
+from agent.session_keeper import RoomFacts, SessionKeeper
+from agent.supervisor import ChildSpec, Supervisor, room_agent
+from agent.view import RoomView
+from agent.view_builder import ViewBuilder, composite_bps, expected_processes
+from recorder.durable import exclusive, make_folder
+from recorder.room_time import SECOND_NS, boottime_ns
+from wording import Exit, Fault
+
+TICK_NS = SECOND_NS // 4
+SEALING_TICK_NS = SECOND_NS // 20  # while a person waits for the seal
+
+log = logging.getLogger(__name__)
+
+
+def room_facts(config: Config) -> RoomFacts:
+    """What every session of this room carries."""
+    room = config.room
+    facts = {"id": room.id, "name": room.name, "centre": room.centre, "agency": room.agency, "class": room.class_}
+    return RoomFacts(facts, room.zone, TRACKS, composite_bps(config))
+
+
+def child_specs(config: Config, path: Path) -> list[ChildSpec]:
+    """The room's processes and the commands that run them; systemd's units run the same."""
+    return [
+        ChildSpec(name, room_agent(path, *(("track", name) if name in TRACKS else (name,))))
+        for name in expected_processes(config)
+    ]
+
+
+def run(config: Config, path: Path, *, children: bool) -> Exit:
+    """Until SIGTERM or SIGINT. children: keep the room's processes alive too; False under systemd, which does it.
+
+    Raises AlreadyRunning, StorageFault, EvidenceFault, ConfigFault before it is up; nothing afterwards.
+    """
+    logs.set_up()
+    places = config.storage.places
+    for folder in (places.sessions, places.selfcheck, places.burn, places.status, places.locks, places.logs):
+        make_folder(folder)
+    with exclusive(places.agent_lock, "room-agent run"):
+        return Agent(config, path, children=children).run()
+
+
+class Agent:
+    """The parts and the loop. One thread owns the session; what takes time has its own and hands over by the queue."""
+
+    def __init__(self, config: Config, path: Path, *, children: bool) -> None:
+        self._places = places = config.storage.places
+        self._clock = ClockWatch(config.clock.ntp_server)
+        self._keeper = SessionKeeper(places, room_facts(config), tie=self._clock.tie, seal=sealing(config), sign=signing(config))
+        self._views = ViewBuilder(config)
+        self._discs = Discs(places, self._keeper, config.burner.drives, config.burner.copies)
+        self._supervisor = Supervisor(child_specs(config, path), places) if children else None
+        self._feed_settings = feed_settings(config)
+        self._handlers = Handlers(config, self._keeper, self._discs, look=self._look, later=self._later)
+        self._console: ConsoleServer | None = None
+        self._feed: Feed | None = None
+        self._view: RoomView | None = None
+        self._stopping = False
+        self._failing = ""
+
+    def run(self) -> Exit:
+        """Starts everything, loops, stops everything."""
+        with ExitStack() as stack:
+            self._keeper.resume()
+            stack.callback(self._keeper.close)
+            self._clock.start()
+            stack.callback(self._clock.stop)
+            outbox = Outbox(self._places.outbox)
+            stack.callback(outbox.close)
+            self._feed = Feed(self._feed_settings, outbox)
+            self._feed.start()
+            stack.callback(self._feed.stop)
+            if self._supervisor is not None:
+                self._supervisor.start()
+                stack.callback(self._end_children)
+            console = self._console = ConsoleServer(self._places.socket)
+            stack.callback(console.close)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._asked_to_stop)
+            log.info("agent is up", extra={"root": str(self._places.root), "run": str(self._places.run)})
+            notify("READY=1")
+            self._loop(console)
+            notify("STOPPING=1")
+        log.info("agent stopped")
+        return Exit.OK
+
+    def _asked_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        self._later(lambda: None)
+
+    def _later(self, function: Callable[[], None]) -> None:
+        if self._console is not None:
+            self._console.requests.put(function)
+
+    def _end_children(self) -> None:
+        """A session that is recorded or sealed goes on without the agent; an idle room is put to rest."""
+        assert self._supervisor is not None
+        active = self._keeper.active
+        if active is None:
+            self._supervisor.stop()
+            return
+        self._supervisor.leave()
+        log.warning("the recording goes on without the agent", extra={"session": active.id, "state": active.state})
+
+    def _loop(self, console: ConsoleServer) -> None:
+        tick_ns = 0
+        while not self._stopping:
+            now = boottime_ns()
+            if now >= tick_ns:
+                active = self._keeper.active
+                tick_ns = now + (SEALING_TICK_NS if active and active.state == "sealing" else TICK_NS)
+                self._guarded(self._tick)
+            try:
+                item = console.requests.get(timeout=max(0.0, (tick_ns - boottime_ns()) / SECOND_NS))
+            except queue.Empty:
+                continue
+            if isinstance(item, Request):
+                level = logging.DEBUG if item.command == "session.status" else logging.INFO
+                log.log(level, "command", extra={"command": item.command, "uid": item.uid})
+                self._handle(item)
+                tick_ns = 0  # what changed is seen at once
+            elif item is not None:
+                self._guarded(item)
+
+    def _handle(self, request: Request) -> None:
+        try:
+            self._handlers.handle(request)
+        except Exception as error:  # the top of the process: one command's defect must not end the agent
+            log.exception("command failed", extra={"command": request.command})
+            text, mend = (
+                "The agent failed on {command}: {why}.",
+                "Report this with the agent's log; the recording is not touched.",
+            )
+            request.fail(Fault(text, mend, command=request.command, why=f"{type(error).__name__}: {error}"))
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """What fails is said once and tried again with the next round."""
+        try:
+            act()
+            self._failing = ""
+        except Fault as fault:
+            if fault.text != self._failing:
+                log.error("agent is hindered", extra={"fault": str(fault)})
+            self._failing = fault.text
+        except Exception as error:  # the top of the process
+            if type(error).__name__ != self._failing:
+                log.exception("agent failed")
+            self._failing = type(error).__name__
+
+    def _look(self) -> RoomView:
+        keeper = self._keeper
+        self._view = self._views.look(keeper.current, keeper.room_ns(), keeper.utc_ns(), self._clock.state)
+        return self._view
+
+    def _tick(self) -> None:
+        view = self._look()
+        try:
+            self._keeper.tick(view.statuses, view.disk.free_bytes if view.disk else 0)
+            self._discs.tick()
+        finally:
+            if self._feed is not None:
+                self._feed.update(view)
+            notify("WATCHDOG=1")

@@ -1,0 +1,48 @@
+"""The sessions of this room, as their session.json files tell them. Light: `room-agent session list` needs no agent."""
+
+from pathlib import Path
+
+from agent.places import Places
+from agent.session import Session
+from recorder.durable import read_json
+from recorder.faults import BadInput, EvidenceFault, NotFound
+
+
+def read_session(folder: Path) -> Session:
+    """The session of a folder. Raises NotFound, EvidenceFault."""
+    path = folder / "session.json"
+    return Session.from_dict(read_json(path), path)
+
+
+def folders(places: Places) -> list[Path]:
+    """The folders that hold a session, oldest official start first (their names sort so)."""
+    return sorted(path.parent for path in places.sessions.glob("*/session.json"))
+
+
+def sessions(places: Places) -> tuple[list[Session], list[EvidenceFault]]:
+    """Every session, oldest first, and a fault for each session.json that cannot be read."""
+    found: list[Session] = []
+    broken: list[EvidenceFault] = []
+    for folder in folders(places):
+        try:
+            found.append(read_session(folder))
+        except EvidenceFault as fault:
+            broken.append(fault)
+        except NotFound:
+            continue  # it was there a moment ago
+    return found, broken
+
+
+def find(places: Places, name: str) -> Path:
+    """The folder of a session: its id, a beginning of it that fits only one, its path, or ``last``. Raises NotFound, BadInput."""
+    known = folders(places)
+    if name == "last" and known:
+        return known[-1]
+    path = Path(name)
+    fits = [f for f in known if f.name == name or f == path] or [f for f in known if name and f.name.startswith(name)]
+    if len(fits) > 1:
+        text, mend = "More than one session begins with {name}: {found}.", "Give more of its id."
+        raise BadInput(text, mend, name=name, found=", ".join(f.name for f in fits[:5]))
+    if not fits:
+        raise NotFound("There is no session {name}.", "`room-agent session list` shows those of this room.", name=name)
+    return fits[0]

@@ -1,0 +1,50 @@
+"""The wall clock's state, measured in the background, so that a start command waits for no network."""
+
+import logging
+import threading
+
+from drivers.clock import clock_state, read_pair
+from drivers.faults import DeviceFault
+from drivers.ports import ClockState
+from recorder.room_time import Tie, TieSource, boot_id
+
+EVERY_S = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class ClockWatch:
+    """Measures every half minute in a thread of its own; ``state`` is the newest result."""
+
+    def __init__(self, ntp_server: str) -> None:
+        self._server = ntp_server
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self.state: ClockState | None = None
+
+    def start(self) -> None:
+        """Begins measuring."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; a question on its way to the time server is not waited for."""
+        self._stop.set()
+
+    def tie(self) -> Tie:
+        """The wall clock against CLOCK_BOOTTIME now, with what the last measurement said of it. Takes microseconds."""
+        boottime, utc = read_pair()
+        state = self.state
+        source: TieSource = "ntp" if state and state.synchronised else "unsynchronised"
+        return Tie(boot_id(), boottime, utc, source, state.offset_s if state else None)
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stop.is_set():
+            try:
+                self.state = clock_state(self._server)
+                failing = False
+            except DeviceFault as fault:
+                if not failing:
+                    log.warning("clock state unknown", extra={"fault": str(fault)})
+                failing, self.state = True, None
+            self._stop.wait(EVERY_S)

@@ -1,0 +1,109 @@
+"""What every command has: its arguments, the configuration as far as it needs it, and the way to answer."""
+
+import json
+import sys
+import tomllib
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from agent.console import ANSWER_S, ask
+from agent.places import DEFAULT_ROOT, DEFAULT_RUN, Places
+from wording import Fault, Language, say
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One call of the command line. config_path: --config or the default."""
+
+    arguments: Namespace
+    config_path: Path
+    json: bool
+    language: Language
+    places: Places = field(default_factory=lambda: Places(DEFAULT_ROOT, DEFAULT_RUN))
+
+    def config(self) -> "Config":
+        """The whole configuration, checked. Raises ConfigFault."""
+        from agent.config import load
+
+        return load(self.config_path)
+
+    def ask(self, command: str, /, *, timeout_s: float = ANSWER_S, **arguments: object) -> dict[str, Any]:
+        """A command to the agent. Raises Fault."""
+        return ask(self.places.socket, command, arguments, timeout_s=timeout_s)
+
+    def say(self, template: str, /, **values: object) -> str:
+        """In the reader's language."""
+        return say(template, self.language, **values)
+
+    def fault_lines(self, fault: Fault) -> list[str]:
+        """What is wrong and what to do, each on a line."""
+        return [line for line in (fault.say(self.language), fault.say_mend(self.language)) if line]
+
+    def answer(self, data: Mapping[str, Any], lines: Sequence[str]) -> None:
+        """The command's answer: one JSON line with --json, else the lines."""
+        _put(sys.stdout, json.dumps(data, ensure_ascii=False) if self.json else "\n".join(lines))
+
+    def progress(self, text: str) -> None:
+        """A line on the way, for people only."""
+        if not self.json:
+            _put(sys.stdout, text)
+
+    def meter(self, text: str) -> Callable[[float], object]:
+        """Shows how far something is (0…1) on a terminal, on one line; nothing elsewhere."""
+        shown = -1
+
+        def show(ratio: float) -> None:
+            nonlocal shown
+            percent = int(100 * ratio)
+            if percent != shown and not self.json and sys.stderr.isatty():
+                shown = percent
+                sys.stderr.write(f"\r{text} {percent:3d} %" + ("\n" if percent >= 100 else ""))
+                sys.stderr.flush()
+
+        return show
+
+    def fail(self, fault: Fault) -> None:
+        """The command's failure: with --json on stdout like an answer, else on stderr."""
+        if self.json:
+            _put(sys.stdout, json.dumps({"fault": {**fault.as_dict(), "message": fault.say(self.language)}}, ensure_ascii=False))
+        else:
+            _put(sys.stderr, "\n".join(self.fault_lines(fault)))
+
+
+def _put(stream: TextIO, text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def light_settings(path: Path) -> tuple[Places, Language]:
+    """The two folders and the language without checking the rest, in a few milliseconds.
+
+    Raises ConfigFault where the file cannot be read or these keys are wrong.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        storage, ui = data.get("storage", {}), data.get("ui", {})
+        root, run = Path(storage.get("root", DEFAULT_ROOT)), Path(storage.get("run", DEFAULT_RUN))
+        language = ui.get("language", "zh")
+        if root.is_absolute() and run.is_absolute() and language in ("zh", "en"):
+            return Places(root, run), language
+    except (OSError, ValueError, TypeError, AttributeError):
+        pass
+    from agent.config import load  # says what is wrong, with the line
+
+    config = load(path)
+    return config.storage.places, config.ui.language
+
+
+def plain_language(path: Path) -> Language:
+    """The language of a configuration that may be broken: zh unless it plainly says en."""
+    try:
+        return "en" if tomllib.loads(path.read_text(encoding="utf-8")).get("ui", {}).get("language") == "en" else "zh"
+    except (OSError, ValueError, AttributeError):
+        return "zh"

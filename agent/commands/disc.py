@@ -1,0 +1,155 @@
+"""`room-agent disc …` and `verify`."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from agent import catalogue
+from agent.commands.context import Context
+from agent.refusals import fault_from
+from recorder.faults import NotFound
+from wording import Exit, Fault
+
+POLL_S = 0.25
+WORKER_AWAY_S = 20.0  # a worker that is silent for so long is not waited for
+STATES = {
+    "preparing": "The files for the discs are being made.",
+    "burning": "The discs are being burned.",
+    "verifying": "The discs are being read back.",
+}
+
+
+def author(context: Context) -> Exit:
+    """Writes the disc image of a session to a file."""
+    from burner.author import author as make
+
+    a = context.arguments
+    folder = catalogue.find(context.places, a.session)
+    result = make(folder, a.out, language=context.language, draft=a.draft, progress=context.meter(context.say("Authoring")))
+    with suppress(Fault):  # without an agent the image is made all the same; it is then not in the session's journal
+        context.ask("disc.authored", session=folder.name, image=str(result.path), sha256=result.sha256, bytes=result.bytes)
+    answer = {
+        "session": folder.name,
+        "image": str(result.path),
+        "bytes": result.bytes,
+        "sha256": result.sha256,
+        "label": result.label,
+    }
+    lines = [
+        context.say("Image {path}: {bytes} bytes, label {label}", path=result.path, bytes=result.bytes, label=result.label),
+        f"  SHA-256 {result.sha256}",
+    ]
+    if a.draft:
+        lines.append(context.say("This is a draft: no evidence disc."))
+    context.answer(answer, lines)
+    return Exit.OK
+
+
+def burn(context: Context) -> Exit:
+    """Has a session's discs burned, read back and compared."""
+    a = context.arguments
+    folder = catalogue.find(context.places, a.session)
+    wish = context.ask("disc.burn", session=folder.name, drives=a.drive)
+    if a.no_wait:
+        context.answer(wish, [context.say("Job {job} is on its way; `room-agent session status` shows it.", job=wish["job"])])
+        return Exit.OK
+    disc = _wait(context, folder.name, wish["job"])
+    lines = [_disc_line(context, each) for each in disc["discs"] or []]
+    if disc["fault"]:
+        lines += context.fault_lines(fault_from(disc["fault"]))
+    verified, copies = disc["verified"], disc["copies"]
+    lines.append(
+        context.say(
+            "{verified} of {copies} discs of session {session} are verified.",
+            verified=verified,
+            copies=copies,
+            session=folder.name,
+        )
+    )
+    context.answer({"session": folder.name, **disc}, lines)
+    return Exit.OK if verified >= copies else Exit.NO
+
+
+def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
+    """The result of the job as the session keeps it. Raises Fault where the worker is away."""
+    heard = time.monotonic()
+    told = ""
+    meter = context.meter(context.say("Burning"))
+    while True:
+        status = context.ask("session.status", session=session)
+        disc = status["session"]["disc"]
+        if disc and disc["job"] == job:
+            return dict(disc)
+        worker: Mapping[str, Any] | None = status["burner"]
+        if worker is not None:
+            heard = time.monotonic()
+            if worker["job"] == job:
+                if worker["state"] != told:
+                    told = worker["state"]
+                    if told in STATES:
+                        context.progress(context.say(STATES[told]))
+                meter(worker["progress"] or 0.0)
+        elif time.monotonic() - heard > WORKER_AWAY_S:
+            raise Fault(
+                "The burner worker does not answer; job {job} waits for it.",
+                "Start its service (room-agent-burner); the job is then done by itself.",
+                exit_code=Exit.DEVICE,
+                job=job,
+            )
+        time.sleep(POLL_S)
+
+
+def _disc_line(context: Context, disc: Mapping[str, Any]) -> str:
+    if disc["verified"]:
+        return context.say("  {image}: verified, SHA-256 {sha256}", image=disc["image"], sha256=disc["sha256"])
+    why = " ".join(context.fault_lines(fault_from(disc["fault"]))) if disc["fault"] else "-"
+    return context.say("  {image}: NOT GOOD. {why}", image=disc["image"], why=why)
+
+
+def verify_disc(context: Context) -> Exit:
+    """Reads discs or images back: one that is named, or all of a session."""
+    target = context.arguments.target
+    if _looks_like_path(target):
+        return _report_discs(context, [target])
+    session = catalogue.read_session(catalogue.find(context.places, target))
+    discs = [str(d["image"]) for d in (session.disc or {}).get("discs") or [] if d.get("image")]
+    if not discs:
+        text, mend = "Session {session} has no disc yet.", "Burn it first: `room-agent disc burn {session}`."
+        raise NotFound(text, mend, session=session.id)
+    return _report_discs(context, discs)
+
+
+def _looks_like_path(target: str) -> bool:
+    return target.startswith("stdio:") or "/" in target or Path(target).exists()
+
+
+def _report_discs(context: Context, targets: list[str]) -> Exit:
+    from burner.disc_verify import verify_disc as check
+    from recorder.signature import public_key
+
+    meter, trusted = context.meter(context.say("Reading")), public_key(context.places.keys)
+    reports = [check(t, language=context.language, trusted_public_key=trusted, progress=meter) for t in targets]
+    lines = [line for report in reports for line in (f"{report.target} ({report.label})", *report.lines)]
+    dicts = [report.as_dict() for report in reports]
+    context.answer(dicts[0] if len(dicts) == 1 else {"ok": all(r.ok for r in reports), "discs": dicts}, lines)
+    return Exit.OK if all(r.ok for r in reports) else Exit.NO
+
+
+def verify(context: Context) -> Exit:
+    """A session's folder or id, an image, a disc or a mounted disc: is it what was recorded?"""
+    name = context.arguments.path
+    folder = Path(name)
+    if not _looks_like_path(name):
+        folder = catalogue.find(context.places, name)
+    elif not any((folder / file).exists() for file in ("session.json", "manifest.json", "journal.jsonl")):
+        return _report_discs(context, [name])
+    from recorder.signature import public_key
+    from recorder.verify import lines, verify_session
+
+    meter = context.meter(context.say("Reading"))
+    trusted = public_key(context.places.keys)
+    report = verify_session(folder, trusted_public_key=trusted, progress=lambda done, total: meter(done / max(1, total)))
+    context.answer(report.as_json(), lines(report, context.language))
+    return Exit.OK if report.ok else Exit.NO

@@ -1,0 +1,147 @@
+"""Commands of the room: agent, processes of the data plane, configuration, self-check, devices, feed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from agent.apart import apart
+from agent.commands.context import Context
+from wording import Exit, Fault
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+Settings = TypeVar("Settings")
+
+
+def run(context: Context) -> Exit:
+    """The agent, until SIGTERM or SIGINT."""
+    from agent import app
+
+    return app.run(context.config(), context.config_path, children=not context.arguments.no_children)
+
+
+def check_config(context: Context) -> Exit:
+    """Whether the configuration is good, with every problem."""
+    from agent.config import check_secrets, describe
+
+    config = context.config()
+    check_secrets(config)
+    room = {"id": config.room.id, "name": config.room.name, "centre": config.room.centre}
+    context.answer({"ok": True, "room": room, "root": str(config.storage.root)}, [describe(config, context.language)])
+    return Exit.OK
+
+
+def selfcheck(context: Context) -> Exit:
+    """Every check of the self-check; stored, so that a session may start on it."""
+    from agent import selfcheck as checks
+    from agent.selfcheck import report as pages
+
+    config = context.config()
+    report = checks.run(config)
+    checks.store(report, config)
+    lines = pages.lines(report, context.language)
+    folder: Path | None = context.arguments.report
+    if folder is not None:
+        _, page = pages.write(report, folder, context.language)
+        lines.append(context.say("Report: {path}", path=page))
+    context.answer(report.as_dict(), lines)
+    return Exit.OK if report.passed else Exit.NO
+
+
+def devices(context: Context) -> Exit:
+    """What this PC has: microphones, serial ports, drives, by the names that the configuration takes."""
+    from drivers.microphone import list_devices
+
+    found = {"microphones": list_devices(), "serial_ports": serial_ports(Path("/dev")), "drives": drives(Path("/dev"))}
+    titles = {
+        "microphones": "Microphones (microphone.device):",
+        "serial_ports": "Serial ports (climate.port):",
+        "drives": "Drives (burner.drives):",
+    }
+    lines = [line for key, title in titles.items() for line in (context.say(title), *(f"  {n}" for n in found[key] or ["-"]))]
+    context.answer(found, lines)
+    return Exit.OK
+
+
+def serial_ports(folder: Path) -> list[str]:
+    """Serial ports below /dev, those with a name that stays first."""
+    named = sorted(folder.glob("serial/by-id/*"))
+    plain = [p for pattern in ("ttyUSB*", "ttyACM*") for p in sorted(folder.glob(pattern))]
+    return [str(p) for p in (*named, *plain)]
+
+
+def drives(folder: Path) -> list[str]:
+    """Optical drives below /dev."""
+    return [str(p) for p in sorted(folder.glob("sr[0-9]*"))]
+
+
+def _process(context: Context, settings: Callable[["Config"], Settings], work: Callable[[Settings], None]) -> Exit:
+    """Runs a process of the data plane. The configuration is read in a child: checking it costs 20 MiB that would stay."""
+    from agent import logs
+
+    logs.set_up()
+    work(apart(lambda: settings(context.config())))
+    return Exit.OK
+
+
+def track(context: Context) -> Exit:
+    """One track's process, until SIGTERM."""
+    from recorder.track import TrackSettings, run
+
+    def settings(config: "Config") -> TrackSettings:
+        from agent.settings import track_settings
+
+        return track_settings(config, context.arguments.name)
+
+    return _process(context, settings, run)
+
+
+def composer(context: Context) -> Exit:
+    """The composer's process, until SIGTERM."""
+    from recorder.composer import ComposerSettings, run
+
+    def settings(config: "Config") -> ComposerSettings:
+        from agent.settings import composer_settings
+
+        return composer_settings(config)
+
+    return _process(context, settings, run)
+
+
+def climate(context: Context) -> Exit:
+    """The climate process, until SIGTERM."""
+    from recorder.climate import ClimateSettings, run
+
+    def settings(config: "Config") -> ClimateSettings:
+        from agent.settings import climate_settings
+
+        return climate_settings(config)
+
+    return _process(context, settings, run)
+
+
+def burner(context: Context) -> Exit:
+    """The burner worker, until SIGTERM."""
+    from burner.burn import BurnerSettings, run_worker
+
+    def settings(config: "Config") -> BurnerSettings:
+        from agent.settings import burner_settings
+
+        return burner_settings(config)
+
+    return _process(context, settings, run_worker)
+
+
+def watch(context: Context) -> Exit:
+    """A live table of the rooms on the feed, until Ctrl-C."""
+    from agent.watch import watch as show
+    from agent.watch import watch_settings
+
+    config = context.config()
+    if not config.mqtt.enabled:
+        raise Fault(
+            "The feed is switched off (mqtt.enabled).", "Switch it on, or name another configuration.", exit_code=Exit.CONFIG
+        )
+    show(watch_settings(config), language=context.language, json=context.json, seconds=context.arguments.seconds)
+    return Exit.OK

@@ -1,0 +1,169 @@
+"""Commands to the agent: one JSON line to ``agent.sock``, one back (docs/formats.md). The client side imports nothing heavy."""
+
+import json
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.refusals import fault_from
+from recorder import local_socket
+from recorder.durable import storage_fault
+from recorder.faults import BadInput
+from wording import Exit, Fault
+
+LINE_BYTES = 24 << 20  # a transcript of 16 MiB in base64 fits
+READ_S = 10.0  # a client that sends no whole line for so long is let go
+ANSWER_S = 30.0  # as long as a client waits
+CLIENTS = 16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Request:
+    """One command on its way through the agent's thread; uid: of the process that sent it."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    uid: int = -1
+    _answer: dict[str, Any] | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    def succeed(self, answer: Mapping[str, Any]) -> None:
+        """Answers with a result."""
+        self._answer = {"ok": True, "answer": dict(answer)}
+        self._done.set()
+
+    def fail(self, fault: Fault) -> None:
+        """Answers with a fault."""
+        self._answer = {"ok": False, "fault": fault.as_dict()}
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> dict[str, Any]:
+        """The line to send back."""
+        if not self._done.wait(timeout_s) or self._answer is None:
+            return {"ok": False, "fault": _no_answer().as_dict()}
+        return self._answer
+
+
+class ConsoleServer:
+    """Takes commands from any number of clients and puts them, one after the other, into ``requests``.
+
+    Whoever works for the agent's thread may put a function there too, to be called by that thread; None only wakes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Listens. The caller holds the agent's lock. Raises StorageFault."""
+        self.requests: queue.SimpleQueue[Request | Callable[[], None] | None] = queue.SimpleQueue()
+        self._path = path
+        self._room = threading.BoundedSemaphore(CLIENTS)
+        try:
+            self._listener = local_socket.listen(path)
+        except OSError as error:
+            raise storage_fault(path, error) from error
+        self._thread = threading.Thread(target=self._accept, name="console", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Lets the thread that waits on ``requests`` go on at once: it gets None. Safe in a signal handler."""
+        self.requests.put(None)
+
+    def close(self) -> None:
+        """Takes no more commands."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(2.0)
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            self._room.acquire()
+            threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                connection.settimeout(READ_S)
+                answer = self._answer(connection)
+                connection.sendall(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        except OSError:
+            pass  # the client is gone; what it asked for stands in the log
+        finally:
+            self._room.release()
+
+    def _answer(self, connection: socket.socket) -> dict[str, Any]:
+        try:
+            data = json.loads(_read_line(connection))
+            request = Request(str(data["command"]), dict(data.get("arguments") or {}), _uid(connection))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            fault = BadInput("The command is no JSON line.", 'Send {"command": …, "arguments": {…}} and a newline.')
+            return {"ok": False, "fault": fault.as_dict()}
+        self.requests.put(request)
+        return request.wait(ANSWER_S)
+
+
+def _uid(connection: socket.socket) -> int:
+    size = 12  # struct ucred: pid, uid, gid
+    return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)[4:8], "little")
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Up to the first newline. Raises OSError, ValueError where the line is too long."""
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        block = connection.recv(1 << 16)
+        if not block:
+            break
+        data += block
+        if len(data) > LINE_BYTES:
+            raise ValueError("line too long")
+    return bytes(data)
+
+
+def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+    """One command and its answer. Raises the Fault that the agent answered, or one with Exit.NO_AGENT where none answers."""
+    try:
+        line = json.dumps({"command": command, "arguments": arguments or {}}, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError as error:
+        text, mend = "A value is no UTF-8 text: {value}.", "Type it again in a UTF-8 terminal."
+        raise BadInput(text, mend, value=ascii(error.object[error.start : error.end])) from error
+    try:
+        with local_socket.connect(path, timeout_s) as connection:
+            connection.sendall(line)
+            answer = json.loads(_read_line(connection))
+    except PermissionError as error:
+        text, mend = (
+            "You may not give commands to the agent ({path}).",
+            "Ask to be added to the group of the agent, then log in again.",
+        )
+        raise Fault(text, mend, exit_code=Exit.NO_AGENT, path=path) from error
+    except TimeoutError as error:
+        raise _no_answer() from error
+    except (OSError, ValueError) as error:
+        raise Fault(
+            "The agent does not run ({path}).",
+            "Start it: `room-agent run`, or the service room-agent.target; look at its log if it ends at once.",
+            exit_code=Exit.NO_AGENT,
+            path=path,
+        ) from error
+    if not answer["ok"]:
+        raise fault_from(answer["fault"])
+    result: dict[str, Any] = answer["answer"]
+    return result
+
+
+def _no_answer() -> Fault:
+    mend = "Recording goes on without it. Look at the disk and at the agent's log."
+    return Fault("The agent did not answer in time.", mend, exit_code=Exit.NO_AGENT)

@@ -1,0 +1,112 @@
+"""From the wish for discs to what the session knows of them: ``burn/wanted.json`` down, ``burn/jobs/<job>.json`` up.
+
+The burner worker does the work; it may be away for ever without touching anything else (invariant 6).
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from agent import catalogue
+from agent.places import Places
+from agent.session import Session, check_sealed
+from agent.session_keeper import SessionKeeper
+from recorder.durable import make_folder, read_json, write_json
+from recorder.faults import EvidenceFault, NotFound
+from wording import Exit, Fault
+
+KEPT = ("job", "copies", "verified", "label", "image_bytes", "image_sha256", "discs", "finished", "fault")
+NOT_FINAL = {
+    "mismatch": "Session {session} gets no disc: the times of its transcript do not agree.",
+    "not-found": "Session {session} gets no disc: no start and end were found in its transcript.",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Discs:
+    """Used by the agent's thread alone."""
+
+    def __init__(self, places: Places, keeper: SessionKeeper, drives: Sequence[str], copies: int) -> None:
+        """drives, copies: what a wish that names none gets."""
+        self._places, self._keeper = places, keeper
+        self._drives, self._copies = tuple(drives), copies
+        self._results = places.burn / "jobs"
+        self._looked_ns = 0
+        self._seen: set[str] = set()  # jobs whose results were looked at
+
+    def want(self, session: Session, drives: Sequence[str]) -> dict[str, Any]:
+        """Asks for the discs of a session; the job's name is in the answer. Raises Fault where no final disc may be made now."""
+        check_sealed(session)
+        if session.state not in ("matched", "on-disc"):
+            verdict = (session.transcript or {}).get("verdict")
+            text = NOT_FINAL.get(str(verdict), "Session {session} has no transcript.")
+            mend = "Attach the right one, or have a second person accept it: `room-agent transcript`."
+            raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
+        chosen = tuple(drives) or self._drives
+        if not chosen:
+            text, mend = "This room has no drive.", "Name one with --drive, or in burner.drives."
+            raise Fault(text, mend, exit_code=Exit.DEVICE)
+        if running := self._running():
+            text, mend = "The burn job {job} is not finished.", "Wait for it; `room-agent session status` shows its progress."
+            raise Fault(text, mend, exit_code=Exit.REFUSED, job=running["job"])
+        job = f"{session.id}-{self._next_number(session):03d}"
+        wish = {"job": job, "session": session.id, "drives": list(chosen), "copies": self._copies}
+        make_folder(self._places.burn)
+        write_json(self._places.burn / "wanted.json", wish)
+        log.info("discs wanted", extra={"session": session.id, "job": job})
+        return dict(wish)
+
+    def check_idle(self, session: Session) -> None:
+        """Raises Fault while discs of the session are being made: what they hold may not change under them."""
+        running = self._running()
+        if running and running.get("session") == session.id:
+            text, mend = "Discs of session {session} are being burned.", "Wait until they are done."
+            raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
+
+    def _running(self) -> dict[str, Any] | None:
+        """The wish that has no result yet."""
+        try:
+            wish = read_json(self._places.burn / "wanted.json")
+        except (NotFound, EvidenceFault):
+            return None
+        job = wish.get("job")
+        done = not job or (self._results / f"{job}.json").exists()
+        return None if done else dict(wish)
+
+    def _next_number(self, session: Session) -> int:
+        names = [path.stem for path in self._results.glob(f"{session.id}-*.json")]
+        names.append(str((session.disc or {}).get("job") or ""))
+        return 1 + max(int(found.group(1)) if (found := re.search(r"-(\d+)$", name)) else 0 for name in names)
+
+    def tick(self) -> None:
+        """Takes up the results that came since the last call. Raises StorageFault."""
+        try:
+            changed_ns = self._results.stat().st_mtime_ns
+        except OSError:
+            return  # nothing was ever burned
+        if changed_ns == self._looked_ns:
+            return
+        for path in sorted(self._results.glob("[!.]*.json")):
+            if path.stem not in self._seen:
+                self._take_up(path.stem)
+                self._seen.add(path.stem)
+        self._looked_ns = changed_ns
+
+    def _take_up(self, job: str) -> None:
+        try:
+            result = read_json(self._results / f"{job}.json")
+            folder = self._places.session(str(result["session"]))
+            session = catalogue.read_session(folder)
+        except (NotFound, EvidenceFault, KeyError) as error:
+            log.error("result of a burn job cannot be used", extra={"job": job, "fault": str(error)})
+            return
+        known = str((session.disc or {}).get("job") or "")
+        if known >= job or session.active:  # a session's jobs are numbered: an older result says nothing new
+            return
+        facts = {key: result.get(key) for key in KEPT}
+        copies = result.get("copies")
+        wanted = copies if isinstance(copies, int) else self._copies
+        changed = self._keeper.change(folder, lambda s: s.with_disc(facts, wanted), "burned", **facts)
+        log.info("discs done", extra={"session": changed.id, "job": job, "verified": facts["verified"], "state": changed.state})

@@ -1,0 +1,310 @@
+"""One MQTT 5 connection to the broker, from opening to its end: the only module that imports paho.
+
+A Link belongs to one thread, which calls everything here and so runs paho's callbacks too: nothing can die unseen in a thread of
+paho's. It is one attempt: any failure raises FeedFault, and whoever opened it decides when to try again with a new one.
+"""
+
+import logging
+import selectors
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from socket import socket
+from typing import Any, Concatenate, ParamSpec, Protocol
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from wording import Exit, Fault
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+REFUSED = 0x80  # a reason code from here on is a failure (MQTT 5, 2.4)
+BAD_USER, NOT_AUTHORISED, TAKEN_OVER = 134, 135, 142
+IN_FLIGHT = 10  # messages without acknowledgement at most; every broker takes so many
+
+
+class FeedFault(Fault):
+    """The broker cannot be reached, is not trusted, refuses, or was lost."""
+
+    exit_code = Exit.DEVICE
+
+
+def defect(error: Exception) -> FeedFault:
+    """An error that nobody foresaw."""
+    return FeedFault("The feed failed in itself: {why}.", "It starts again by itself; report this with the log.", why=repr(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how to log in. ca_file: PEM of the centre's authority, "" for the system's."""
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = ""
+    tls: bool = True
+    ca_file: str = ""
+    keepalive_s: int = 5
+
+    def __repr__(self) -> str:
+        return f"Broker({self.host}:{self.port}, user={self.user!r}, password=***, tls={self.tls}, ca_file={self.ca_file!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when the connection breaks off."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One received message. retained: an old one, kept by the broker, given at the subscription."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retained: bool
+
+
+class Waker(Protocol):
+    """Anything with a file descriptor that becomes readable to end a wait early."""
+
+    def fileno(self) -> int: ...
+
+
+def _guarded(callback: "Callable[Concatenate[Link, P], None]") -> "Callable[Concatenate[Link, P], None]":
+    """A callback must never raise into paho; the fault is kept and raised by the poll that ran it."""
+
+    @wraps(callback)
+    def guard(self: "Link", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(self, *args, **kwargs)
+        except Exception as error:  # the top of a callback
+            log.exception("a callback of the feed failed")
+            self._failed = self._failed or defect(error)
+
+    return guard
+
+
+class Link:
+    """One connection. on_message and on_ack are called from within ``open`` and ``poll`` only.
+
+    on_ack(mid, reason): the broker's answer to a publish; a reason from 128 on is a refusal.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        will: Will | None = None,
+        session_expiry_s: int = 0,
+        on_message: Callable[[Message], None] | None = None,
+    ) -> None:
+        self.broker = broker
+        self.client_id = client_id
+        self.window = IN_FLIGHT
+        self.session_present = False
+        self.subscribed = False
+        self.read_refused: FeedFault | None = None
+        self._session_expiry_s = session_expiry_s
+        self.on_ack: Callable[[int, int], None] | None = None
+        self._user_message = on_message
+        self._accepted = False
+        self._failed: Fault | None = None
+        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_publish, client.on_message, client.on_subscribe = self._on_publish, self._on_message, self._on_subscribe
+        client.max_inflight_messages_set(0)  # the caller keeps to `window`
+        client.max_queued_messages_set(4 * IN_FLIGHT)
+        if broker.user:
+            client.username_pw_set(broker.user, broker.password)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        self._client = client
+
+    def open(self, timeout_s: float = 3.0) -> None:
+        """Connects and waits for the broker's answer. Raises FeedFault."""
+        broker, client = self.broker, self._client
+        if broker.tls:
+            client.tls_set_context(tls_context(broker.ca_file))
+        client.connect_timeout = timeout_s
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._session_expiry_s
+        try:
+            client.connect(
+                broker.host, broker.port, broker.keepalive_s, clean_start=self._session_expiry_s == 0, properties=properties
+            )
+        except ssl.SSLError as error:
+            raise FeedFault(
+                "The broker {host}:{port} is not trusted: {why}.",
+                "Put the centre's certificate authority into mqtt.ca_file, and check the PC's clock.",
+                host=broker.host,
+                port=broker.port,
+                why=getattr(error, "verify_message", "") or error.reason or error,
+            ) from error
+        except (OSError, ValueError) as error:
+            raise self._silent(getattr(error, "strerror", None) or error) from error
+        deadline = time.monotonic() + timeout_s
+        while not self._accepted:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.drop()
+                raise self._silent("time-out")
+            self.poll(left)
+
+    def _silent(self, why: object) -> FeedFault:
+        return FeedFault(
+            "The broker {host}:{port} does not answer: {why}.",
+            "Check the network, host and port in [mqtt], and that the broker runs.",
+            host=self.broker.host,
+            port=self.broker.port,
+            why=why,
+        )
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool, expiry_s: int | None = None) -> int:
+        """Sends one QoS 1 message, returns its mid; at most ``window`` may be unanswered (on_ack). Raises FeedFault."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ContentType = "application/json"
+        properties.PayloadFormatIndicator = 1
+        if expiry_s is not None:
+            properties.MessageExpiryInterval = expiry_s
+        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        self._check(info.rc)
+        return info.mid
+
+    def subscribe(self, topic: str) -> None:
+        """Asks for the messages of a topic filter, QoS 1. The answer stands in ``subscribed`` or ``read_refused`` later.
+
+        Raises FeedFault.
+        """
+        rc, _ = self._client.subscribe(topic, options=SubscribeOptions(qos=1))
+        self._check(rc)
+
+    def poll(self, timeout_s: float, waker: Waker | None = None) -> None:
+        """Sends and receives what there is; waits for it at most timeout_s, or until the waker is readable. Raises FeedFault."""
+        client = self._client
+        sock = client.socket()
+        if sock is None or sock.fileno() < 0:
+            raise self._failed or self._lost("the connection is closed")
+        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
+        with selectors.PollSelector() as selector:
+            selector.register(sock, events)
+            if waker is not None:
+                selector.register(waker.fileno(), selectors.EVENT_READ)
+            ready = {key.fd: mask for key, mask in selector.select(0 if buffered else max(0.0, timeout_s))}
+        mask = ready.get(sock.fileno(), 0)
+        rc = MQTTErrorCode.MQTT_ERR_SUCCESS
+        if mask & selectors.EVENT_READ or buffered:
+            rc = client.loop_read()
+        if not rc and client.want_write():
+            rc = client.loop_write()
+        if not rc:
+            rc = client.loop_misc()
+        self._check(rc)
+
+    def _check(self, rc: MQTTErrorCode) -> None:
+        if self._failed is None and rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._failed = self._lost(rc.name.removeprefix("MQTT_ERR_").replace("_", " ").lower())
+        if self._failed is not None:
+            self.drop()
+            raise self._failed
+
+    def _lost(self, why: object) -> FeedFault:
+        return FeedFault(
+            "The connection to the broker {host}:{port} was lost: {why}.",
+            "It is opened again by itself; if this stays, check the network and the broker.",
+            host=self.broker.host,
+            port=self.broker.port,
+            why=why,
+        )
+
+    def close(self) -> None:
+        """Ends the connection in good order: the broker does not publish the will."""
+        self._client.disconnect()
+        self.drop()
+
+    def drop(self) -> None:
+        """Ends the connection as a broken cable would: the broker publishes the will."""
+        sock = self._client.socket()
+        if isinstance(sock, socket):
+            sock.close()
+
+    @_guarded
+    def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None) -> None:
+        if reason.value >= REFUSED:
+            self._failed = FeedFault(
+                "The broker {host}:{port} refuses the connection: {why} (reason code {code}).",
+                "Check mqtt.user and its password, and that the centre has entered this user at its broker.",
+                host=self.broker.host,
+                port=self.broker.port,
+                why=reason,
+                code=reason.value,
+            )
+            return
+        self.window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self.session_present = flags.session_present
+        self._accepted = True
+
+    @_guarded
+    def _on_disconnect(self, _c: Client, _u: Any, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
+        if self._failed is not None:
+            return
+        if reason.value == TAKEN_OVER:
+            self._failed = FeedFault(
+                "Another client has taken over the identity {client} at the broker.",
+                "Give every room its own room.id and room.centre; stop a second agent that uses this one's.",
+                client=self.client_id,
+            )
+        else:
+            self._failed = self._lost(reason)
+
+    @_guarded
+    def _on_publish(self, _c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties | None) -> None:
+        if self.on_ack is not None:
+            self.on_ack(mid, reason.value)
+
+    @_guarded
+    def _on_message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
+        if self._user_message is not None:
+            self._user_message(Message(message.topic, bytes(message.payload), message.qos, message.retain))
+
+    @_guarded
+    def _on_subscribe(self, _c: Client, _u: Any, _m: int, reasons: list[ReasonCode], _p: Properties | None) -> None:
+        self.subscribed = all(reason.value < REFUSED for reason in reasons)
+        for reason in reasons:
+            if reason.value >= REFUSED:
+                self.read_refused = FeedFault(
+                    "The broker refuses the user {user} to read: {why} (reason code {code}).",
+                    "Let the centre add this user to the broker's access list (docs/mqtt/acl).",
+                    user=self.broker.user or "-",
+                    why=reason,
+                    code=reason.value,
+                )
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """TLS 1.2 or newer that checks the broker's certificate and name. Raises FeedFault where the file is no certificate."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except (OSError, ValueError) as error:
+        raise FeedFault(
+            "mqtt.ca_file {path} cannot be used: {why}.",
+            "Put the certificate authority of the centre there, in PEM, readable by the agent.",
+            path=ca_file,
+            why=getattr(error, "strerror", None) or error,
+            exit_code=Exit.CONFIG,
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,36 @@
+"""Faults that carry several reasons at once, so that a person mends all of them in one go."""
+
+from collections.abc import Sequence
+
+from wording import Exit, Fault, Language
+
+
+class Refused(Fault):
+    """A command that cannot be done now, with every reason. Its exit code is the reasons' own where they agree."""
+
+    exit_code = Exit.REFUSED
+
+    def __init__(self, text: str, reasons: Sequence[Fault], /, **values: object) -> None:
+        """text: English template of what is refused, without the reasons."""
+        self.reasons = tuple(reasons)
+        codes = {reason.exit_code for reason in self.reasons}
+        super().__init__(text, "", exit_code=codes.pop() if len(codes) == 1 else Exit.REFUSED, **values)
+
+    def say(self, language: Language = "en") -> str:
+        """What is refused, then a line each reason with its mend."""
+        space = "" if language == "zh" else " "
+        lines = [f"  - {reason.say(language)}{space}{reason.say_mend(language)}".rstrip() for reason in self.reasons]
+        return "\n".join([super().say(language), *lines])
+
+    def as_dict(self) -> dict[str, object]:
+        """As wording.Fault.as_dict, with ``reasons``: a list of the same."""
+        return {**super().as_dict(), "reasons": [reason.as_dict() for reason in self.reasons]}
+
+
+def fault_from(data: dict[str, object]) -> Fault:
+    """The fault that as_dict made: a Refused where there are reasons. Raises KeyError where it is none."""
+    reasons = data.get("reasons")
+    plain = Fault.from_dict(data)
+    if not isinstance(reasons, list):
+        return plain
+    return Refused(plain.text, [Fault.from_dict(reason) for reason in reasons], **plain.values)

@@ -1,0 +1,352 @@
+"""One session as a value, and what may follow what. Pure: no file, no clock; agent.session_keeper does what is decided here.
+
+States: ``recording → sealing → sealed → matched → on-disc``. What lies in session.json: docs/formats.md.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Literal, Self
+
+from agent.refusals import Refused
+from recorder.faults import BadInput, EvidenceFault
+from recorder.room_time import SECOND_NS, rfc3339
+from recorder.wanted import ComposerStatus, Status, TrackStatus, Wanted
+from wording import Exit, Fault, Language
+
+SCHEMA = "interview-room-session/1"
+State = Literal["recording", "sealing", "sealed", "matched", "on-disc"]
+COMPOSER_WAIT_NS = 5 * SECOND_NS  # how long sealing waits for a composer that is dead or fails, once every track has finished
+COMPOSER_BUSY_NS = 60 * SECOND_NS  # and for one that works: it may have to read back what a crash cut off
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The register's fields (W-7.2.3)."""
+
+    number: str
+    cause: str
+    handlers: tuple[str, ...]
+    interviewee: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The content of session.json. Times are room time in ns; the official ones are RFC 3339 in the room's zone."""
+
+    id: str
+    state: State
+    start_ns: int
+    official_start: str
+    timezone: str
+    room: Mapping[str, Any]
+    case: Case
+    planned_minutes: int
+    selfcheck: Mapping[str, Any]
+    stop_ns: int | None = None
+    official_end: str | None = None
+    stop: Mapping[str, Any] | None = None
+    coverage: Mapping[str, Any] | None = None
+    composite: Mapping[str, Any] | None = None
+    transcript: Mapping[str, Any] | None = None
+    disc: Mapping[str, Any] | None = None
+
+    @property
+    def active(self) -> bool:
+        """It is being recorded or sealed: the room is taken."""
+        return self.state in ("recording", "sealing")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it lies in session.json."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: object) -> Self:
+        """The inverse of as_dict; where: named in the EvidenceFault raised for anything else."""
+        names = {f.name for f in fields(cls)}
+        try:
+            case = data["case"]
+            made = Case(case["number"], case["cause"], tuple(case["handlers"]), case["interviewee"])
+            return cls(**{**{k: v for k, v in data.items() if k in names}, "case": made})
+        except (KeyError, TypeError) as error:
+            raise EvidenceFault("{path} is no session file.", "Restore it from a copy.", path=where) from error
+
+    def wanted(self, before: Wanted) -> Wanted:
+        """What the tracks and the composer are to do. before: what wanted.json says now; a composite given up stays given up."""
+        if not self.active:
+            return Wanted()
+        composite = before.composite if before.session == self.id else True
+        return Wanted(self.id, self.start_ns, self.stop_ns, self.case.number, composite)
+
+    def stopping(self, stop_ns: int, by: str, reason: str, zone: tzinfo) -> "Session":
+        """recording → sealing."""
+        end = rfc3339(stop_ns, zone)
+        return replace(
+            self, state="sealing", stop_ns=stop_ns, official_end=end, stop={"by": by.strip(), "reason": reason.strip()}
+        )
+
+    def sealed(self, coverage: Mapping[str, Any], composite: Mapping[str, Any] | None) -> "Session":
+        """sealing → sealed. coverage: by track; composite: pictures due and written."""
+        return replace(self, state="sealed", coverage=coverage, composite=composite)
+
+    def with_transcript(self, transcript: Mapping[str, Any]) -> "Session":
+        """sealed ↔ matched, by the newest transcript's verdict."""
+        state: State = "matched" if transcript["verdict"] in ("match", "excepted") else "sealed"
+        return replace(self, state=state, transcript=transcript)
+
+    def with_disc(self, disc: Mapping[str, Any], copies: int) -> "Session":
+        """Takes up a burn job's result; matched → on-disc where as many copies as required were verified."""
+        done = self.state == "matched" and int(disc.get("verified", 0)) >= copies
+        return replace(self, state="on-disc" if done else self.state, disc=disc)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a start command gives. override_by, override_reason: let it start without a valid self-check; on the record."""
+
+    case: Case
+    planned_minutes: int
+    override_by: str = ""
+    override_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a start depends on.
+
+    active: the session that is recorded or sealed now. selfcheck_at: when the newest self-check was made, "" for none;
+    selfcheck_age_s: its age; failed_checks: their ids. tracks: the required ones with their live status or None.
+    armed_within_ns: a packet older than this does not count as delivered.
+    """
+
+    now_ns: int
+    active: Session | None
+    selfcheck_at: str
+    selfcheck_passed: bool
+    selfcheck_age_s: float
+    selfcheck_limit_s: float
+    failed_checks: Sequence[str]
+    tracks: Mapping[str, TrackStatus | None]
+    free_bytes: int
+    reserve_bytes: int
+    composite_bps: float
+    root: object
+    armed_within_ns: int = 3 * SECOND_NS
+
+
+# A track that has not told its bit rate yet is planned with these.
+VIDEO_BPS, AUDIO_BPS = 8e6, 0.8e6
+
+
+def needed_bytes(tracks: Mapping[str, TrackStatus | None], composite_bps: float, seconds: float) -> int:
+    """Bytes that so many seconds of every track and the composite will take."""
+    rates = [
+        status.bitrate_bps if status and status.bitrate_bps > 0 else AUDIO_BPS if name == "microphone" else VIDEO_BPS
+        for name, status in tracks.items()
+    ]
+    return round((sum(rates) + composite_bps) * seconds / 8)
+
+
+def check_start(request: StartRequest, ready: Readiness) -> None:
+    """Raises Refused with every reason why the session may not start now."""
+    reasons = [*_busy(ready.active), *_metadata(request), *_selfcheck(request, ready), *_disk(request, ready), *_tracks(ready)]
+    if reasons:
+        raise Refused("The session was not started:", reasons)
+
+
+def _no(text: str, mend: str, /, **values: object) -> Fault:
+    return Fault(text, mend, exit_code=Exit.REFUSED, **values)
+
+
+def _busy(active: Session | None) -> list[Fault]:
+    if active is None:
+        return []
+    if active.state == "recording":
+        return [
+            _no(
+                "Session {session} has been running since {start}.",
+                "End it first: `room-agent session stop`.",
+                session=active.id,
+                start=active.official_start,
+            )
+        ]
+    mend = "Wait until it is sealed; `room-agent session status` shows what it waits for."
+    return [_no("Session {session} is still being sealed.", mend, session=active.id)]
+
+
+def missing_texts(**texts: str) -> list[Fault]:
+    """A fault each text that is missing or blank; the names are those of the options."""
+    mend = "Give it; the record must name it."
+    return [
+        BadInput("--{option} is missing or empty.", mend, option=k.replace("_", "-")) for k, v in texts.items() if not v.strip()
+    ]
+
+
+def _metadata(request: StartRequest) -> list[Fault]:
+    case = request.case
+    reasons = missing_texts(case=case.number, cause=case.cause, handler="".join(case.handlers), interviewee=case.interviewee)
+    if not 1 <= request.planned_minutes <= 1440:
+        text = "--planned-minutes is {value}."
+        reasons.append(BadInput(text, "Give a whole number from 1 to 1440.", value=request.planned_minutes))
+    if bool(request.override_by.strip()) != bool(request.override_reason.strip()):
+        reasons.append(BadInput("An override needs a name and a reason.", "Give both --override-by and --override-reason."))
+    return reasons
+
+
+def selfcheck_fault(ready: Readiness) -> Fault | None:
+    """Why the newest self-check does not let a session start, None where it does."""
+    mend = "Run `room-agent selfcheck`, mend what it names, or start with --override-by NAME --override-reason TEXT."
+    if not ready.selfcheck_at:
+        return _no("There is no self-check yet.", mend)
+    if not ready.selfcheck_passed:
+        return _no("The last self-check did not pass: {checks}.", mend, checks=", ".join(ready.failed_checks))
+    if not -60 <= ready.selfcheck_age_s <= ready.selfcheck_limit_s:
+        age, limit = round(ready.selfcheck_age_s / 60), round(ready.selfcheck_limit_s / 60)
+        return _no("The last self-check is {age} minutes old; {limit} are allowed.", mend, age=age, limit=limit)
+    return None
+
+
+def _selfcheck(request: StartRequest, ready: Readiness) -> list[Fault]:
+    fault = selfcheck_fault(ready)
+    return [fault] if fault and not (request.override_by.strip() and request.override_reason.strip()) else []
+
+
+def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
+    needed = needed_bytes(ready.tracks, ready.composite_bps, request.planned_minutes * 60)
+    if ready.free_bytes >= needed + ready.reserve_bytes:
+        return []
+    return [
+        Fault(
+            "The disk has {free} GB free; {minutes} planned minutes take {needed} GB and {reserve} GB stay in reserve.",
+            "Make room on {root}, or plan fewer minutes with --planned-minutes.",
+            exit_code=Exit.STORAGE,
+            free=gigabytes(ready.free_bytes),
+            needed=gigabytes(needed),
+            reserve=gigabytes(ready.reserve_bytes),
+            minutes=request.planned_minutes,
+            root=ready.root,
+        )
+    ]
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as GB with one digit."""
+    return f"{count / 1e9:.1f}"
+
+
+DELIVERS_NOTHING = {
+    "overview": "The overview camera delivers nothing.",
+    "closeup": "The close-up camera delivers nothing.",
+    "microphone": "The microphone delivers nothing.",
+}
+
+
+def _tracks(ready: Readiness) -> list[Fault]:
+    reasons: list[Fault] = []
+    for name, status in ready.tracks.items():
+        if status is None:
+            mend = "Look whether its service runs, and at its log."
+            reasons.append(Fault("The process of track {track} does not run.", mend, exit_code=Exit.DEVICE, track=name))
+        elif not delivers(status, ready.now_ns, ready.armed_within_ns):
+            mend = "Look at the device and its cable; `room-agent selfcheck` measures it."
+            reasons.append(
+                Fault(DELIVERS_NOTHING.get(name, "Track {track} delivers nothing."), mend, exit_code=Exit.DEVICE, track=name)
+            )
+            if status.fault:
+                reasons.append(Fault.from_dict(status.fault))
+    return reasons
+
+
+def delivers(status: TrackStatus, now_ns: int, within_ns: int) -> bool:
+    """The track has fresh packets, and its process is able to store them."""
+    fresh = status.last_packet_ns is not None and now_ns - status.last_packet_ns <= within_ns
+    return fresh and status.state in ("armed", "recording", "finished")
+
+
+def session_id(start_ns: int, zone: tzinfo, room: str) -> str:
+    """``20260101T093000-room-01``: local date and time of the official start, and the room."""
+    return f"{datetime.fromtimestamp(start_ns // SECOND_NS, UTC).astimezone(zone):%Y%m%dT%H%M%S}-{room}"
+
+
+def spoken(room_ns: int, zone: tzinfo, language: Language) -> str:
+    """An official time as a transcript writes it, to the second."""
+    moment = datetime.fromtimestamp(room_ns // SECOND_NS, UTC).astimezone(zone)
+    if language == "en":
+        return f"{moment:%Y-%m-%d %H:%M:%S}"
+    return f"{moment.year}年{moment.month:02d}月{moment.day:02d}日{moment.hour:02d}时{moment.minute:02d}分{moment.second:02d}秒"
+
+
+def check_stop(active: Session | None, by: str, reason: str) -> Session:
+    """The session that a stop command ends. Raises Refused."""
+    reasons = missing_texts(by=by, reason=reason)
+    if active is None:
+        reasons.append(_no("No session is running.", "`room-agent session list` shows the sessions of this room."))
+    elif active.state != "recording":
+        text = "Session {session} was stopped already; its official end is {end}."
+        mend = "It seals itself; `room-agent session status` shows how far it is."
+        reasons.append(_no(text, mend, session=active.id, end=active.official_end))
+    if reasons or active is None:
+        raise Refused("No session was stopped:", reasons)
+    return active
+
+
+def unfinished(session: Session, required: Sequence[str], statuses: Mapping[str, Status]) -> list[str]:
+    """The required tracks that have not journalled the end of the session yet."""
+    alive = {name: s for name in required if isinstance(s := statuses.get(name), TrackStatus)}
+    return [name for name in required if name not in alive or alive[name].finished != session.id]
+
+
+def composer_done(
+    session: Session, status: ComposerStatus | None, *, locked: bool, wanted: bool, waited_ns: int
+) -> Literal["finished", "wait", "give up"]:
+    """Whether the seal must wait for the composite, which must be closed before the manifest lists it.
+
+    status: the composer's, if it is alive; locked: a composer's process exists, and may be too busy for a status; wanted: what
+    wanted.json says of the composite; waited_ns: since every track had finished.
+    """
+    if status is not None and status.finished == session.id:
+        return "finished"
+    works = locked if status is None else status.session == session.id and status.state == "recording"
+    if wanted:
+        return "wait" if waited_ns < (COMPOSER_BUSY_NS if works else COMPOSER_WAIT_NS) else "give up"
+    return "wait" if works and waited_ns < COMPOSER_BUSY_NS + COMPOSER_WAIT_NS else "finished"
+
+
+def check_sealed(session: Session) -> None:
+    """Raises Fault where the session is not sealed yet."""
+    if session.active:
+        text, mend = "Session {session} is not sealed yet.", "Stop it, and wait until it is sealed."
+        raise _no(text, mend, session=session.id)
+
+
+def check_attach(session: Session) -> None:
+    """Raises Fault where no transcript may be attached."""
+    check_sealed(session)
+    if session.state == "on-disc":
+        text = "Session {session} is on its discs already, with its transcript."
+        raise _no(text, "A transcript that came later needs a new case file.", session=session.id)
+
+
+def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]:
+    """The transcript whose verdict a second person accepts. Raises Refused with every reason against it."""
+    check_sealed(session)
+    reasons = missing_texts(by=by, reason=reason)
+    transcript = session.transcript
+    if transcript is None:
+        mend = "Attach it first: `room-agent transcript attach SESSION FILE`."
+        reasons.append(_no("Session {session} has no transcript.", mend, session=session.id))
+    elif transcript["verdict"] not in ("mismatch", "not-found"):
+        reasons.append(_no("The transcript's times agree already; there is nothing to accept.", "Go on with the disc."))
+    involved = {_plain(name) for name in (*session.case.handlers, str((session.stop or {}).get("by", "")))}
+    if by.strip() and _plain(by) in involved:
+        mend = "Let a person accept it who neither questioned nor stopped the recording."
+        reasons.append(_no("{by} took part in the interview and cannot accept its exception.", mend, by=by.strip()))
+    if reasons or transcript is None:
+        raise Refused("The exception was not accepted:", reasons)
+    return transcript
+
+
+def _plain(name: str) -> str:
+    """A name for comparing: width, case and spaces do not count."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -1,0 +1,119 @@
+"""A session's own two files, session.json and journal.jsonl, written by the agent alone (invariant 2)."""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Self
+
+from agent.catalogue import read_session
+from agent.session import Session
+from recorder import journal
+from recorder.durable import fsync_folder, make_folder, storage_fault, write_json
+from recorder.faults import EvidenceFault
+from recorder.journal import Head, Journal
+
+TAIL_BYTES = 1 << 16
+
+log = logging.getLogger(__name__)
+
+
+class SessionFolder:
+    """An opened session: ``session`` is what session.json says, ``note`` adds a line to the journal."""
+
+    def __init__(self, path: Path, session: Session) -> None:
+        """Opens the journal. Raises StorageFault, EvidenceFault."""
+        self.path = path
+        self.session = session
+        self._journal = Journal(path / "journal.jsonl")
+
+    @classmethod
+    def taken_up(cls, path: Path, session: Session) -> Self:
+        """For an active session. A damaged journal is kept beside a new one that names it: the session must come to its end.
+
+        Raises StorageFault.
+        """
+        try:
+            return cls(path, session)
+        except EvidenceFault as fault:
+            damaged = path / "journal.jsonl"
+            kept = path / f"journal.jsonl.damaged-{damaged.stat().st_mtime_ns}"
+            digest = sha256(damaged.read_bytes()).hexdigest()
+            log.error("journal is damaged and kept aside", extra={"path": str(kept), "fault": str(fault)})
+            damaged.rename(kept)
+            folder = cls(path, session)
+            folder.note("event", event="journal-damaged", kept_as=kept.name, sha256=digest, line=fault.values.get("line"))
+            return folder
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[Self]:
+        """For one change. Raises NotFound, StorageFault, EvidenceFault."""
+        folder = cls(path, read_session(path))
+        try:
+            yield folder
+        finally:
+            folder.close()
+
+    def put(self, session: Session) -> None:
+        """Replaces session.json durably. Raises StorageFault; ``session`` is then as it was."""
+        write_json(self.path / "session.json", session.as_dict())
+        self.session = session
+
+    def note(self, kind: str, /, **fields: object) -> Head:
+        """One line of the journal, durable. Raises StorageFault."""
+        return self._journal.append(kind, **fields)
+
+    def kinds(self) -> set[str]:
+        """The kinds of line the journal holds. Raises EvidenceFault."""
+        return {str(entry["kind"]) for entry in journal.read(self.path / "journal.jsonl")}
+
+    def close(self) -> None:
+        """Releases the journal."""
+        self._journal.close()
+
+
+def make_session_folder(path: Path, tracks: Iterable[str]) -> None:
+    """The session's folder with everybody's own inside, durable. Raises StorageFault; a folder that exists is an error."""
+    make_folder(path.parent)
+    try:
+        path.mkdir()
+        for name in ("tracks", "composite", "transcript", "disc", *(f"tracks/{track}" for track in tracks)):
+            (path / name).mkdir()
+        fsync_folder(path / "tracks")
+        fsync_folder(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_fault(path, error) from error
+
+
+def track_heads(path: Path, tracks: Sequence[str]) -> dict[str, dict[str, object]]:
+    """The head of each track's journal, from its last whole line: cheap, and checked in full at the seal."""
+    heads: dict[str, dict[str, object]] = {}
+    for track in tracks:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            line = _last_line(path / "tracks" / track / "journal.jsonl")
+            heads[track] = {"entries": int(json.loads(line)["seq"]) + 1, "sha256": sha256(line).hexdigest()}
+    return heads
+
+
+def _last_line(path: Path) -> bytes:
+    """The last whole line without its newline, b"" where there is none within the last 64 KiB. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL_BYTES))
+        lines = file.read().split(b"\n")[:-1]
+    return lines[-1] if lines else b""
+
+
+def stored_until_ns(path: Path, tracks: Sequence[str]) -> int:
+    """Room time up to which some track's journal says that data exist, 0 where none does."""
+    ends = [0]
+    for track in tracks:
+        with suppress(EvidenceFault):  # the seal names it; here a lower bound is enough
+            ends += [
+                int(str(e["end_ns"])) for e in journal.read(path / "tracks" / track / "journal.jsonl") if e["kind"] == "segment"
+            ]
+    return max(ends)

@@ -1,0 +1,124 @@
+"""From the configuration to the frozen settings of the lower packages; nothing below the agent knows the configuration.
+
+Each function imports what it fills in: the agent's own process never loads the libraries of the data plane.
+"""
+
+from typing import TYPE_CHECKING
+
+from agent.config import Camera, Config
+from agent.version import product_version
+from drivers.ports import CameraAddress
+
+if TYPE_CHECKING:
+    from burner.burn import BurnerSettings
+    from recorder.climate import ClimateSettings
+    from recorder.composer import ComposerSettings
+    from recorder.composer_inputs import VideoInputSettings
+    from recorder.track import TrackSettings
+
+MS_NS = 1_000_000
+
+
+def camera(config: Config, name: str) -> Camera:
+    """A camera's section by its track's name."""
+    return config.camera.overview if name == "overview" else config.camera.closeup
+
+
+def camera_address(config: Config, name: str) -> CameraAddress:
+    """One camera's address with its password. Raises ConfigFault where the password cannot be read."""
+    section = camera(config, name)
+    return CameraAddress(name, section.host, section.port, section.user, section.password(name), section.rtsp, section.rtsp_sub)
+
+
+def track_settings(config: Config, name: str) -> "TrackSettings":
+    """Of one track. Raises ConfigFault where the camera's password cannot be read."""
+    from recorder.camera_source import CameraSettings
+    from recorder.microphone_source import MicrophoneSettings
+    from recorder.track import TrackSettings
+
+    places, recording = config.storage.places, config.recording
+    source: CameraSettings | MicrophoneSettings
+    if name == "microphone":
+        source = MicrophoneSettings(config.microphone.device, config.microphone.rate_hz, config.microphone.channels)
+        latency_ms = config.microphone.latency_ms
+    else:
+        size = (config.composite.inset_width, config.composite.inset_height)
+        source = CameraSettings(camera_address(config, name), size, places.cameras / f"{name}.json")
+        latency_ms = camera(config, name).latency_ms
+    return TrackSettings(
+        name=name,
+        root=places.root,
+        run=places.run,
+        source=source,
+        segment_ns=round(recording.segment_s * 1000) * MS_NS,
+        preroll_ns=round(recording.preroll_s * 1000) * MS_NS,
+        latency_ns=round(latency_ms * MS_NS),
+        version=product_version(),
+    )
+
+
+def composer_settings(config: Config) -> "ComposerSettings":
+    """Of the composer. Raises ConfigFault where the inset camera's password cannot be read."""
+    from recorder.composer import ComposerSettings
+    from recorder.part import EncoderSettings
+
+    composite = config.composite
+    return ComposerSettings(
+        root=config.storage.root,
+        run=config.storage.run,
+        main=_video_input(config, composite.main, sub=False),
+        inset=_video_input(config, composite.inset, sub=True),
+        inset_width=composite.inset_width,
+        inset_height=composite.inset_height,
+        inset_corner=composite.inset_corner,
+        encoder=EncoderSettings(composite.crf, composite.preset, composite.audio_kbps),
+        delay_ns=composite.delay_ms * MS_NS,
+        room=config.room.name,
+        zone=config.room.zone,
+        language=config.ui.language,
+        version=product_version(),
+    )
+
+
+def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings":
+    from recorder.composer_inputs import VideoInputSettings
+
+    places, section = config.storage.places, camera(config, name)
+    return VideoInputSettings(
+        name=name,
+        feed=places.feed(name),
+        latency_ns=round(section.latency_ms * MS_NS),
+        sub=camera_address(config, name) if sub else None,
+        memory=places.cameras / f"{name}.json" if sub else None,
+    )
+
+
+def climate_settings(config: Config) -> "ClimateSettings":
+    """Of the climate process."""
+    from recorder.climate import ClimateSettings
+
+    section = config.climate
+    return ClimateSettings(
+        run=config.storage.run,
+        port=section.port,
+        model=section.model,
+        address=section.address,
+        baudrate=section.baudrate,
+        temperature_c=config.selfcheck.temperature_c,
+        humidity_pct=config.selfcheck.humidity_pct,
+        version=product_version(),
+    )
+
+
+def burner_settings(config: Config) -> "BurnerSettings":
+    """Of the burner worker."""
+    from burner.burn import BurnerSettings
+
+    return BurnerSettings(
+        root=config.storage.root,
+        run=config.storage.run,
+        drives=config.burner.drives,
+        language=config.ui.language,
+        version=product_version(),
+        media_bytes=config.burner.media_mib << 20,
+    )

@@ -1,0 +1,28 @@
+"""A process as the supervisor knows them: it holds its lock and writes its status. Words: RUN NAME [deaf|crash|silent]."""
+
+import sys
+import time
+from pathlib import Path
+
+from recorder.process import Reporter, process
+from recorder.wanted import ClimateStatus
+
+
+def main() -> None:
+    """Until SIGTERM."""
+    run, name, *manner = sys.argv[1:]
+    if "crash" in manner:
+        sys.exit("the child crashes")
+    with process(name, Path(run)) as stop:
+        if "deaf" in manner:
+            stop.clear = stop.set = lambda: None  # type: ignore[method-assign]
+        reporter = Reporter(ClimateStatus(name=name, pid=0, boot_id="", version=""), Path(run))
+        while not stop.is_set():
+            if "silent" not in manner:
+                reporter.state("ok")
+                reporter.report()
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

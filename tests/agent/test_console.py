@@ -1,0 +1,139 @@
+"""The console's socket, and sockets at paths that the kernel's address cannot hold."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent import console
+from agent.console import ConsoleServer, Request, ask
+from recorder import local_socket
+from recorder.faults import BadInput, StorageFault
+from wording import Exit, Fault
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / ("调查询问室" * 12) / ("x" * 100)
+    folder.mkdir(parents=True)
+    assert len(str(folder)) > 200
+    return folder / "agent.sock"
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[ConsoleServer]:
+    """A server whose requests are answered with their own arguments; "fail" is refused, "silence" never answered."""
+    server = ConsoleServer(path)
+
+    def work() -> None:
+        while isinstance(request := server.requests.get(), Request):
+            if request.command == "fail":
+                request.fail(BadInput("{what} is wrong.", "Mend it.", what="时间"))
+            elif request.command != "silence":
+                request.succeed({"command": request.command, **request.arguments})
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.wake()
+        thread.join(5)
+        server.close()
+        assert not thread.is_alive()
+
+
+def exchange(path: Path, data: bytes) -> dict[str, object]:
+    with local_socket.connect(path, 5.0) as sock:
+        sock.sendall(data)
+        answer = json.loads(sock.makefile("rb").readline())
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_command_and_its_answer(path: Path) -> None:
+    with serving(path):
+        assert ask(path, "session.start", {"case": "案号〔1〕"}) == {"command": "session.start", "case": "案号〔1〕"}
+        assert path.stat().st_mode & 0o777 == 0o660
+
+
+def test_a_fault_comes_back_as_it_was(path: Path) -> None:
+    with serving(path), pytest.raises(Fault) as raised:
+        ask(path, "fail")
+    assert raised.value.exit_code == Exit.INPUT and raised.value.say("en") == "时间 is wrong."
+
+
+def test_16_mebibytes_travel(path: Path) -> None:
+    content = "a" * (16 << 20)
+    with serving(path):
+        assert ask(path, "x", {"content": content})["content"] == content
+
+
+@pytest.mark.parametrize(
+    "line", [b"no json\n", b"[]\n", b'"x"\n', b"{}\n", b'{"command": "x", "arguments": 5}\n', b"\xff\xfe\n", b"\n"]
+)
+def test_what_is_no_command_is_answered_with_the_mend(path: Path, line: bytes) -> None:
+    with serving(path):
+        answer = exchange(path, line)
+        assert answer["ok"] is False and "no JSON line" in str(answer["fault"])
+        assert ask(path, "still alive") == {"command": "still alive"}
+
+
+def test_a_line_without_end_is_refused_at_its_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "LINE_BYTES", 1000)
+    with serving(path):
+        assert exchange(path, b"x" * 2000)["ok"] is False
+
+
+def test_silent_and_vanishing_clients_hold_nothing_up(path: Path) -> None:
+    with serving(path):
+        silent = [local_socket.connect(path, 5.0) for _ in range(8)]
+        gone = local_socket.connect(path, 5.0)
+        gone.sendall(b'{"command": "x"}\n')
+        gone.close()
+        assert ask(path, "next", timeout_s=5.0) == {"command": "next"}
+        for sock in silent:
+            sock.close()
+
+
+def test_an_agent_that_does_not_answer_is_named(path: Path) -> None:
+    with serving(path), pytest.raises(Fault, match="did not answer in time") as raised:
+        ask(path, "silence", timeout_s=0.2)
+    assert raised.value.exit_code == Exit.NO_AGENT
+
+
+@pytest.mark.parametrize("left", ["nothing", "a dead socket", "a file"])
+def test_no_agent_is_named(path: Path, left: str) -> None:
+    if left == "a dead socket":
+        local_socket.listen(path).close()
+    elif left == "a file":
+        path.write_text("x")
+    with pytest.raises(Fault, match="does not run") as raised:
+        ask(path, "x")
+    assert raised.value.exit_code == Exit.NO_AGENT
+
+
+def test_a_socket_left_by_a_dead_agent_is_replaced(path: Path) -> None:
+    local_socket.listen(path).close()
+    with serving(path):
+        assert ask(path, "x") == {"command": "x"}
+    assert not path.exists()
+
+
+def test_text_that_is_no_utf8_is_named(path: Path) -> None:
+    with pytest.raises(BadInput, match="no UTF-8 text"):
+        ask(path, "session.start", {"case": "\udcff"})
+
+
+def test_a_folder_that_is_missing_is_a_storage_fault(tmp_path: Path) -> None:
+    with pytest.raises(StorageFault, match=r"agent\.sock cannot be written"):
+        ConsoleServer(tmp_path / "missing" / "agent.sock")
+
+
+def test_a_name_too_long_even_so_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long"):
+        local_socket.listen(tmp_path / ("n" * 100))
+    assert list(tmp_path.iterdir()) == []
