@@ -84,20 +84,25 @@ class StreamReader:
     def packets(self) -> Iterator[Packet]:
         """Every packet as it comes. Raises DeviceFault and its kinds when the connection ends.
 
-        The demuxer gives a connection's first packet no timestamp: it is one interval before the second's.
+        The demuxer gives a connection's first packet no timestamp: it is one interval before the second's. It hands a packet
+        over when the next one's first bytes come, so that is the arrival of the next (measured: 40 ms at 25 pictures a second).
         """
-        interval = round(1 / (self.format.time_base * Fraction(self.format.fps or 25)))
+        fps = Fraction(self.format.fps or 25)
+        interval = round(1 / (self.format.time_base * fps))
+        came_ns: int | None = None
         waiting: list[tuple[bytes, bool, int]] = []
         previous: int | None = None
         try:
             for packet in self.container.demux(self.stream):
-                now = boottime_ns()
+                handed_ns = boottime_ns()
+                arrival_ns = came_ns if came_ns is not None else handed_ns - round(SECOND_NS / fps)
+                came_ns = handed_ns
                 if packet.size == 0:
                     break
                 data, key = bytes(packet), bool(packet.is_keyframe)
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if stamp is None and previous is None:
-                    waiting.append((data, key, now))
+                    waiting.append((data, key, arrival_ns))
                     continue
                 pts = int(stamp) if stamp is not None else (previous or 0) + interval
                 for n, (early, early_key, arrival) in enumerate(waiting):
@@ -105,7 +110,7 @@ class StreamReader:
                     yield Packet(at, at, early_key, early, arrival)
                 waiting.clear()
                 previous = pts
-                yield Packet(pts, int(packet.dts if packet.dts is not None else pts), key, data, now)
+                yield Packet(pts, int(packet.dts if packet.dts is not None else pts), key, data, arrival_ns)
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None
         raise DeviceAbsent("The camera {name} ended the connection.", "Check its power and its network cable.", name=self._name)

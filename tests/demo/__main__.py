@@ -81,10 +81,12 @@ def run(chosen: argparse.Namespace, say: Callable[[str], None]) -> Summary:
             interview.discs(command, summary, room)
             if chosen.stay:
                 stay(command, out)
-        finally:
             code = agent.stop()
-        summary.expect(code == 0, f"the agent ended with {code}")
-        interview.feed(subscriber, summary)
+            summary.expect(code == 0, f"the agent ended with {code}")
+            interview.feed(subscriber, summary)
+        finally:
+            agent.stop()
+            subscriber.stop()
     return summary
 
 

@@ -62,7 +62,9 @@ class Agent:
             raise DemoError(f"the agent ended with {self._child.returncode}; see {self._log.name}")
 
     def stop(self) -> int:
-        """SIGTERM: it stops its processes and itself."""
+        """SIGTERM: it stops its processes and itself; its exit code."""
+        if self._child.returncode is not None:
+            return self._child.returncode
         with suppress(ProcessLookupError):
             self._child.terminate()
         try:

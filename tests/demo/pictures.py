@@ -32,7 +32,7 @@ def sheet(parts: list[Path], total: int, captions: tuple[str, str, str], out: Pa
     out.write_bytes(png.tobytes())
 
 
-def _row(picture: np.ndarray, caption: str) -> np.ndarray:  # type: ignore[type-arg]
+def _row(picture: np.ndarray, caption: str) -> np.ndarray:
     bar = np.full((BAR, WIDTH, 3), 32, np.uint8)
     cv2.putText(bar, caption, (16, BAR - 13), (230, 230, 230), cv2.FontFace("uni"), 24, 400)
     return np.vstack([bar, cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)])

@@ -1,0 +1,246 @@
+"""From a sealed session to the plan of its disc, and to an image file where one is asked for."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from burner import evidence as evidence_
+from burner import page
+from burner.bag import bag, disc_name
+from burner.deliver import Delivered, clear, deliver, disc_folder
+from burner.evidence import Evidence
+from burner.faults import DoesNotFit, Stopped, unreadable
+from burner.image import Entry, ImagePlan
+from recorder import journal
+from recorder.continuity import gap_cause
+from recorder.durable import Json, encode, fsync_folder, storage_fault
+from recorder.faults import BadInput, EvidenceFault
+from recorder.room_time import SECOND_NS, rfc3339
+from recorder.signature import PRIVATE, device_key, sign_manifest
+from wording import Language, translate
+
+DELIVERY_SCHEMA = "interview-room-delivery/1"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorResult:
+    """An image file. bytes, sha256: of the whole image, padding included. label: its volume identifier."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    label: str
+
+
+def author(
+    session_folder: Path,
+    out: Path,
+    *,
+    language: Language,
+    draft: bool = False,
+    progress: Callable[[float], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> AuthorResult:
+    """Writes the session's disc image to a new file.
+
+    draft: also before the transcript agrees; bag, page and label then say DRAFT. progress: 0…1.
+    Raises NotFinal, NotFound, EvidenceFault, DoesNotFit, BadInput (out exists or has no folder), StorageFault, AlreadyRunning,
+    BurnFault, Stopped. A file that was begun is removed.
+    """
+    evidence = evidence_.read(session_folder)
+    if not draft:
+        evidence_.require_final(evidence)
+    if out.exists() or not out.parent.is_dir():
+        raise BadInput("{path} exists already, or its folder does not exist.", "Name a new file in an existing folder.", path=out)
+    with disc_folder(evidence) as folder:
+        delivered = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped)
+        try:
+            plan = plan_disc(evidence, folder, delivered, language=language, draft=draft)
+            return _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped)
+        finally:
+            clear(folder)
+
+
+def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stopped: Callable[[], bool]) -> AuthorResult:
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.new")
+    try:
+        with open(temporary, "xb", buffering=0) as file:
+            free = os.fstatvfs(file.fileno())
+            if free.f_bavail * free.f_frsize < plan.bytes:
+                raise DoesNotFit(
+                    "{folder} has {free_mb} MB free, the image needs {needed_mb} MB.",
+                    "Free space there, or choose another folder.",
+                    folder=out.parent,
+                    free_mb=free.f_bavail * free.f_frsize // 1_000_000,
+                    needed_mb=-(-plan.bytes // 1_000_000),
+                )
+            sent = 0
+
+            def sink(data: bytes) -> None:
+                nonlocal sent
+                if stopped():
+                    raise Stopped
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+                sent += len(data)
+                progress(sent / plan.bytes)
+
+            written = plan.write_to(sink, check=False)  # hashed a moment ago, in a folder that is held
+            os.fsync(file.fileno())
+        os.link(temporary, out)
+        fsync_folder(out.parent)
+    except OSError as error:
+        raise storage_fault(out, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return AuthorResult(out, written.bytes, written.sha256, plan.label)
+
+
+def plan_disc(evidence: Evidence, folder: Path, delivered: Sequence[Delivered], *, language: Language, draft: bool) -> ImagePlan:
+    """The disc of a session whose MP4s lie in folder. Raises EvidenceFault, StorageFault, BurnFault."""
+    label = evidence_.label(evidence, draft=draft)
+    zone = _zone(evidence)
+    clips = [_clip(d, zone) for d in delivered]
+    payload = [
+        *_transcript(evidence),
+        Entry.of_bytes("data/session.json", _read(evidence.folder / "session.json")),
+        Entry.of_bytes("data/manifest.json", _read(evidence.folder / "manifest.json")),
+        Entry.of_bytes("data/manifest.sig", _read(evidence.folder / "manifest.sig")),
+        *_journal_signature(evidence),
+        *(Entry.of_bytes(f"data/journals/{name}.jsonl", _whole_lines(path)) for name, path in evidence.journals.items()),
+        *(Entry.of_bytes(f"data/epochs/{p.name}", _read(p)) for p in sorted(evidence.folder.glob("epochs/[!.]*.json"))),
+    ]
+    delivery = encode(
+        {
+            "schema": DELIVERY_SCHEMA,
+            "session": evidence.id,
+            "label": label,
+            "draft": draft,
+            "files": [
+                {**asdict(d), "path": f"data/{c.href}", "from": c.starts, "to": c.ends}
+                for d, c in zip(delivered, clips, strict=True)
+            ],
+            "sha256": {e.path: e.sha256 for e in payload},
+        }
+    )
+    signed = _signed(delivery, evidence.folder.parent.parent / "keys")
+    payload.append(Entry.of_bytes("data/delivery.json", delivery))
+    if signed:
+        payload.append(Entry.of_bytes("data/delivery.sig", encode(signed)))
+    transcript = next((e.path.removeprefix("data/") for e in payload if e.path.startswith("data/transcript/")), "")
+    shown = page.Page(
+        label, draft, _facts(evidence), evidence.verdict, transcript, clips, _gaps(evidence, zone, language), signed is not None
+    )
+    html = page.render(shown, language)
+    payload.insert(0, Entry.of_bytes("data/index.html", html.encode()))
+    payload += [Entry(f"data/{c.href}", folder / d.name, d.bytes, d.sha256) for d, c in zip(delivered, clips, strict=True)]
+    top = [Entry.of_bytes("index.html", page.doorway(language).encode())]
+    return ImagePlan(bag(payload, _bag_info(evidence, label, draft, zone, language), top=top), label)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _whole_lines(path: Path) -> bytes:
+    """A journal as far as it is whole now: the session's goes on after the seal. Raises EvidenceFault."""
+    data = _read(path)
+    data = data[: data.rfind(b"\n") + 1]
+    journal.chain_head(data, path)
+    return data
+
+
+def _journal_signature(evidence: Evidence) -> list[Entry]:
+    """Of the session's journal after the seal, read before the journal, which then holds at least what it signs."""
+    path = evidence.folder / "journal.sig"
+    return [Entry.of_bytes("data/journal.sig", _read(path))] if path.exists() else []
+
+
+def _signed(delivery: bytes, keys: Path) -> Json | None:
+    """The signature of the PC that authors; None where it has no key here: nothing is made only to sign a disc."""
+    return sign_manifest(delivery, device_key(keys)) if (keys / PRIVATE).exists() else None
+
+
+def _transcript(evidence: Evidence) -> list[Entry]:
+    path = evidence.transcript()
+    if path is None:
+        return []
+    entry = Entry.of_bytes(f"data/transcript/{disc_name(path.name, 'transcript')}", _read(path))
+    if entry.sha256 != evidence.record["transcript"].get("sha256"):
+        raise EvidenceFault("{path} changed since it was attached.", "Attach the transcript again.", path=path)
+    return [entry]
+
+
+def _zone(evidence: Evidence) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(evidence.record.get("timezone") or "UTC"))
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _clip(delivered: Delivered, zone: ZoneInfo) -> page.Clip:
+    place = "composite" if delivered.track == "composite" else "originals"
+    starts, ends = rfc3339(delivered.first_ns, zone), rfc3339(delivered.end_ns, zone)
+    return page.Clip(delivered.track, f"{place}/{delivered.name}", delivered.codec, starts, ends, delivered.sha256)
+
+
+def _section(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    case, room = _section(evidence.record.get("case")), _section(evidence.record.get("room"))
+    return (
+        ("Case number", str(case.get("number", ""))),
+        ("Cause", str(case.get("cause", ""))),
+        ("Handling agency", str(room.get("agency", ""))),
+        ("Handlers", ", ".join(str(h) for h in case.get("handlers") or ())),
+        ("Interviewee", str(case.get("interviewee", ""))),
+        ("Room", f"{room.get('name', '')} ({room.get('id', '')})"),
+        ("Official start", str(evidence.record.get("official_start") or "")),
+        ("Official end", str(evidence.record.get("official_end") or "")),
+        ("Session", evidence.id),
+    )
+
+
+def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.Gap, ...]:
+    sections = {**_section(evidence.manifest.get("tracks")), "composite": evidence.manifest.get("composite")}
+    return tuple(
+        page.Gap(
+            track,
+            rfc3339(int(gap["from_ns"]), zone),
+            rfc3339(int(gap["to_ns"]), zone),
+            (int(gap["to_ns"]) - int(gap["from_ns"])) / SECOND_NS,
+            gap_cause(gap).say(language),
+        )
+        for track, section in sections.items()
+        for gap in _section(section).get("gaps") or ()
+    )
+
+
+def _bag_info(evidence: Evidence, label: str, draft: bool, zone: ZoneInfo, language: Language) -> dict[str, str]:
+    case, room = _section(evidence.record.get("case")), _section(evidence.record.get("room"))
+    software = _section(evidence.manifest.get("software"))
+    today: date = datetime.now(zone).date()
+    return {
+        "Bag-Software-Agent": f"{software.get('name', 'interview-room-agent')} {software.get('version', '')}".strip(),
+        "Bagging-Date": today.isoformat(),
+        "Source-Organization": str(room.get("agency") or room.get("centre") or ""),
+        "External-Identifier": evidence.id,
+        "Internal-Sender-Identifier": str(case.get("number", "")),
+        "Internal-Sender-Description": str(case.get("cause", "")),
+        "External-Description": translate("Audio and video record of an interview", language),
+        "Official-Start": str(evidence.record.get("official_start") or ""),
+        "Official-End": str(evidence.record.get("official_end") or ""),
+        "Volume-Identifier": label,
+        "Transcript-Verdict": evidence.verdict or "",
+        "Status": "DRAFT" if draft else "FINAL",
+    }

@@ -1,0 +1,208 @@
+"""The MP4s of a disc: every original track and the composite, remuxed into ``<session>/disc/`` until the discs are verified.
+
+One file a run without a hole, named ``<track>-NN.mp4``; no packet is decoded, changed, left out or added, and each file is read
+back and compared with its sources before it counts. ``disc/delivery.json`` is written last and says so.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from burner import remux
+from burner.evidence import Evidence, Segment, runs
+from burner.faults import BurnFault, DoesNotFit, unreadable
+from burner.remux import StreamDigest
+from recorder.durable import exclusive, make_folder, read_json, storage_fault, write_json
+from recorder.faults import EvidenceFault, NotFound
+
+FOLDER = "disc"
+INDEX = "delivery.json"
+SLOWEST_BYTES_PER_S = 2_000_000  # a remux slower than this hangs
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of the session that went into an MP4."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One MP4. name: in the disc folder. first_ns, end_ns: what it shows, room time; its own time 0 is first_ns."""
+
+    name: str
+    track: str
+    codec: str
+    bytes: int
+    sha256: str
+    first_ns: int
+    end_ns: int
+    streams: tuple[StreamDigest, ...]
+    sources: tuple[Source, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Delivered":
+        """The inverse of dataclasses.asdict. Raises KeyError, TypeError where it is none."""
+        streams = tuple(StreamDigest(**s) for s in data["streams"])
+        return cls(**{**data, "streams": streams, "sources": tuple(Source(**s) for s in data["sources"])})
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One MP4 to be made."""
+
+    name: str
+    track: str
+    codec: str
+    first_ns: int
+    end_ns: int
+    bytes: int
+    sources: tuple[Source, ...]
+    segments: tuple[Segment, ...]  # empty for a part of the composite
+
+
+@contextmanager
+def disc_folder(evidence: Evidence) -> Iterator[Path]:
+    """The session's disc folder, held for one process. Raises AlreadyRunning, StorageFault."""
+    folder = make_folder(evidence.folder / FOLDER)
+    with exclusive(folder / ".lock", "burner"):
+        yield folder
+
+
+def deliver(
+    evidence: Evidence,
+    folder: Path,
+    *,
+    progress: Callable[[float], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[Delivered, ...]:
+    """Makes the MP4s, or finds those of an earlier run whole. The caller holds ``disc_folder``.
+
+    progress: 0…1. Raises EvidenceFault (a source is not what its journal says), DoesNotFit, BurnFault, StorageFault, Stopped.
+    """
+    orders = _orders(evidence)
+    if kept := _kept(folder, orders):
+        return kept
+    clear(folder)
+    total = sum(o.bytes for o in orders)
+    free = shutil.disk_usage(folder).free
+    if free < total * 1.02:
+        raise DoesNotFit(
+            "{folder} has {free_mb} MB free, the files for the disc need {needed_mb} MB.",
+            "Free space on the data disk, then burn again.",
+            folder=folder,
+            free_mb=free // 1_000_000,
+            needed_mb=int(total * 1.02) // 1_000_000 + 1,
+        )
+    made = []
+    before = 0
+    for order in orders:
+
+        def done(count: int, before: int = before) -> None:
+            progress((before + count) / max(1, total))
+
+        made.append(_make(evidence, folder, order, done, stopped))
+        before += order.bytes
+        progress(before / max(1, total))
+    write_json(folder / INDEX, {"files": [asdict(d) for d in made]})
+    return tuple(made)
+
+
+def _orders(evidence: Evidence) -> list[_Order]:
+    orders = []
+    for number, part in enumerate(evidence.parts, 1):
+        source = (Source(part.path, part.sha256),)
+        orders.append(
+            _Order(f"composite-{number:02d}.mp4", "composite", "h264", part.start_ns, part.end_ns, part.bytes, source, ())
+        )
+    for track, found in evidence.segments.items():
+        number = 0
+        for run in runs(found):
+            for _, group in groupby(run, key=lambda s: remux.format_key(evidence.folder / s.path)):
+                part_run = tuple(group)
+                number += 1
+                orders.append(
+                    _Order(
+                        f"{track}-{number:02d}.mp4",
+                        track,
+                        part_run[0].codec,
+                        part_run[0].first_ns,
+                        max(s.end_ns for s in part_run),
+                        sum(s.bytes for s in part_run),
+                        tuple(Source(s.path, s.sha256) for s in part_run),
+                        part_run,
+                    )
+                )
+    return orders
+
+
+def _kept(folder: Path, orders: Sequence[_Order]) -> tuple[Delivered, ...]:
+    """What an earlier run left, where all of it is whole and from the same sources; otherwise nothing."""
+    try:
+        found = [Delivered.from_dict(d) for d in read_json(folder / INDEX)["files"]]  # type: ignore[attr-defined]  # ours; checked below
+        same = [(d.name, d.sources) for d in found] == [(o.name, o.sources) for o in orders]
+        whole = same and all(_sha256(folder / d.name) == d.sha256 for d in found)
+    except (NotFound, EvidenceFault, KeyError, TypeError, AttributeError, OSError):
+        return ()
+    return tuple(found) if whole else ()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make(
+    evidence: Evidence, folder: Path, order: _Order, done: Callable[[int], object], stopped: Callable[[], bool]
+) -> Delivered:
+    target = folder / order.name
+    if order.segments:
+        read = 0
+
+        def finished(count: int) -> None:
+            nonlocal read
+            read += count
+            done(read)
+
+        before: tuple[StreamDigest, ...] = (
+            remux.segments_to_mp4(evidence.folder, order.segments, target, stopped=stopped, done=finished),
+        )
+    else:
+        source = evidence.folder / order.sources[0].path
+        try:
+            if _sha256(source) != order.sources[0].sha256:
+                raise EvidenceFault(
+                    "{path} is not what its journal says.", "Check the session with `room-agent verify`.", path=source
+                )
+        except OSError as error:
+            raise unreadable(source, error) from error
+        remux.part_to_mp4(source, target, stopped=stopped, timeout_s=60 + order.bytes / SLOWEST_BYTES_PER_S)
+        before = remux.digests([source], stopped=stopped)
+    after = remux.digests([target], stopped=stopped)
+    if before != after:
+        raise BurnFault(
+            "{path} does not hold the packets of its sources.",
+            "Report this to the maker with the session's id; the recording itself is whole.",
+            path=target,
+        )
+    size = target.stat().st_size
+    return Delivered(
+        order.name, order.track, order.codec, size, _sha256(target), order.first_ns, order.end_ns, after, order.sources
+    )
+
+
+def clear(folder: Path) -> None:
+    """Removes the MP4s; they can be made again from the session at any time (the originals are not here). Raises StorageFault."""
+    try:
+        (folder / INDEX).unlink(missing_ok=True)
+        for path in folder.glob("*.mp4"):
+            path.unlink()
+    except OSError as error:
+        raise storage_fault(folder, error) from error

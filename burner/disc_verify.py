@@ -1,0 +1,217 @@
+"""Is this disc what was recorded? Needs the disc alone: no daemon, no network, no session folder (G-26).
+
+What is compared with what: every file with the bag's lists; manifest.sig and delivery.sig with what they sign; each journal with
+the head that the manifest sealed; coverage and gaps, computed again from the journals, with the manifest's; the MP4s with
+delivery.json, which names the sealed segments that each was made from; the transcript with its line in the session's journal.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burner import bag
+from burner.disc_read import Contents, read_target
+from burner.evidence import sealed_files, segments
+from burner.page import TRACK_NAMES
+from recorder.durable import Json
+from recorder.faults import EvidenceFault
+from recorder.findings import Finding, Report, bad, from_error, good, lines, note
+from recorder.manifest import MISSING, RESIZED, Writer, read_writer
+from recorder.sentence import Sentence
+from recorder.signature import check_head_signature, check_signature, fingerprint
+from recorder.verify import check_composite, check_coverage, check_journal_head
+from wording import Language
+
+
+@dataclass(frozen=True, slots=True)
+class DiscReport:
+    """ok: nothing disagrees. sha256: of the whole image (None for a folder, or where not all of it could be read).
+
+    lines: the findings for a person, in the language asked for; the conclusion last.
+    """
+
+    target: str
+    ok: bool
+    findings: tuple[Finding, ...]
+    lines: tuple[str, ...]
+    label: str
+    sha256: str | None
+
+    def as_dict(self) -> Json:
+        """For --json."""
+        listed = [f.as_json() for f in self.findings]
+        return {"target": self.target, "ok": self.ok, "label": self.label, "sha256": self.sha256, "findings": listed}
+
+
+def verify_disc(
+    target: str,
+    *,
+    language: Language = "en",
+    trusted_public_key: bytes | None = None,
+    progress: Callable[[float], object] = lambda _: None,
+) -> DiscReport:
+    """Reads all of an image file, a ``stdio:`` file, a disc device or a mounted disc and judges it.
+
+    trusted_public_key: the 32 bytes the signer must have; without it a person compares the fingerprint. Damage is a
+    finding. Raises NotFound, BadInput, DeviceFault where there is nothing to read.
+    """
+    contents = read_target(target, progress=progress)
+    report = Report(contents.label or Path(target).name, True, tuple(judge(contents, trusted_public_key)))
+    return DiscReport(target, report.ok, report.findings, tuple(lines(report, language)), contents.label, contents.image_sha256)
+
+
+def judge(contents: Contents, trusted: bytes | None = None) -> Iterable[Finding]:
+    """Pure: every finding on what was read."""
+    yield from (bad(template, **values) for template, values in contents.damage)
+    if contents.image_sha256:
+        sums = {"bytes": contents.image_bytes, "sha256": contents.image_sha256}
+        yield good("The whole disc was read: {bytes} bytes, SHA-256 {sha256}.", **sums)
+    yield from _bag(contents)
+    if "data/manifest.json" not in contents.kept:
+        yield bad("The disc holds no sealed session.")
+        return
+    signer, found = _signatures(contents, trusted)
+    yield from found
+    for part in (_journals, _delivery, _transcript):
+        try:
+            yield from part(contents, signer)
+        except EvidenceFault as fault:
+            yield from_error(fault)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield bad("The disc's records cannot be understood: {why}.", why=repr(error))
+
+
+def _bag(contents: Contents) -> Iterable[Finding]:
+    if not contents.kept.get("bagit.txt", b"").startswith(b"BagIt-Version: "):
+        yield bad("The disc is no bag: bagit.txt is missing.")
+        return
+    listed: dict[str, str] = {}
+    for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+        try:
+            listed |= bag.parse_checksums(contents.kept[name])
+        except (KeyError, ValueError) as error:
+            yield bad("{name} is missing or damaged: {why}.", name=name, why=repr(error))
+            return
+    wrong = [
+        *(bad("{path} is missing.", path=p) for p in listed if p not in contents.digests),
+        *(bad("{path} is not what the disc's list says.", path=p) for p, s in listed.items() if contents.digests.get(p, s) != s),
+        *(
+            bad("{path} is not in the disc's list.", path=p)
+            for p in sorted(contents.digests)
+            if p.startswith("data/") and p not in listed
+        ),
+    ]
+    yield from wrong or [good("All {count} files are what the disc's lists say.", count=len(listed))]
+
+
+def _signatures(contents: Contents, trusted: bytes | None) -> tuple[bytes | None, list[Finding]]:
+    """The public key that signed the manifest, where it did."""
+    found: list[Finding] = []
+    signers: list[str] = []
+    for name in ("manifest", "delivery"):
+        data, stored = contents.kept.get(f"data/{name}.json"), contents.kept.get(f"data/{name}.sig")
+        if data is None or stored is None:
+            found.append(Finding(name != "manifest", "data/{name}.json carries no signature.", {"name": name}, note=True))
+            continue
+        try:
+            signer = check_signature(data, _object(stored), trusted_public_key=trusted)
+        except EvidenceFault as fault:
+            why = Sentence(fault.text, fault.values)
+            found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=why))
+            continue
+        except ValueError as error:
+            found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=repr(error)))
+            continue
+        signers.append(signer)
+        found.append(good("data/{name}.json is signed by the key {key}.", name=name, key=fingerprint(signer)))
+    if len(set(signers)) > 1:
+        found.append(note("Recording and disc were signed by different PCs."))
+    if signers and trusted is None:
+        found.append(note("Compare that key with the room's: none was given to trust."))
+    return (bytes.fromhex(signers[0]) if signers else None), found
+
+
+def _object(data: bytes) -> Json:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return value
+
+
+def _manifest(contents: Contents) -> dict[str, Any]:
+    return _object(contents.kept["data/manifest.json"])
+
+
+def _journal(contents: Contents, name: str) -> tuple[bytes, Path]:
+    path = f"data/journals/{name}.jsonl"
+    return contents.kept.get(path, b""), Path(path)
+
+
+def _journals(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
+    manifest = _manifest(contents)
+    lost = {p["path"] for p in manifest["problems"] if p["text"] in (MISSING, RESIZED)}
+    heads = {"composite": manifest["composite"]["journal"], **{t: s["journal"] for t, s in manifest["tracks"].items()}}
+
+    def writer_of(name: str) -> Writer | None:
+        data, path = _journal(contents, name)
+        check_journal_head(data, heads[name]["entries"], heads[name]["sha256"], path)
+        if not data:
+            return None
+        folder = name if name == "composite" else f"tracks/{name}"
+        writer, _ = read_writer(folder, data, path)
+        writer.unusable |= {file for file in writer.listed if f"{folder}/{file}" in lost}
+        return writer
+
+    for track in manifest["tracks"]:
+        yield from check_coverage(manifest, track, writer_of(track))
+    yield from check_composite(manifest, writer_of("composite"))
+    data, path = _journal(contents, "session")
+    entries = check_journal_head(data, manifest["journal"]["entries"], manifest["journal"]["sha256"], path)
+    if signature := contents.kept.get("data/journal.sig"):
+        head = check_head_signature(str(manifest["session"]), _object(signature), trusted_public_key=signer)
+        check_journal_head(data, head.entries, head.sha256, path)
+    sealed = manifest["journal"]["entries"]
+    yield good("The session's journal holds: {sealed} lines at the seal, {count} now.", sealed=sealed, count=len(entries))
+
+
+def _delivery(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
+    delivery: dict[str, Any] = _object(contents.kept["data/delivery.json"])
+    manifest = _manifest(contents)
+    sealed = sealed_files(manifest)
+    sources = {s["path"]: s["sha256"] for f in delivery["files"] for s in f["sources"]}
+    wrong = [
+        bad("{path} is not the file that was made from the recording.", path=f["path"])
+        for f in delivery["files"]
+        if contents.digests.get(f["path"]) != f["sha256"]
+    ]
+    for track in manifest["tracks"]:
+        found = [s for s in segments(track, _entries(contents, track)) if sealed.get(s.path) == s.sha256]
+        packets = sum(s["packets"] for f in delivery["files"] if f["track"] == track for s in f["streams"])
+        if any(sources.get(s.path) != s.sha256 for s in found) or packets != sum(s.packets for s in found):
+            wrong.append(bad("Track {track} is not complete on this disc.", track=Sentence(TRACK_NAMES.get(track, track))))
+    if any(path not in sources for path in manifest["composite"]["parts"]):
+        wrong.append(bad("Track {track} is not complete on this disc.", track=Sentence(TRACK_NAMES["composite"])))
+    if any(sealed.get(path) != sha256 for path, sha256 in sources.items()):
+        wrong.append(bad("Files of this disc were made from other segments than the sealed ones."))
+    yield from wrong or [good("Composite and originals were made from the sealed segments, and from all of them.")]
+    if delivery.get("draft"):
+        yield note("This is a DRAFT, not the final disc of the interview.")
+
+
+def _entries(contents: Contents, name: str) -> list[Json]:
+    data, path = _journal(contents, name)
+    return check_journal_head(data, 0, "", path)
+
+
+def _transcript(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
+    attached = [e for e in _entries(contents, "session") if e["kind"] == "transcript"]
+    files = [p for p in contents.digests if p.startswith("data/transcript/")]
+    if not attached and not files:
+        yield note("No transcript is attached.")
+    elif not attached or len(files) != 1 or contents.digests[files[0]] != attached[-1].get("sha256"):
+        yield bad("The transcript on the disc is not the one that was attached.")
+    else:
+        verdict = Sentence(str(attached[-1].get("verdict")))
+        yield good("The newest transcript is {path}, its verdict {verdict}.", path=files[0], verdict=verdict)

@@ -1,0 +1,217 @@
+"""The MP4s hold every packet of the recording, unchanged, at its time, and nothing else."""
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from burner import evidence, remux
+from burner.deliver import Delivered, clear, deliver, disc_folder
+from burner.evidence import Segment, runs
+from burner.faults import BurnFault, Stopped
+from recorder.faults import AlreadyRunning, EvidenceFault
+from recorder.room_time import SECOND_NS
+from recorder.segments import recover
+from tests.burner.sessions import SECONDS, T0
+
+
+def make(session: Path, **options: Any) -> dict[str, Delivered]:
+    found = evidence.read(session)
+    with disc_folder(found) as folder:
+        return {d.name: d for d in deliver(found, folder, **options)}
+
+
+def packets(path: Path) -> list[tuple[float, bytes]]:
+    """Seconds and bytes of each packet of the first stream."""
+    with av.open(str(path)) as container:
+        return [(float((p.pts or 0) * p.time_base), bytes(p)) for p in container.demux(container.streams[0]) if p.size]
+
+
+def stored(session: Path, track: str) -> list[bytes]:
+    return [data for path in sorted((session / "tracks" / track).glob("*.mkv")) for _, data in packets(path)]
+
+
+def damage(path: Path, at: int) -> None:
+    path.chmod(0o640)
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_one_file_a_run_and_a_hole_stays_a_hole(session: Path) -> None:
+    made = make(session)
+    assert list(made) == ["composite-01.mp4", "overview-01.mp4", "closeup-01.mp4", "closeup-02.mp4", "microphone-01.mp4"]
+    spans = {name: ((d.first_ns - T0) / SECOND_NS, (d.end_ns - T0) / SECOND_NS) for name, d in made.items()}
+    assert spans["overview-01.mp4"] == (-1, SECONDS)
+    assert (spans["closeup-01.mp4"], spans["closeup-02.mp4"]) == ((0, 3), (5, 6))
+
+
+@pytest.mark.parametrize(
+    ("track", "files", "codec", "tag"),
+    [
+        ("overview", ["overview-01.mp4"], "h264", "avc1"),
+        ("closeup", ["closeup-01.mp4", "closeup-02.mp4"], "hevc", "hvc1"),
+        ("microphone", ["microphone-01.mp4"], "flac", "fLaC"),
+    ],
+)
+def test_every_packet_is_there_unchanged(session: Path, track: str, files: list[str], codec: str, tag: str) -> None:
+    make(session)
+    delivered = [data for file in files for _, data in packets(session / "disc" / file)]
+    assert delivered == stored(session, track)
+    sources = sorted((session / "tracks" / track).glob("*.mkv"))
+    assert sum(d.packets for f in files for d in remux.digests([session / "disc" / f])) == len(delivered)
+    if len(files) == 1:
+        assert remux.same_packets(sources, session / "disc" / files[0])
+        assert not remux.same_packets(sources[:-1], session / "disc" / files[0])
+    with av.open(str(session / "disc" / files[0])) as container:
+        context = container.streams[0].codec_context
+        assert (context.name, context.codec_tag) == (codec, tag)
+        assert sum(1 for _ in container.decode(container.streams[0])) > 0
+
+
+def test_times_go_on_across_segments(session: Path) -> None:
+    make(session)
+    times = [t for t, _ in packets(session / "disc" / "overview-01.mp4")]
+    assert times == pytest.approx([n / 25 for n in range((SECONDS + 1) * 25)], abs=0.0015)
+    sound = [t for t, _ in packets(session / "disc" / "microphone-01.mp4")]
+    assert sound == sorted(sound)
+    assert sound[21] == pytest.approx(2.0, abs=0.0015)  # the second segment begins where room time says
+    with av.open(str(session / "disc" / "overview-01.mp4")) as container:
+        assert (container.duration or 0) / 1e6 == pytest.approx(SECONDS + 1, abs=0.002)
+
+
+def test_a_clock_that_runs_wrong_is_put_right(session: Path, tmp_path: Path) -> None:
+    """A camera that counts 400 ppm too fast: its pictures stand where room time had them."""
+    found = evidence.read(session)
+    first = replace(found.segments["overview"][0], ppm=-400.0, end_ns=T0 + round(1.9992e9) - SECOND_NS)
+    target = tmp_path / "x.mp4"
+    remux.segments_to_mp4(session, [first], target, stopped=lambda: False, done=lambda _: None)
+    times = [t for t, _ in packets(target)]
+    assert times[-1] == pytest.approx(49 / 25 * (1 - 400e-6), abs=0.0006)
+
+
+def test_the_index_stands_in_front(session: Path) -> None:
+    make(session)
+    for path in (session / "disc").glob("*.mp4"):
+        data = path.read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat"), path.name
+
+
+def test_the_composite_keeps_pictures_and_sound_together(session: Path) -> None:
+    made = make(session)["composite-01.mp4"]
+    assert next((s.kind, s.packets) for s in made.streams) == ("video", SECONDS * 25)
+    with av.open(str(session / "disc" / "composite-01.mp4")) as container:
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        assert picture.start_time == 0
+        first = next(container.decode(sound))
+        assert first.time == pytest.approx(0, abs=0.001)
+    assert remux.same_packets([session / "composite" / "part-001.mp4"], session / "disc" / "composite-01.mp4")
+
+
+def test_files_of_an_earlier_run_are_used_again_unless_one_differs(session: Path) -> None:
+    made = make(session)
+    before = {p.name: p.stat().st_mtime_ns for p in (session / "disc").glob("*.mp4")}
+    assert make(session) == made
+    assert {p.name: p.stat().st_mtime_ns for p in (session / "disc").glob("*.mp4")} == before
+    damage(session / "disc" / "closeup-02.mp4", -1)
+    again = make(session)
+    assert {n: d.streams for n, d in again.items()} == {n: d.streams for n, d in made.items()}
+    assert again["closeup-02.mp4"].sha256 == hashlib.sha256((session / "disc" / "closeup-02.mp4").read_bytes()).hexdigest()
+
+
+def test_clear_leaves_no_mp4_and_no_index(session: Path) -> None:
+    make(session)
+    clear(session / "disc")
+    assert [p.name for p in (session / "disc").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", ["tracks/closeup/000001.mkv", "composite/part-001.mp4"])
+def test_a_source_that_changed_since_the_seal_is_refused(session: Path, name: str) -> None:
+    damage(session / name, 5000)
+    with pytest.raises(EvidenceFault, match="not what its journal says") as caught:
+        make(session)
+    assert name in str(caught.value)
+
+
+def test_a_segment_that_was_missing_at_the_seal_is_a_hole(session: Path) -> None:
+    found = evidence.read(session)
+    found = replace(found, segments={"overview": (*found.segments["overview"][:1], *found.segments["overview"][2:])}, parts=())
+    with disc_folder(found) as folder:
+        made = deliver(found, folder)
+    assert [(d.first_ns - T0) // SECOND_NS for d in made] == [-1, 3]
+
+
+def test_a_segment_that_was_cut_off_gives_all_its_whole_packets(session: Path, tmp_path: Path) -> None:
+    whole = evidence.read(session).segments["overview"][0]
+    torn = tmp_path / "000000.mkv"
+    torn.write_bytes((session / whole.path).read_bytes()[:-9_999])
+    facts = recover(torn, whole.first_ns, "h264")
+    assert facts is not None
+    cut = Segment(torn.name, facts.bytes, facts.sha256, facts.packets, facts.first_ns, facts.end_ns, 0.0, "h264", recovered=True)
+    remux.segments_to_mp4(tmp_path, [cut], tmp_path / "x.mp4", stopped=lambda: False, done=lambda _: None)
+    kept = [data for _, data in packets(tmp_path / "x.mp4")]
+    assert 0 < len(kept) == facts.packets < whole.packets
+    assert kept == [data for _, data in packets(session / whole.path)][: len(kept)]
+
+
+def test_one_process_at_a_time(session: Path) -> None:
+    found = evidence.read(session)
+    with disc_folder(found), pytest.raises(AlreadyRunning), disc_folder(found):
+        pass
+
+
+def test_stopping_is_heard(session: Path) -> None:
+    with pytest.raises(Stopped):
+        make(session, stopped=lambda: True)
+
+
+def ffmpeg_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Puts a program named ffmpeg before the real one."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ffmpeg"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+
+def test_an_ffmpeg_that_dies_is_no_success(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffmpeg_that(tmp_path, monkeypatch, "kill -SEGV $$")
+    with pytest.raises(BurnFault, match=signal.SIGSEGV.name):
+        make(session)
+
+
+def test_an_ffmpeg_that_loses_packets_is_noticed(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffmpeg_that(tmp_path, monkeypatch, f'exec {shutil.which("ffmpeg")} -t 3 "$@"')
+    with pytest.raises(BurnFault, match="does not hold the packets"):
+        make(session)
+
+
+def test_an_ffmpeg_that_hangs_is_ended(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffmpeg_that(tmp_path, monkeypatch, "exec sleep 60")
+    with pytest.raises(BurnFault, match="took longer than 1 s"):
+        remux.part_to_mp4(session / "composite" / "part-001.mp4", tmp_path / "x.mp4", stopped=lambda: False, timeout_s=1)
+
+
+def segment(first_s: float, end_s: float, codec: str = "h264") -> Segment:
+    return Segment("p", 1, "", 1, round(first_s * SECOND_NS), round(end_s * SECOND_NS), 0.0, codec, False)
+
+
+def test_runs_end_at_holes_and_changes_of_codec() -> None:
+    whole = [segment(0, 10), segment(10.04, 20), segment(19.97, 30)]
+    assert runs(whole) == (tuple(whole),)
+    assert [len(r) for r in runs([*whole, segment(33, 40), segment(40, 50, "hevc")])] == [3, 1, 1]
+    assert runs([]) == ()
+
+
+def test_a_journal_line_without_its_fields_is_told() -> None:
+    with pytest.raises(EvidenceFault, match="incomplete entry 3"):
+        evidence.segments("overview", [{"kind": "segment", "seq": 3, "file": "000000.mkv"}])
+    with pytest.raises(EvidenceFault, match="incomplete entry 4"):
+        evidence.parts([{"kind": "part", "seq": 4, "file": "../../etc/passwd"}])

@@ -1,0 +1,211 @@
+"""Whatever was changed on a disc is found, from the disc alone."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pycdlib
+import pytest
+
+from burner import bag
+from burner.author import AuthorResult
+from burner.disc_verify import DiscReport, verify_disc
+from burner.image import Entry
+from drivers.faults import DeviceFault
+from recorder.faults import BadInput, NotFound
+from recorder.manifest import public_key
+from tests.burner.sessions import TRANSCRIPT
+
+
+@pytest.fixture
+def image(authored: tuple[Path, AuthorResult]) -> Path:
+    return authored[1].path
+
+
+@pytest.fixture
+def folder(image: Path, tmp_path: Path) -> Path:
+    """The disc's files, as a mounted disc shows them."""
+    subprocess.run(["7z", "x", "-y", f"-o{tmp_path / 'mounted'}", str(image)], check=True, capture_output=True)
+    return tmp_path / "mounted"
+
+
+def found(report: DiscReport) -> str:
+    return "\n".join(line for line in report.lines if line.startswith("✗"))
+
+
+def extent(image: Path, path: str) -> tuple[int, int]:
+    iso = pycdlib.PyCdlib()
+    iso.open(str(image))
+    ((start, length),) = iso.get_file_byte_extents(udf_path=f"/{path}")
+    iso.close()
+    return start, length
+
+
+def test_a_good_disc_is_good_in_all_its_forms(image: Path, folder: Path, sealed_root: Path) -> None:
+    key = public_key(sealed_root / "keys")
+    assert key is not None
+    for target in (str(image), f"stdio:{image}", str(folder)):
+        shares: list[float] = []
+        report = verify_disc(target, language="zh", trusted_public_key=key, progress=shares.append)
+        assert report.ok, report.lines
+        assert any("2.0" in line for line in report.lines if line.startswith("!"))  # the gap is told
+    assert verify_disc(str(image)).sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert json.dumps(report.as_dict(), ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/composite/composite-01.mp4",
+        "data/originals/closeup-02.mp4",
+        "data/manifest.json",
+        f"data/transcript/{TRANSCRIPT}",
+        "bagit.txt",
+    ],
+)
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_changed_bit_is_found_and_its_file_named(image: Path, tmp_path: Path, path: str, place: int) -> None:
+    start, length = extent(image, path)
+    copy = tmp_path / "d.iso"
+    shutil.copy(image, copy)
+    with open(copy, "r+b") as file:
+        file.seek(start + place % length)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 4]))
+    report = verify_disc(str(copy))
+    assert not report.ok
+    assert path in found(report) or "bagit.txt" in found(report)
+    assert report.sha256 != verify_disc(str(image)).sha256
+
+
+@pytest.mark.parametrize("cut", [1, 65_536, 300_000, -40_000])
+def test_a_short_image_is_found(image: Path, tmp_path: Path, cut: int) -> None:
+    """Down to one that ends within the volume's own structures."""
+    data = image.read_bytes()
+    (tmp_path / "d.iso").write_bytes(data[:-cut])
+    report = verify_disc(str(tmp_path / "d.iso"))
+    assert not report.ok
+    assert report.sha256 is None
+    assert found(report)
+
+
+@pytest.mark.parametrize("sector", [16, 17, 18, 32, 256, 257, 258, 270, 280, 290])
+def test_damaged_volume_structures_are_a_finding_never_a_crash(image: Path, tmp_path: Path, sector: int) -> None:
+    data = bytearray(image.read_bytes())
+    data[sector * 2048 : (sector + 1) * 2048] = bytes(range(256)) * 8
+    (tmp_path / "d.iso").write_bytes(data)
+    report = verify_disc(str(tmp_path / "d.iso"))
+    assert report.sha256 != verify_disc(str(image)).sha256
+
+
+def remake_lists(folder: Path) -> None:
+    """What a forger would do: the lists fit the changed files again."""
+    for name, inside in (("manifest-sha256.txt", True), ("tagmanifest-sha256.txt", False)):
+        paths = sorted(
+            p
+            for p in folder.rglob("*")
+            if p.is_file() and (folder / "data" in p.parents) == inside and p.name != "tagmanifest-sha256.txt"
+        )
+        entries = [Entry.of_bytes(p.relative_to(folder).as_posix(), p.read_bytes()) for p in paths]
+        (folder / name).chmod(0o644)
+        (folder / name).write_bytes(bag.checksums(entries))
+
+
+def change_text(path: Path, old: str, new: str) -> None:
+    path.chmod(0o644)
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def swap_picture(folder: Path) -> None:
+    path = folder / "data" / "originals" / "overview-01.mp4"
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+
+
+def drop_track(folder: Path) -> None:
+    (folder / "data" / "originals" / "closeup-02.mp4").unlink()
+
+
+def change_transcript(folder: Path) -> None:
+    change_text(folder / "data" / "transcript" / TRANSCRIPT, "询问", "谈话")
+
+
+def change_case(folder: Path) -> None:
+    change_text(folder / "data" / "manifest.json", "88号", "89号")
+
+
+def hide_gap(folder: Path) -> None:
+    change_text(folder / "data" / "journals" / "closeup.jsonl", "does not answer", "is switched off")
+
+
+def cut_journal(folder: Path) -> None:
+    path = folder / "data" / "journals" / "session.jsonl"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().rstrip(b"\n").rpartition(b"\n")[0] + b"\n")
+
+
+def unsign(folder: Path) -> None:
+    (folder / "data" / "manifest.sig").unlink()
+
+
+@pytest.mark.parametrize(
+    ("forge", "why"),
+    [
+        (swap_picture, "data/originals/overview-01.mp4 is not the file"),
+        (drop_track, "data/originals/closeup-02.mp4 is not the file"),
+        (change_transcript, "transcript on the disc is not the one"),
+        (change_case, "signature of data/manifest.json is not valid"),
+        (hide_gap, "closeup.jsonl: line"),
+        (cut_journal, "session.jsonl is not the journal that was signed"),
+        (unsign, "data/manifest.json carries no signature"),
+    ],
+)
+def test_a_forged_disc_with_lists_made_anew_is_found(folder: Path, forge: Callable[[Path], None], why: str) -> None:
+    forge(folder)
+    remake_lists(folder)
+    report = verify_disc(str(folder))
+    assert "disc's list" not in found(report)  # the lists alone would not have shown it
+    assert not report.ok
+    assert why in found(report)
+
+
+def test_files_that_are_missing_or_not_listed_are_found(folder: Path) -> None:
+    (folder / "data" / "originals" / "microphone-01.mp4").unlink()
+    (folder / "data" / "extra.txt").write_text("?")
+    text = found(verify_disc(str(folder)))
+    assert "data/originals/microphone-01.mp4 is missing" in text
+    assert "data/extra.txt is not in the disc's list" in text
+
+
+def test_another_rooms_key_is_not_trusted(image: Path) -> None:
+    report = verify_disc(str(image), trusted_public_key=bytes(32))
+    assert not report.ok
+    assert "another key" in found(report)
+
+
+def test_what_is_no_disc_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        verify_disc(str(tmp_path / "nothing.iso"))
+    with pytest.raises(BadInput, match="neither an image"):
+        verify_disc("/dev/null")
+    (tmp_path / "noise.iso").write_bytes(b"noise" * 100_000)
+    assert "no readable disc image" in found(verify_disc(str(tmp_path / "noise.iso")))
+    (tmp_path / "empty").mkdir()
+    assert "bagit.txt is missing" in found(verify_disc(str(tmp_path / "empty")))
+    (tmp_path / "empty.iso").write_bytes(b"")
+    assert not verify_disc(str(tmp_path / "empty.iso")).ok
+
+
+def test_a_drive_without_a_disc_is_a_device_fault(tmp_path: Path) -> None:
+    unreadable = tmp_path / "d.iso"
+    unreadable.symlink_to("/proc/self/mem")  # opens, and its first byte cannot be read
+    with pytest.raises(DeviceFault, match="cannot be read"):
+        verify_disc(str(unreadable))
