@@ -1,0 +1,96 @@
+"""Plays a WAV file (mono, 16 bits) into a FIFO in real time for ever: what the stand-in microphone hears. A process of its own.
+
+Sample *k* of the file sounds at ``epoch + k/rate`` of CLOCK_MONOTONIC and again each file's length later, whatever the sound
+card's clock does: at ``ppm`` the card takes rate·(1 + ppm·10⁻⁶) samples each true second, interpolated; the beeps stay where
+they are in time. A reader that does not read makes samples get lost, never late by more than the FIFO's size (170 ms).
+
+First line on standard input: ``{"fifo": …, "wav": …, "epoch_ns": …, "ppm": 0}``; then commands, each answered: ``{"silent":
+true}``, ``{"ppm": 100}``, ``{"status": true}`` → ``{"ok": true, "written": …, "lost": …}``. Ends with its standard input.
+"""
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+import wave
+from typing import Any
+
+import numpy as np
+
+TICK_S = 0.01
+FIFO_BYTES = 16384
+ATOMIC_SAMPLES = 2048  # so many 16-bit samples are written whole or not at all
+
+
+class Feeder:
+    """The sound, the card's clock and the FIFO."""
+
+    def __init__(self, fifo: str, wav: str, epoch_ns: int, ppm: float = 0.0) -> None:
+        with wave.open(wav) as file:
+            self._rate = file.getframerate()
+            self._sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
+        self._fifo, self._fd = fifo, -1
+        self._epoch_ns = epoch_ns
+        self._ppm = ppm
+        self._silent = False
+        self._next = 0.0  # position of the next sample of the card, in samples of the file since the epoch
+        self.written = self.lost = 0
+        self._next = float(int(self._now()))
+
+    def _now(self) -> float:
+        return (time.monotonic_ns() - self._epoch_ns) * 1e-9 * float(self._rate)
+
+    def command(self, values: dict[str, Any]) -> None:
+        self._silent = bool(values.get("silent", self._silent))
+        self._ppm = float(values.get("ppm", self._ppm))
+
+    def run(self) -> None:
+        while True:
+            time.sleep(TICK_S)
+            step = 1 / (1 + self._ppm * 1e-6)  # file samples for each sample of the card
+            count = int((self._now() - self._next) / step)
+            while count > 0:
+                part = min(count, ATOMIC_SAMPLES)
+                at = self._next + np.arange(part) * step
+                self._write(self._samples(at))
+                self._next += part * step
+                count -= part
+
+    def _samples(self, at: "np.ndarray[Any, Any]") -> bytes:
+        if self._silent:
+            return bytes(2 * len(at))
+        whole = np.floor(at).astype(np.int64)
+        share, size = at - whole, len(self._sound)
+        mixed = self._sound[whole % size] * (1 - share) + self._sound[(whole + 1) % size] * share
+        return bytes(np.round(mixed).astype("<i2"))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, FIFO_BYTES)
+            os.write(self._fd, data)
+            self.written += len(data) // 2
+        except BlockingIOError:
+            self.lost += len(data) // 2
+        except OSError:  # nobody reads: the sound server is not there
+            self.lost += len(data) // 2
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+
+def main() -> None:
+    """Feeds until standard input ends."""
+    feeder = Feeder(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=feeder.run, daemon=True).start()
+    print(json.dumps({"ok": True}), flush=True)
+    for line in sys.stdin:
+        feeder.command(json.loads(line))
+        print(json.dumps({"ok": True, "written": feeder.written, "lost": feeder.lost}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
