@@ -32,7 +32,7 @@ class SelfcheckView:
 class RoomView:
     """One look at the room.
 
-    boottime_ns: CLOCK_BOOTTIME of the look; room_ns: UTC or, in a session, room time, ns. statuses: live ones only, by process name
+    boottime_ns: CLOCK_BOOTTIME of the look; room_ns: UTC or, in a session, room time, ns. statuses: live ones, by process name
     (overview, closeup, microphone, composer, climate, burner); a process that is missing here is dead or frozen. required: the
     devices without which the room is not ready. session: the content of session.json (docs/formats.md) of the running session,
     else of the newest one; None where there is none.

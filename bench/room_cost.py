@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="only the JSON line on stdout")
     parser.add_argument("--runs", type=int, default=3, help="pairs of runs (default 3)")
     parser.add_argument("--seconds", type=int, default=40, help="length of each run of a pair (default 40)")
-    parser.add_argument("--long", type=int, default=600, help="length of the session whose pictures are counted (default 600, 0: none)")
+    parser.add_argument("--long", type=int, default=600, help="length of the session that is counted (default 600, 0: none)")
     chosen = parser.parse_args()
 
     def say(text: str) -> None:

@@ -63,6 +63,7 @@ class Part:
         self._video.codec_context.thread_type = "SLICE"
         self._audio: Any = self._container.add_stream("aac", rate=SOUND_HZ)
         self._audio.layout, self._audio.bit_rate = "mono", settings.audio_kbps * 1000
+        self._audio.options = {"aac_coder": "fast"}  # half the time of the default search, for speech at this rate
         self._queue: queue.Queue[tuple[Plane, Samples, int] | None] = queue.Queue(QUEUE_PICTURES)
         self.free: queue.SimpleQueue[Plane] = queue.SimpleQueue()
         self._done = threading.Event()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recorder.room_time import SECOND_NS
 
 TAPS = 24
-PHASES = 256
+PHASES = 1024  # the nearest is taken: 1/2048 of a sample at most
 MAX_STEP_ERROR = 2e-3  # relative; a card that is off by more is broken
 JUMP_S = 0.1  # a larger error is a hole or a new run: the position jumps
 
@@ -113,11 +113,7 @@ class SoundLine:
         whole = np.floor(positions).astype(np.int64)
         low, high = int(whole[0]) - (TAPS // 2 - 1), int(whole[-1]) + TAPS // 2 + 1
         data = self._slice(run, low, high)
-        phase = (positions - whole) * PHASES
-        index = phase.astype(np.int64)
-        blend = (phase - index).astype(np.float32)[:, None]
-        table = kernel(min(1.0, self._rate_hz / run.rate_hz))
-        taps = table[index] * (1 - blend) + table[index + 1] * blend
+        taps = kernel(min(1.0, self._rate_hz / run.rate_hz))[np.rint((positions - whole) * PHASES).astype(np.int64)]
         windows = np.lib.stride_tricks.sliding_window_view(data, TAPS)[whole - int(whole[0])]
         np.einsum("ij,ij->i", windows, taps, out=out)
         return int(np.count_nonzero((whole < run.first) | (whole >= run.next)))
