@@ -205,7 +205,8 @@ class _SteadyStream(_Stream):
         trial = self._new_encoder()
         unit = b"".join(bytes(p) for p in [*trial.encode(_frame((luma, blue, red))), *trial.encode(None)])
         decoder = av.CodecContext.create("h264" if self._recipe.codec == "h264" else "hevc", "r")
-        decoder.options = {"apply_cropping": "0"}
+        if self._recipe.codec == "h264":
+            decoder.options = {"apply_cropping": "0"}
         assert isinstance(decoder, av.VideoCodecContext)
         (decoded,) = [*decoder.decode(av.Packet(unit)), *decoder.decode(None)]
         flat, rows = decoded.to_ndarray(format="yuv420p"), self.height + self._padding
