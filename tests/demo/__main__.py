@@ -15,6 +15,8 @@ from tests.demo import interview
 from tests.demo.command import DemoError, RoomAgent
 from tests.demo.interview import Agent, Summary
 from tests.demo.subscriber import Subscriber
+from tests.equipment.clips import prepare
+from tests.equipment.microphone import prepare_sound
 from tests.equipment.room import StandInRoom
 
 HOME = Path(__file__).resolve().parents[2]
@@ -56,9 +58,13 @@ def run(chosen: argparse.Namespace, say: Callable[[str], None]) -> Summary:
     out = chosen.out.resolve()
     clear(out)
     summary = Summary(out)
+    cache = HOME / ".cache" / "equipment"
+    say("what the stand-in cameras and the microphone show and say (made once) …")
+    prepare(cache)
+    prepare_sound(cache, chosen.language)
     began = time.monotonic()
     say("stand-in cameras, microphone, sensor, broker, drives …")
-    with StandInRoom(out / "equipment", HOME / ".cache" / "equipment", language=chosen.language, discs=out) as room:
+    with StandInRoom(out / "equipment", cache, language=chosen.language, discs=out) as room:
         config = out / "config.toml"
         config.write_text(room.config_text(out / "data", out / "run", chosen.language), encoding="utf-8")
         command = RoomAgent(config, room.env)
