@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from agent.config_problems import ConfigFault
 from wording import Exit, Fault
 
 Result = TypeVar("Result")
@@ -26,7 +27,7 @@ def apart(work: Callable[[], Result]) -> Result:
                 try:
                     pickle.dump((True, work()), pipe)
                 except Fault as fault:
-                    pickle.dump((False, fault.as_dict()), pipe)
+                    pickle.dump((False, fault if isinstance(fault, ConfigFault) else fault.as_dict()), pipe)
             code = 0
         finally:
             sys.stderr.flush()
@@ -44,6 +45,6 @@ def apart(work: Callable[[], Result]) -> Result:
         )
     good, value = pickle.loads(told)  # noqa: S301  # written by our own child
     if not good:
-        raise Fault.from_dict(value)
+        raise value if isinstance(value, ConfigFault) else Fault.from_dict(value)
     result: Result = value
     return result

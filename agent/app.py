@@ -17,7 +17,7 @@ from agent.config import TRACKS, Config
 from agent.console import ConsoleServer, Request
 from agent.discs import Discs
 from agent.feed import Feed, feed_settings
-from agent.handlers import Handlers
+from agent.handlers import Handlers, defect
 from agent.notify import notify
 from agent.outbox import Outbox
 from agent.sealing import sealing, signing
@@ -150,11 +150,7 @@ class Agent:
             self._handlers.handle(request)
         except Exception as error:  # the top of the process: one command's defect must not end the agent
             log.exception("command failed", extra={"command": request.command})
-            text, mend = (
-                "The agent failed on {command}: {why}.",
-                "Report this with the agent's log; the recording is not touched.",
-            )
-            request.fail(Fault(text, mend, command=request.command, why=f"{type(error).__name__}: {error}"))
+            request.fail(defect(request.command, error))
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """What fails is said once and tried again with the next round."""

@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from agent.commands.context import Context, light_settings, plain_language
+from agent.commands.context import Context, UnwritableAnswer, light_settings, plain_language, put, show_fault
 from agent.places import DEFAULT_CONFIG
 from wording import Exit, Fault, Language, say
 
@@ -33,16 +35,56 @@ INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
+# argparse's own messages, in words that can be translated
+ARGPARSE = (
+    (r"the following arguments are required: (?P<names>.*)", "missing: {names}"),
+    (r"unrecognized arguments: (?P<names>.*)", "not known: {names}"),
+    (
+        r"argument (?P<name>.+?): invalid choice: (?P<value>.*) \(choose from (?P<known>.*)\)",
+        "{name} is {value}, not one of {known}",
+    ),
+    (r"argument (?P<name>.+?): invalid int value: (?P<value>.*)", "{name} is {value}, no whole number"),
+    (r"argument (?P<name>.+?): invalid _seconds value: (?P<value>.*)", "{name} is {value}, no number of seconds"),
+    (r"argument (?P<name>.+?): expected one argument", "{name} needs a value"),
+    (r"ambiguous option: (?P<name>.*) could match (?P<known>.*)", "{name} may mean {known}"),
+)
+
+
+class NotUnderstood(Fault):
+    """A command line that is not understood. usage: of the command that was meant."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, message: str, command: str, usage: str, language: Language) -> None:
+        self.usage = usage
+        for pattern, template in ARGPARSE:
+            if found := re.fullmatch(pattern, message, re.DOTALL):
+                message = say(template, language, **found.groupdict())
+                break
+        text, mend = "The command line is not understood: {message}.", "`{command} --help` shows what it takes."
+        super().__init__(text, mend, message=message, command=command)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with texts in the reader's language."""
 
     language: Language = "zh"
 
     def error(self, message: str) -> NoReturn:
-        """Says what is not understood and how to get help; ends with Exit.USAGE."""
-        self.print_usage(sys.stderr)
-        text = say("The command line is not understood: {message}.", self.language, message=message)
-        self.exit(Exit.USAGE, f"{text}\n{say('`{command} --help` shows what it takes.', self.language, command=self.prog)}\n")
+        """Raises NotUnderstood."""
+        raise NotUnderstood(message, self.prog, self.format_usage(), self.language)
+
+    def print_help(self, _file: object = None) -> None:
+        """On stdout. Raises UnwritableAnswer, BrokenPipeError."""
+        put(sys.stdout, self.format_help().rstrip("\n"))
+
+
+def _seconds(text: str) -> float:
+    """Of an option: finite, and not negative."""
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError
+    return seconds
 
 
 class _Builder:
@@ -110,7 +152,7 @@ def build_parser(language: Language) -> argparse.ArgumentParser:
     _sessions(build)
     _evidence(build)
     add = build.command("watch", "room:watch", "show the rooms on the health feed")
-    add("--seconds", type=float, text="end after so many seconds")
+    add("--seconds", type=_seconds, metavar="S", text="end after so many seconds")
     build.command("devices", "room:devices", "list microphones, serial ports and drives of this PC", free=True)
     add = build.command("track", "room:track", "run the process of one track")
     add("name", choices=TRACKS, metavar="NAME", text="overview, closeup or microphone")
@@ -134,7 +176,7 @@ def _sessions(build: _Builder) -> None:
     add("--by", required=True, text="who ends it")
     add("--reason", required=True, text="why")
     add("--no-wait", action="store_true", text="do not wait for the seal")
-    add("--timeout", type=float, default=120.0, metavar="S", text="wait at most so many seconds (default: 120)")
+    add("--timeout", type=_seconds, default=120.0, metavar="S", text="wait at most so many seconds (default: 120)")
     add = build.command("session status", "session:status", "show the room and its session")
     add("session", nargs="?", default="", metavar="SESSION", text="another session than the running or newest one")
     build.command("session list", "session:list_", "list the sessions of this room")
@@ -146,6 +188,9 @@ def _sessions(build: _Builder) -> None:
     add("session", metavar="SESSION", text="its id, a beginning of it, or last")
     add("--by", required=True, text="who accepts it: neither handler nor the one who ended the session")
     add("--reason", required=True, text="why")
+
+
+KEY_HELP = "device.pub of the PC that recorded it (default: this PC's); any: whichever key, to be compared by its fingerprint"
 
 
 def _evidence(build: _Builder) -> None:
@@ -160,8 +205,10 @@ def _evidence(build: _Builder) -> None:
     add("--no-wait", action="store_true", text="do not wait for the result")
     add = build.command("disc verify", "disc:verify_disc", "read a disc, an image or all discs of a session back", free=True)
     add("target", metavar="SESSION|DEVICE|ISO", text="what to read")
+    add("--key", default="", metavar="FILE|any", text=KEY_HELP)
     add = build.command("verify", "disc:verify", "check a session, an image or a disc: is it what was recorded?", free=True)
     add("path", metavar="PATH", text="folder or id of a session, image, drive or mounted disc")
+    add("--key", default="", metavar="FILE|any", text=KEY_HELP)
 
 
 def _first_look(arguments: Sequence[str]) -> tuple[Path, Language | None]:
@@ -184,18 +231,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     path, language = _first_look(words)
     try:
-        parsed = build_parser(language or plain_language(path)).parse_args(words)
-    except SystemExit as end:
-        return int(end.code or 0) if isinstance(end.code, int) else Exit.USAGE
-    context = Context(parsed, path, bool(parsed.json), language or "zh")
-    try:
         try:
-            return _run(context, language)
+            parsed = _understand(words, language or plain_language(path))
+            if isinstance(parsed, int):
+                return parsed
+            return _run(Context(parsed, path, bool(parsed.json), language or "zh"), language)
         except KeyboardInterrupt:
             return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: the last flush must not complain
         return BROKEN_PIPE
+
+
+def _understand(words: Sequence[str], language: Language) -> argparse.Namespace | int:
+    """The parsed command line, or an exit code where there is nothing to run. Raises BrokenPipeError."""
+    as_json = "--json" in words
+    try:
+        return build_parser(language).parse_args(words)
+    except SystemExit:  # --help
+        return Exit.OK
+    except UnwritableAnswer as fault:
+        return fault.exit_code
+    except NotUnderstood as fault:
+        with suppress(UnwritableAnswer):
+            if not as_json and sys.stderr is not None:
+                sys.stderr.write(fault.usage)
+            show_fault(fault, language, as_json=as_json)
+        return Exit.USAGE
 
 
 def _run(context: Context, language: Language | None) -> int:

@@ -350,8 +350,8 @@ def parse(text: str) -> Config:
         raise ConfigFault([problem_of(e, lines, known_keys) for e in error.errors()]) from error
 
 
-def check_secrets(config: Config) -> None:
-    """Reads every configured password once. Raises ConfigFault with every problem."""
+def check_secrets(config: Config, path: Path | None = None) -> None:
+    """Reads every configured password once. path: of the file, for the message. Raises ConfigFault with every problem."""
     problems: list[Problem] = []
     cameras = config.camera
     readers: list[Callable[[], str]] = [
@@ -365,7 +365,7 @@ def check_secrets(config: Config) -> None:
         except ConfigFault as fault:
             problems += fault.problems
     if problems:
-        raise ConfigFault(problems)
+        raise ConfigFault(problems, path)
 
 
 def known_keys(location: list[str]) -> list[str]:

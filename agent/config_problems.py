@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from wording import Exit, Fault, Language, say
 
@@ -44,6 +44,10 @@ WORDS = {
 }
 
 
+NAMED = "The configuration {path} has {count} problem(s):\n{list}"
+UNNAMED = "The configuration has {count} problem(s):\n{list}"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong. key: dotted; what, hint: English templates, filled from values; line: of the file, where known."""
@@ -71,14 +75,18 @@ class ConfigFault(Fault):
     exit_code = Exit.CONFIG
 
     def __init__(self, problems: Sequence[Problem], path: Path | None = None) -> None:
-        self.problems = list(problems)
+        self.problems, self.path = list(problems), path
         super().__init__(
-            "The configuration {path} has {count} problem(s):\n{list}",
+            NAMED if path else UNNAMED,
             "Mend them, then run `room-agent check-config`.",
             path=path or "",
             count=len(self.problems),
             list=self._list("en"),
         )
+
+    def __reduce__(self) -> tuple[type[Self], tuple[list[Problem], Path | None]]:
+        """Pickled with its problems, so that agent.apart hands them over untold."""
+        return type(self), (self.problems, self.path)
 
     def _list(self, language: Language) -> str:
         return "\n".join(f"  {p.say(language)}" for p in self.problems)
@@ -91,7 +99,7 @@ class ConfigFault(Fault):
 def syntax_problem(error: ValueError) -> Problem:
     """The problem of a text that is no TOML."""
     line = re.search(r"at line (\d+)", str(error))
-    return Problem("TOML", "{detail}", "Mend the syntax first.", int(line.group(1)) if line else None, {"detail": error})
+    return Problem("TOML", "{detail}", "Mend the syntax first.", int(line.group(1)) if line else None, {"detail": str(error)})
 
 
 def problem_of(error: Any, lines: Mapping[str, int], known_keys: Callable[[list[str]], list[str]]) -> Problem:
@@ -108,7 +116,10 @@ def problem_of(error: Any, lines: Mapping[str, int], known_keys: Callable[[list[
         return Problem(key, "unknown key", "Known here: {known}.", line, {"known": ", ".join(known)})
     context = {k: _readable(v) for k, v in error.get("ctx", {}).items()}
     if kind == "value_error":
-        return Problem(key, str(error["ctx"]["error"]), "", line)
+        what, given = str(error["ctx"]["error"]), error.get("input")
+        if isinstance(given, str) and "rtsp" not in key:  # an address may hold a password
+            return Problem(key, what, "It is {value}.", line, {"value": _toml_like(given)})
+        return Problem(key, what, "", line)
     what = WORDS.get(kind, "{detail}")
     context["detail"] = str(error["msg"])
     value = error.get("input")

@@ -13,7 +13,7 @@ from agent.places import Places
 from agent.session import Session, check_sealed
 from agent.session_keeper import SessionKeeper
 from recorder.durable import make_folder, read_json, write_json
-from recorder.faults import EvidenceFault, NotFound
+from recorder.faults import BadInput, EvidenceFault, NotFound
 from wording import Exit, Fault
 
 KEPT = ("job", "copies", "verified", "label", "image_bytes", "image_sha256", "discs", "finished", "fault")
@@ -48,6 +48,10 @@ class Discs:
         if not chosen:
             text, mend = "This room has no drive.", "Name one with --drive, or in burner.drives."
             raise Fault(text, mend, exit_code=Exit.DEVICE)
+        for drive in drives:
+            if not drive.startswith(("/", "stdio:/")):
+                text, mend = "--drive is no drive: {value}.", "Name it as /dev/… or stdio:/…; `room-agent devices` lists them."
+                raise BadInput(text, mend, value=drive[:80] or '""')
         if running := self._running():
             text, mend = "The burn job {job} is not finished.", "Wait for it; `room-agent session status` shows its progress."
             raise Fault(text, mend, exit_code=Exit.REFUSED, job=running["job"])

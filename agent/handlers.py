@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from wording import Fault
 
 GIB = 1 << 30
 Answer = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class Handlers:
@@ -141,6 +144,9 @@ class Handlers:
                 judged = transcripts.judge(session, name, data, tolerance_s)
             except Fault as fault:
                 judged = fault
+            except Exception as error:  # the top of this thread: the client must have its answer
+                log.exception("command failed", extra={"command": request.command})
+                judged = defect(request.command, error)
             self._later(lambda: _answer(request, judged, commit))
 
         threading.Thread(target=work, name="transcript", daemon=True).start()
@@ -163,6 +169,16 @@ class Handlers:
         facts = {"image": arguments.text("image"), "sha256": arguments.text("sha256"), "bytes": arguments.number("bytes", 0)}
         changed = self._keeper.change(folder, lambda s: s, "authored", **facts)
         return {"session": changed.id}
+
+
+def defect(command: str, error: Exception) -> Fault:
+    """What a command's own defect is answered with."""
+    return Fault(
+        "The agent failed on {command}: {why}.",
+        "Report this with the agent's log; the recording is not touched.",
+        command=command,
+        why=f"{type(error).__name__}: {error}",
+    )
 
 
 def _answer(request: Request, judged: transcripts.Judged | Fault, commit: Callable[[transcripts.Judged], Answer]) -> None:

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
+from zoneinfo import ZoneInfo
 
 from agent.refusals import Refused
 from recorder.faults import BadInput, EvidenceFault
@@ -17,6 +18,9 @@ from wording import Exit, Fault, Language
 
 SCHEMA = "interview-room-session/1"
 State = Literal["recording", "sealing", "sealed", "matched", "on-disc"]
+LONGEST_MINUTES = 1440  # a day
+LONGEST_TEXT = 200  # characters of a case number, a name or a reason: the overlay and the disc have one line for each
+DIRECTING = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")  # they turn the text around them
 COMPOSER_WAIT_NS = 5 * SECOND_NS  # how long sealing waits for a composer that is dead or fails, once every track has finished
 COMPOSER_BUSY_NS = 60 * SECOND_NS  # and for one that works: it may have to read back what a crash cut off
 
@@ -65,12 +69,12 @@ class Session:
     def from_dict(cls, data: Mapping[str, Any], where: object) -> Self:
         """The inverse of as_dict; where: named in the EvidenceFault raised for anything else."""
         names = {f.name for f in fields(cls)}
-        try:
-            case = data["case"]
-            made = Case(case["number"], case["cause"], tuple(case["handlers"]), case["interviewee"])
-            return cls(**{**{k: v for k, v in data.items() if k in names}, "case": made})
-        except (KeyError, TypeError) as error:
-            raise EvidenceFault("{path} is no session file.", "Restore it from a copy.", path=where) from error
+        if wrong := _wrong_field(data):
+            text = "{path} is no session file: its field {field} is missing or not of the known form."
+            raise EvidenceFault(text, "Restore it from a copy.", path=where, field=wrong)
+        case = data["case"]
+        made = Case(case["number"], case["cause"], tuple(case["handlers"]), case["interviewee"])
+        return cls(**{**{k: v for k, v in data.items() if k in names}, "case": made})
 
     def wanted(self, before: Wanted) -> Wanted:
         """What the tracks and the composer are to do. before: what wanted.json says now; a composite given up stays given up."""
@@ -99,6 +103,49 @@ class Session:
         """Takes up a burn job's result; matched → on-disc where as many copies as required were verified."""
         done = self.state == "matched" and int(disc.get("verified", 0)) >= copies
         return replace(self, state="on-disc" if done else self.state, disc=disc)
+
+
+_REQUIRED = {
+    "id": str,
+    "state": str,
+    "start_ns": int,
+    "official_start": str,
+    "timezone": str,
+    "room": dict,
+    "case": dict,
+    "planned_minutes": int,
+    "selfcheck": dict,
+}
+_OPTIONAL = {
+    "stop_ns": int,
+    "official_end": str,
+    "stop": dict,
+    "coverage": dict,
+    "composite": dict,
+    "transcript": dict,
+    "disc": dict,
+}
+
+
+def _wrong_field(data: Mapping[str, Any]) -> str | None:
+    """The first field of a session.json that is missing or of another kind."""
+    for name, kind in _REQUIRED.items():
+        if not isinstance(data.get(name), kind):
+            return name
+    for name, kind in _OPTIONAL.items():
+        if not isinstance(data.get(name), kind | None):
+            return name
+    if data["state"] not in get_args(State) or (data["state"] != "recording" and data.get("stop_ns") is None):
+        return "state"
+    try:
+        ZoneInfo(data["timezone"])
+    except (LookupError, ValueError, OSError):
+        return "timezone"
+    case = data["case"]
+    handlers = case.get("handlers")
+    if not isinstance(handlers, (list, tuple)) or not all(isinstance(each, str) for each in handlers):
+        return "case.handlers"
+    return next((f"case.{name}" for name in ("number", "cause", "interviewee") if not isinstance(case.get(name), str)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +222,41 @@ def _busy(active: Session | None) -> list[Fault]:
     return [_no("Session {session} is still being sealed.", mend, session=active.id)]
 
 
-def missing_texts(**texts: str) -> list[Fault]:
-    """A fault each text that is missing or blank; the names are those of the options."""
+def text_faults(**texts: str) -> list[Fault]:
+    """A fault each text that is missing, or cannot stand on one line; the names are those of the options."""
     mend = "Give it; the record must name it."
-    return [
-        BadInput("--{option} is missing or empty.", mend, option=k.replace("_", "-")) for k, v in texts.items() if not v.strip()
-    ]
+    missing = [BadInput("--{option} is missing or empty.", mend, option=_option(k)) for k, v in texts.items() if not v.strip()]
+    return [*missing, *unfit_texts(**texts)]
+
+
+def unfit_texts(**texts: str) -> list[Fault]:
+    """A fault each text that is too long, or holds line breaks, control or direction characters."""
+    reasons: list[Fault] = []
+    for name, value in texts.items():
+        plain = "".join("\ufffd" if _unfit(c) else c for c in value.strip())
+        if "\ufffd" in plain:
+            text = "--{option} holds a line break or another control character: {value}."
+            reasons.append(BadInput(text, "Type it again on one line.", option=_option(name), value=plain[:40]))
+        elif len(plain) > LONGEST_TEXT:
+            text, mend = "--{option} has {count} characters; at most {limit} are kept.", "Give a shorter one."
+            reasons.append(BadInput(text, mend, option=_option(name), count=len(plain), limit=LONGEST_TEXT))
+    return reasons
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _unfit(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in DIRECTING
 
 
 def _metadata(request: StartRequest) -> list[Fault]:
     case = request.case
-    reasons = missing_texts(case=case.number, cause=case.cause, handler="".join(case.handlers), interviewee=case.interviewee)
-    if not 1 <= request.planned_minutes <= 1440:
+    reasons = text_faults(case=case.number, cause=case.cause, handler="".join(case.handlers)[:1], interviewee=case.interviewee)
+    reasons += [fault for handler in case.handlers for fault in unfit_texts(handler=handler)]
+    reasons += unfit_texts(override_by=request.override_by, override_reason=request.override_reason)
+    if not 1 <= request.planned_minutes <= LONGEST_MINUTES:
         text = "--planned-minutes is {value}."
         reasons.append(BadInput(text, "Give a whole number from 1 to 1440.", value=request.planned_minutes))
     if bool(request.override_by.strip()) != bool(request.override_reason.strip()):
@@ -214,7 +284,7 @@ def _selfcheck(request: StartRequest, ready: Readiness) -> list[Fault]:
 
 def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
     needed = needed_bytes(ready.tracks, ready.composite_bps, request.planned_minutes * 60)
-    if ready.free_bytes >= needed + ready.reserve_bytes:
+    if request.planned_minutes > LONGEST_MINUTES or ready.free_bytes >= needed + ready.reserve_bytes:
         return []
     return [
         Fault(
@@ -279,7 +349,7 @@ def spoken(room_ns: int, zone: tzinfo, language: Language) -> str:
 
 def check_stop(active: Session | None, by: str, reason: str) -> Session:
     """The session that a stop command ends. Raises Refused."""
-    reasons = missing_texts(by=by, reason=reason)
+    reasons = text_faults(by=by, reason=reason)
     if active is None:
         reasons.append(_no("No session is running.", "`room-agent session list` shows the sessions of this room."))
     elif active.state != "recording":
@@ -331,7 +401,7 @@ def check_attach(session: Session) -> None:
 def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]:
     """The transcript whose verdict a second person accepts. Raises Refused with every reason against it."""
     check_sealed(session)
-    reasons = missing_texts(by=by, reason=reason)
+    reasons = text_faults(by=by, reason=reason)
     transcript = session.transcript
     if transcript is None:
         mend = "Attach it first: `room-agent transcript attach SESSION FILE`."

@@ -8,6 +8,7 @@ in interleaved runs; the ratio is that of each pair, the median is given.
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.demo.command import RoomAgent
-from tests.demo.interview import Agent, wait_until_armed
+from tests.demo.interview import Agent, end_room, wait_until_armed
 from tests.equipment.room import StandInRoom
 
 HOME = Path(__file__).resolve().parents[1]
@@ -63,6 +64,10 @@ class Room:
                 if line.startswith("Pss:"):
                     proportional += int(line.split()[1]) / 1024
         return resident, proportional
+
+    def stop(self) -> None:
+        """Ends the agent and its processes, a session that still runs included."""
+        end_room(self.command, self.agent, self.status.parent)
 
     def session(self, seconds: int, say: Any) -> dict[str, Any]:
         """One session of so many seconds."""
@@ -125,6 +130,7 @@ def main() -> int:
         if not chosen.json:
             sys.stderr.write(text + "\n")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="bench-room-") as name:
         folder = Path(name)
         with StandInRoom(folder / "equipment", HOME / ".cache" / "equipment") as stand_ins:
@@ -147,7 +153,7 @@ def measure(folder: Path, stand_ins: StandInRoom, chosen: argparse.Namespace, sa
         if chosen.long:
             sessions.append(room.session(chosen.long, say))
     finally:
-        room.agent.stop()
+        room.stop()
     longest = sessions[-1]
     third = max(1, len(longest["memory"]) // 3)
     ratios = [ours / theirs for ours, theirs in pairs]

@@ -54,8 +54,7 @@ def author(
     evidence = evidence_.read(session_folder)
     if not draft:
         evidence_.require_final(evidence)
-    if out.exists() or not out.parent.is_dir():
-        raise BadInput("{path} exists already, or its folder does not exist.", "Name a new file in an existing folder.", path=out)
+    _check_new(out)
     with disc_folder(evidence) as folder:
         delivered = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped)
         try:
@@ -63,6 +62,21 @@ def author(
             return _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped)
         finally:
             clear(folder)
+
+
+def _check_new(out: Path) -> None:
+    """Raises BadInput where the image file cannot be made; before the work, not after it."""
+    mend = "Name a new file in an existing folder."
+    try:
+        out.parent.stat()
+        out.lstat()
+    except FileNotFoundError:
+        if out.parent.is_dir():
+            return
+        raise BadInput("The folder {path} does not exist.", mend, path=out.parent) from None
+    except OSError as error:
+        raise BadInput("{path} cannot be used: {why}.", mend, path=out, why=error.strerror or error) from error
+    raise BadInput("{path} exists already.", mend, path=out)
 
 
 def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stopped: Callable[[], bool]) -> AuthorResult:

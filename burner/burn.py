@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from burner.burning import Burner
 from burner.faults import BurnFault, Stopped
 from burner.job import Desk, Job, Result
 from drivers.optical import DriveState, glance, look
@@ -82,7 +81,7 @@ class _Worker:
                 wait_s = self._turn()
                 self._stop.wait(wait_s)
         except Stopped:
-            log.info("burner stopped in the middle of a job job=%s", self._now.job)
+            log.info("burner stopped in the middle of a job", extra={"job": self._now.job})
         finally:
             self._over.set()
             reporting.join()
@@ -107,7 +106,7 @@ class _Worker:
         return POLL_S
 
     def _take_up(self, job: Job) -> Json:
-        log.info("burn job taken up job=%s session=%s", job.id, job.session)
+        log.info("burn job taken up", extra={"job": job.id, "session": job.session})
         now, settings = self._now, self._settings
         now.job, now.session, now.fault = job.id, job.session, None
 
@@ -116,11 +115,13 @@ class _Worker:
 
         started = utc_now()
         try:
+            from burner.burning import Burner  # with all that makes images, which an idle worker does not need
+
             return Burner(settings.root, settings.language, settings.media_bytes, say, self._stop.is_set).run(job)
         except (Stopped, StorageFault, AlreadyRunning):
             raise
         except Exception as error:  # the top of this process: a defect ends the job, not the worker
-            log.exception("burn job met a defect job=%s", job.id)
+            log.exception("burn job met a defect", extra={"job": job.id})
             fault = BurnFault(
                 "The burner met a fault of its own: {why}.",
                 "Burn again; if it happens twice, report it with the log.",

@@ -82,7 +82,7 @@ class Burner:
         if fault is None and result.verified < job.copies:
             result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, job.copies))
         if result.fault is not None:
-            log.error("burn job failed job=%s session=%s fault=%s", job.id, job.session, result.fault)
+            log.error("burn job failed", extra={"job": job.id, "session": job.session, "fault": str(result.fault)})
         stored = desk.finish(result)
         for disc in discs:
             if disc.begun:

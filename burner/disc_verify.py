@@ -118,7 +118,7 @@ def _signatures(contents: Contents, trusted: bytes | None) -> tuple[bytes | None
         try:
             signer = check_signature(data, _object(stored), trusted_public_key=trusted)
         except EvidenceFault as fault:
-            why = Sentence(fault.text, fault.values)
+            why = Sentence(fault.text, {**fault.values, "path": f"data/{name}.sig"})
             found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=why))
             continue
         except ValueError as error:
@@ -206,12 +206,14 @@ def _entries(contents: Contents, name: str) -> list[Json]:
 
 
 def _transcript(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
-    attached = [e for e in _entries(contents, "session") if e["kind"] == "transcript"]
+    entries = _entries(contents, "session")
+    attached = [e for e in entries if e["kind"] == "transcript"]
     files = [p for p in contents.digests if p.startswith("data/transcript/")]
     if not attached and not files:
         yield note("No transcript is attached.")
     elif not attached or len(files) != 1 or contents.digests[files[0]] != attached[-1].get("sha256"):
         yield bad("The transcript on the disc is not the one that was attached.")
     else:
-        verdict = Sentence(str(attached[-1].get("verdict")))
+        excepted = any(e["kind"] == "exception" for e in entries[entries.index(attached[-1]) :])
+        verdict = Sentence("excepted" if excepted else str(attached[-1].get("verdict")))
         yield good("The newest transcript is {path}, its verdict {verdict}.", path=files[0], verdict=verdict)

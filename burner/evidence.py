@@ -81,10 +81,9 @@ def read(folder: Path) -> Evidence:
     identity = str(record.get("id", folder.name))
     if not (folder / "manifest.json").exists() or not (folder / "manifest.sig").exists():
         raise NotFinal(
-            "The session {session} is not sealed: its state is {state}.",
-            "Stop the session and wait until it is sealed.",
+            "Session {session} is not sealed yet.",
+            "Stop it, and wait until it is sealed.",
             session=identity,
-            state=record.get("state"),
         )
     manifest: dict[str, Any] = read_json(folder / "manifest.json")
     sealed = sealed_files(manifest)

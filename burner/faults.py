@@ -15,6 +15,8 @@ class BurnFault(Fault):
 class DiscSpoiled(BurnFault):
     """A medium is lost: it was written in part, or reads back differently. Another one is needed; the sources are untouched."""
 
+    exit_code = Exit.NO
+
 
 class NotFinal(Fault):
     """The session may not go on a final disc yet (W-7.3.5 c)."""

@@ -1,5 +1,6 @@
 """The only writer of small durable files (invariant 3), and the locks that keep one writer a folder (invariant 2)."""
 
+import errno
 import fcntl
 import json
 import os
@@ -39,6 +40,8 @@ def make_folder(folder: Path) -> Path:
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             fsync_folder(path.parent)
+    except FileExistsError as error:  # a file is in the way
+        raise storage_fault(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from error
     except OSError as error:
         raise storage_fault(folder, error) from error
     return folder

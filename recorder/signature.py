@@ -72,8 +72,12 @@ def _create(path: Path) -> None:
 
 
 def public_key(keys_folder: Path) -> bytes | None:
-    """The 32 bytes of ``device.pub``, to trust signatures by; None where there is none. Raises EvidenceFault, StorageFault."""
-    path = keys_folder / PUBLIC
+    """The key of this PC, see read_public_key."""
+    return read_public_key(keys_folder / PUBLIC)
+
+
+def read_public_key(path: Path) -> bytes | None:
+    """The 32 bytes of a ``device.pub``, to trust signatures by; None where there is none. Raises EvidenceFault, StorageFault."""
     try:
         key = load_pem_public_key(path.read_bytes())
     except FileNotFoundError:

@@ -55,16 +55,21 @@ class Document:
     fields: Json | None = None
 
 
-def read_transcript(name: str, data: bytes) -> Document:
-    """The document in a file's bytes. Raises BadInput where it is empty, too large or no text, or where its JSON is broken."""
-    if len(data) > LARGEST_BYTES:
+def check_size(name: str, size: int) -> None:
+    """Raises BadInput where a file of so many bytes is too large."""
+    if size > LARGEST_BYTES:
         raise BadInput(
             "The transcript {file} is too large: {size} bytes, at most {limit} are read.",
             SAVE,
             file=name,
-            size=len(data),
+            size=size,
             limit=LARGEST_BYTES,
         )
+
+
+def read_transcript(name: str, data: bytes) -> Document:
+    """The document in a file's bytes. Raises BadInput where it is empty, too large or no text, or where its JSON is broken."""
+    check_size(name, len(data))
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             raise BadInput("The transcript {file} is no plain text but {kind}.", SAVE, file=name, kind=kind)

@@ -125,7 +125,7 @@ def verify_session(folder: Path, *, trusted_public_key: bytes | None = None, pro
         return Report(folder.name, True, (from_error(error), *_unsealed(folder, progress)))
     if signed is None:
         started = note("The session is not sealed: only what its journals list can be checked.")
-        return Report(folder.name, False, (started, *_unsealed(folder, progress)))
+        return Report(folder.name, False, (started, *_own_files(folder), *_unsealed(folder, progress)))
     manifest, signer = signed
     found = [good("The manifest is signed by the key {key}.", key=fingerprint(signer))]
     if trusted_public_key is None:
@@ -171,6 +171,16 @@ def _was_sealed(folder: Path) -> bool:
     with suppress(EvidenceFault):
         return any(entry.get("kind") == "sealed" for entry in journal.read(folder / JOURNAL))
     return False
+
+
+def _own_files(folder: Path) -> list[Finding]:
+    """Every session has these two from its first moment."""
+    found = [] if (folder / JOURNAL).is_file() else [bad("{path} is missing.", path=JOURNAL)]
+    try:
+        read_json(folder / SESSION)
+    except Fault as fault:
+        found.append(from_error(fault))
+    return found
 
 
 def _unsealed(folder: Path, progress: Progress) -> list[Finding]:

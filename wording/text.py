@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from wording.system import system_words
+
 Language = Literal["en", "zh"]
 
 CATALOGUE = Path(__file__).with_name("zh")
@@ -31,6 +33,8 @@ def translate(template: str, language: Language) -> str:
 
 
 def say(template: str, language: Language, /, **values: object) -> str:
-    """The template in the language with its {fields} filled in."""
+    """The template in the language with its {fields} filled in. A ``why`` in the operating system's words is translated too."""
     text = translate(template, language)
+    if language == "zh" and isinstance(why := values.get("why"), str):
+        values["why"] = system_words().get(why, why)
     return text.format(**values) if values else text

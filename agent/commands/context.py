@@ -1,17 +1,19 @@
 """What every command has: its arguments, the configuration as far as it needs it, and the way to answer."""
 
 import json
+import os
 import sys
 import tomllib
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from agent.console import ANSWER_S, ask
 from agent.places import DEFAULT_ROOT, DEFAULT_RUN, Places
-from wording import Fault, Language, say
+from wording import Exit, Fault, Language, say
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -45,14 +47,18 @@ class Context:
         """What is wrong and what to do, each on a line."""
         return [line for line in (fault.say(self.language), fault.say_mend(self.language)) if line]
 
+    def fault_line(self, fault: Fault) -> str:
+        """What is wrong and what to do, on one line."""
+        return ("" if self.language == "zh" else " ").join(self.fault_lines(fault))
+
     def answer(self, data: Mapping[str, Any], lines: Sequence[str]) -> None:
         """The command's answer: one JSON line with --json, else the lines."""
-        _put(sys.stdout, json.dumps(data, ensure_ascii=False) if self.json else "\n".join(lines))
+        put(sys.stdout, json.dumps(data, ensure_ascii=False) if self.json else "\n".join(lines))
 
     def progress(self, text: str) -> None:
         """A line on the way, for people only."""
         if not self.json:
-            _put(sys.stdout, text)
+            put(sys.stdout, text)
 
     def meter(self, text: str) -> Callable[[float], object]:
         """Shows how far something is (0…1) on a terminal, on one line; nothing elsewhere."""
@@ -61,7 +67,7 @@ class Context:
         def show(ratio: float) -> None:
             nonlocal shown
             percent = int(100 * ratio)
-            if percent != shown and not self.json and sys.stderr.isatty():
+            if percent != shown and not self.json and sys.stderr is not None and sys.stderr.isatty():
                 shown = percent
                 sys.stderr.write(f"\r{text} {percent:3d} %" + ("\n" if percent >= 100 else ""))
                 sys.stderr.flush()
@@ -69,16 +75,45 @@ class Context:
         return show
 
     def fail(self, fault: Fault) -> None:
-        """The command's failure: with --json on stdout like an answer, else on stderr."""
-        if self.json:
-            _put(sys.stdout, json.dumps({"fault": {**fault.as_dict(), "message": fault.say(self.language)}}, ensure_ascii=False))
-        else:
-            _put(sys.stderr, "\n".join(self.fault_lines(fault)))
+        """The command's failure: with --json on stdout like an answer, else, or where that cannot be written, on stderr."""
+        if self.json and not isinstance(fault, UnwritableAnswer):
+            with suppress(UnwritableAnswer):
+                show_fault(fault, self.language, as_json=True)
+                return
+        with suppress(UnwritableAnswer):
+            show_fault(fault, self.language, as_json=False)
 
 
-def _put(stream: TextIO, text: str) -> None:
-    stream.write(text + "\n")
-    stream.flush()
+class UnwritableAnswer(Fault):
+    """The answer cannot be shown; what was asked for is done all the same."""
+
+    exit_code = Exit.STORAGE
+
+
+def show_fault(fault: Fault, language: Language, *, as_json: bool) -> None:
+    """A failure as one JSON line on stdout, else as lines on stderr. Raises UnwritableAnswer, BrokenPipeError."""
+    if as_json:
+        put(sys.stdout, json.dumps({"fault": {**fault.as_dict(), "message": fault.say(language)}}, ensure_ascii=False))
+    else:
+        put(sys.stderr, "\n".join(line for line in (fault.say(language), fault.say_mend(language)) if line))
+
+
+def put(stream: TextIO | None, text: str) -> None:
+    """Raises UnwritableAnswer, BrokenPipeError."""
+    if stream is None:  # closed by whoever started the command
+        return
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left in the buffer must not complain at the end
+        raise UnwritableAnswer(
+            "The answer cannot be written: {why}.",
+            "Check where the output goes; what was asked for is done all the same.",
+            why=error.strerror or error,
+        ) from error
 
 
 def light_settings(path: Path) -> tuple[Places, Language]:

@@ -9,11 +9,13 @@ from typing import Any
 from agent import catalogue
 from agent.commands.context import Context
 from agent.refusals import fault_from
-from recorder.faults import NotFound
+from recorder.faults import BadInput, NotFound
 from wording import Exit, Fault
 
 POLL_S = 0.25
 WORKER_AWAY_S = 20.0  # a worker that is silent for so long is not waited for
+SESSION_FILES = ("session.json", "manifest.json", "journal.jsonl")
+DISC_FILES = ("bagit.txt", "manifest-sha256.txt", "data")  # a damaged disc may lack some
 STATES = {
     "preparing": "The files for the discs are being made.",
     "burning": "The discs are being burned.",
@@ -56,8 +58,10 @@ def burn(context: Context) -> Exit:
         context.answer(wish, [context.say("Job {job} is on its way; `room-agent session status` shows it.", job=wish["job"])])
         return Exit.OK
     disc = _wait(context, folder.name, wish["job"])
-    lines = [_disc_line(context, each) for each in disc["discs"] or []]
-    if disc["fault"]:
+    discs: list[Mapping[str, Any]] = disc["discs"] or []
+    lines = [_disc_line(context, each) for each in discs]
+    faults = [each["fault"] for each in discs if each["fault"]]
+    if disc["fault"] and disc["fault"] not in faults:
         lines += context.fault_lines(fault_from(disc["fault"]))
     verified, copies = disc["verified"], disc["copies"]
     lines.append(
@@ -69,7 +73,10 @@ def burn(context: Context) -> Exit:
         )
     )
     context.answer({"session": folder.name, **disc}, lines)
-    return Exit.OK if verified >= copies else Exit.NO
+    if discs and all(each["verified"] for each in discs) and verified >= copies:
+        return Exit.OK
+    fault = disc["fault"] or next(iter(faults), None)
+    return Exit.NO if fault is None or any(each["verified"] for each in discs) else fault_from(fault).exit_code
 
 
 def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
@@ -104,13 +111,14 @@ def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
 def _disc_line(context: Context, disc: Mapping[str, Any]) -> str:
     if disc["verified"]:
         return context.say("  {image}: verified, SHA-256 {sha256}", image=disc["image"], sha256=disc["sha256"])
-    why = " ".join(context.fault_lines(fault_from(disc["fault"]))) if disc["fault"] else "-"
+    why = context.fault_line(fault_from(disc["fault"])) if disc["fault"] else "-"
     return context.say("  {image}: NOT GOOD. {why}", image=disc["image"], why=why)
 
 
 def verify_disc(context: Context) -> Exit:
     """Reads discs or images back: one that is named, or all of a session."""
     target = context.arguments.target
+    _check_name(target)
     if _looks_like_path(target):
         return _report_discs(context, [target])
     session = catalogue.read_session(catalogue.find(context.places, target))
@@ -121,35 +129,63 @@ def verify_disc(context: Context) -> Exit:
     return _report_discs(context, discs)
 
 
+def _check_name(target: str) -> None:
+    """Raises BadInput where the name can be none, or is of a folder with neither a session nor a disc."""
+    path = Path(target.removeprefix("stdio:"))
+    try:
+        path.lstat()
+        if target and (not path.is_dir() or any((path / name).exists() for name in (*SESSION_FILES, *DISC_FILES))):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        if target:
+            return  # an id, or said by whoever looks for it
+    except OSError as error:
+        text, mend = "{path} cannot be read: {why}.", "Check the name and its rights."
+        raise BadInput(text, mend, path=target[:80], why=error.strerror or error) from error
+    text = "{path} holds neither a session nor a disc."
+    raise BadInput(text, "Name a session's folder or id, an image, a drive or a mounted disc.", path=target or '""')
+
+
 def _looks_like_path(target: str) -> bool:
     return target.startswith("stdio:") or "/" in target or Path(target).exists()
 
 
 def _report_discs(context: Context, targets: list[str]) -> Exit:
     from burner.disc_verify import verify_disc as check
-    from recorder.signature import public_key
 
-    meter, trusted = context.meter(context.say("Reading")), public_key(context.places.keys)
+    meter, trusted = context.meter(context.say("Reading")), _trusted(context)
     reports = [check(t, language=context.language, trusted_public_key=trusted, progress=meter) for t in targets]
-    lines = [line for report in reports for line in (f"{report.target} ({report.label})", *report.lines)]
+    lines = [line for report in reports for line in (f"{report.target} ({report.label or '-'})", *report.lines)]
     dicts = [report.as_dict() for report in reports]
     context.answer(dicts[0] if len(dicts) == 1 else {"ok": all(r.ok for r in reports), "discs": dicts}, lines)
     return Exit.OK if all(r.ok for r in reports) else Exit.NO
+
+
+def _trusted(context: Context) -> bytes | None:
+    """The key that must have signed: --key, else this PC's; None where any may have. Raises NotFound, EvidenceFault."""
+    from recorder.signature import read_public_key
+
+    named = context.arguments.key
+    if named == "any":
+        return None
+    key = read_public_key(Path(named) if named else context.places.keys / "device.pub")
+    if named and key is None:
+        raise NotFound("{path} does not exist.", "Check the name.", path=named)
+    return key
 
 
 def verify(context: Context) -> Exit:
     """A session's folder or id, an image, a disc or a mounted disc: is it what was recorded?"""
     name = context.arguments.path
     folder = Path(name)
+    _check_name(name)
     if not _looks_like_path(name):
         folder = catalogue.find(context.places, name)
-    elif not any((folder / file).exists() for file in ("session.json", "manifest.json", "journal.jsonl")):
+    elif not any((folder / file).exists() for file in SESSION_FILES):
         return _report_discs(context, [name])
-    from recorder.signature import public_key
     from recorder.verify import lines, verify_session
 
-    meter = context.meter(context.say("Reading"))
-    trusted = public_key(context.places.keys)
+    meter, trusted = context.meter(context.say("Reading")), _trusted(context)
     report = verify_session(folder, trusted_public_key=trusted, progress=lambda done, total: meter(done / max(1, total)))
     context.answer(report.as_json(), lines(report, context.language))
     return Exit.OK if report.ok else Exit.NO

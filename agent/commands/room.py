@@ -26,7 +26,7 @@ def check_config(context: Context) -> Exit:
     from agent.config import check_secrets, describe
 
     config = context.config()
-    check_secrets(config)
+    check_secrets(config, context.config_path)
     room = {"id": config.room.id, "name": config.room.name, "centre": config.room.centre}
     context.answer({"ok": True, "room": room, "root": str(config.storage.root)}, [describe(config, context.language)])
     return Exit.OK
@@ -36,12 +36,15 @@ def selfcheck(context: Context) -> Exit:
     """Every check of the self-check; stored, so that a session may start on it."""
     from agent import selfcheck as checks
     from agent.selfcheck import report as pages
+    from recorder.durable import make_folder
 
     config = context.config()
+    folder: Path | None = context.arguments.report
+    if folder is not None:
+        make_folder(folder)  # said before the checks, not after them
     report = checks.run(config)
     checks.store(report, config)
     lines = pages.lines(report, context.language)
-    folder: Path | None = context.arguments.report
     if folder is not None:
         _, page = pages.write(report, folder, context.language)
         lines.append(context.say("Report: {path}", path=page))

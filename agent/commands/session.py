@@ -1,6 +1,7 @@
 """`room-agent session …` and `transcript …`: the light client of the agent's console."""
 
 import base64
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -203,7 +204,7 @@ def _device_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
     lines = []
     for device in answer["devices"]:
         if device["fault"]:
-            lines.append(f"  {device['id']}: " + " ".join(context.fault_lines(fault_from(device["fault"]))))
+            lines.append(f"  {device['id']}: {context.fault_line(fault_from(device['fault']))}")
     if lines:
         lines = ["", context.say("Not in order:"), *lines]
     if answer["disk"]:
@@ -240,15 +241,25 @@ def list_(context: Context) -> Exit:
 def attach(context: Context) -> Exit:
     """Attaches a transcript and shows the verdict."""
     path: Path = context.arguments.file
+    content = base64.b64encode(_transcript_bytes(path)).decode("ascii")
+    answer = context.ask("transcript.attach", session=context.arguments.session, name=path.name, content=content)
+    return _show_verdict(context, answer)
+
+
+def _transcript_bytes(path: Path) -> bytes:
+    """The file's content. Raises BadInput where it is no file, too large or not readable."""
+    from recorder.transcript_file import check_size
+
     try:
-        data = path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadInput("{path} is no file.", "Name the transcript's file.", path=path)
+        check_size(path.name, status.st_size)
+        return path.read_bytes()
     except OSError as error:
         raise BadInput(
             "{path} cannot be read: {why}.", "Check the name and its rights.", path=path, why=error.strerror or error
         ) from error
-    content = base64.b64encode(data).decode("ascii")
-    answer = context.ask("transcript.attach", session=context.arguments.session, name=path.name, content=content)
-    return _show_verdict(context, answer)
 
 
 def _verdict_line(context: Context, transcript: Mapping[str, Any]) -> str:

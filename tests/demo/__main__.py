@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -91,21 +92,20 @@ def run(chosen: argparse.Namespace, say: Callable[[str], None]) -> Summary:
             summary.expect(code == 0, f"the agent ended with {code}")
             interview.feed(subscriber, summary)
         finally:
-            agent.stop()
+            interview.end_room(command, agent, out / "run")
             subscriber.stop()
     return summary
 
 
 def stay(command: RoomAgent, out: Path) -> None:
     """Keeps the room up until Ctrl-C."""
-    environment = " ".join(f"{key}='{value}'" for key, value in command.env.items())
-    call = f"{environment} {' '.join(command.argv())}".strip()
+    call = shlex.join(["env", *(f"{key}={value}" for key, value in command.env.items()), *command.argv()])
     sys.stderr.write(
         f"\nThe room stays up; Ctrl-C ends it. In another terminal:\n"
-        f'  alias ra="{call}"\n'
+        f"  alias ra={shlex.quote(call)}\n"
         f"  ra session status\n  ra selfcheck\n"
         f"  ra session start --case 2 --cause test --handler A --interviewee B\n"
-        f"  ra session stop --by A --reason done\n  ra session list\n  ra verify {out}/disc-1.img\n"
+        f"  ra session stop --by A --reason done\n  ra session list\n  ra verify {shlex.quote(str(out / 'disc-1.img'))}\n"
     )
     with suppress(KeyboardInterrupt):
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

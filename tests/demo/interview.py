@@ -1,5 +1,7 @@
 """The stages of the whole interview, in order. Each verifies what it did; what cannot be verified raises DemoError."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from recorder.wanted import read_status
 from tests.demo import pictures
 from tests.demo.command import DemoError, RoomAgent
 from tests.demo.subscriber import Subscriber
@@ -74,6 +77,22 @@ class Agent:
             raise DemoError("the agent did not stop within 30 s") from None
         finally:
             self._log.close()
+
+
+def end_room(command: RoomAgent, agent: Agent, run: Path) -> int:
+    """Ends the agent and every process of the room, in any state: the agent alone would leave a running session recording."""
+    with suppress(DemoError, subprocess.TimeoutExpired):
+        command.ask(
+            "session", "stop", "--by", "demo", "--reason", "the room is taken down", expected=tuple(range(256)), timeout_s=20
+        )
+    try:
+        return agent.stop()
+    finally:
+        for path in (run / "status").glob("[!.]*.json"):
+            status = read_status(path)
+            if status is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(status.pid, signal.SIGKILL)
 
 
 def wait_until_armed(command: RoomAgent, agent: Agent) -> None:

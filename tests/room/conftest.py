@@ -1,7 +1,5 @@
 """One room for all tests of this folder: stand-ins, agent, tracks, composer."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from recorder import journal
 from recorder.room_time import boot_id, boottime_ns
 from recorder.wanted import TrackStatus, read_status, read_statuses
 from tests.demo.command import RoomAgent
-from tests.demo.interview import Agent, wait_until_armed
+from tests.demo.interview import Agent, end_room, wait_until_armed
 from tests.equipment.clips import SMALL
 from tests.equipment.room import StandInRoom
 
@@ -106,13 +104,7 @@ class LiveRoom:
 
     def end(self) -> None:
         """Ends the agent and whatever it left running."""
-        try:
-            self.agent.stop()
-        finally:
-            for path in (self.run / "status").glob("[!.]*.json"):
-                status = read_status(path)
-                if status is not None and Path(f"/proc/{status.pid}").exists():
-                    os.kill(status.pid, signal.SIGKILL)
+        end_room(self.command, self.agent, self.run)
 
 
 @pytest.fixture(scope="session")
