@@ -86,15 +86,18 @@ class StreamReader:
 
         The demuxer gives a connection's first packet no timestamp: it is one interval before the second's. It hands a packet
         over when the next one's first bytes come, so that is the arrival of the next (measured: 40 ms at 25 pictures a second).
+        A read that times out is hidden once, behind the packet that was held back.
         """
         fps = Fraction(self.format.fps or 25)
         interval = round(1 / (self.format.time_base * fps))
         came_ns: int | None = None
         waiting: list[tuple[bytes, bool, int]] = []
         previous: int | None = None
+        asked_ns = boottime_ns()
         try:
             for packet in self.container.demux(self.stream):
                 handed_ns = boottime_ns()
+                silent = handed_ns - asked_ns >= READ_S * SECOND_NS
                 arrival_ns = came_ns if came_ns is not None else handed_ns - round(SECOND_NS / fps)
                 came_ns = handed_ns
                 if packet.size == 0:
@@ -103,6 +106,7 @@ class StreamReader:
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if stamp is None and previous is None:
                     waiting.append((data, key, arrival_ns))
+                    asked_ns = boottime_ns()
                     continue
                 pts = int(stamp) if stamp is not None else (previous or 0) + interval
                 for n, (early, early_key, arrival) in enumerate(waiting):
@@ -111,6 +115,9 @@ class StreamReader:
                 waiting.clear()
                 previous = pts
                 yield Packet(pts, int(packet.dts if packet.dts is not None else pts), key, data, arrival_ns)
+                if silent:
+                    raise TimeoutError
+                asked_ns = boottime_ns()
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None
         raise DeviceAbsent("The camera {name} ended the connection.", "Check its power and its network cable.", name=self._name)

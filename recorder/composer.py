@@ -6,7 +6,6 @@ in the picture or the sound, which are those of the instant itself.
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,11 +14,10 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from recorder import journal
 from recorder.composer_inputs import SoundInput, VideoInput, VideoInputSettings
-from recorder.durable import Json, make_folder
+from recorder.composite import Composite
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part, count_pictures, span_ns
+from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part
 from recorder.picture import (
     FULL,
     Corner,
@@ -35,11 +33,10 @@ from recorder.picture import (
     render_line,
     render_tile,
 )
-from recorder.process import Reporter, process
+from recorder.process import Reporter, keep_memory_small, process
 from recorder.room_time import PICTURE_NS, SECOND_NS, Epoch, boot_id, boottime_ns, session_epoch
-from recorder.segments import file_sha256
 from recorder.ties import read_tie_now
-from recorder.wanted import ClimateStatus, ComposerStatus, Wanted, read_status
+from recorder.wanted import ClimateStatus, ComposerStatus, Wanted, WantedFile, read_status
 from wording import Fault, Language, say
 
 WANTED_NS = SECOND_NS // 10
@@ -111,147 +108,6 @@ class Pictures:
         return known[1]
 
 
-class _TornPart(threading.Thread):
-    """Reads a part that was cut off: whole pictures, length, digest."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(name="torn-part", daemon=True)
-        self._path = path
-        self.pictures = self.bytes = 0
-        self.sha256 = ""
-        self.start()
-
-    def run(self) -> None:
-        if not self._path.exists():
-            return
-        self.sha256, self.bytes = file_sha256(self._path), self._path.stat().st_size
-        self.pictures = count_pictures(self._path)
-
-
-class Composite:
-    """One session's composite: its folder, its journal, its parts (invariant 2)."""
-
-    def __init__(self, folder: Path, session: str, start_ns: int, version: str) -> None:
-        """Raises StorageFault, EvidenceFault."""
-        self.folder = make_folder(folder)
-        self.session = session
-        self.start_ns = start_ns
-        self.part: Part | None = None
-        self.pictures = self.late = self.parts = 0
-        self.ended = False
-        self._sound_missing = 0
-        self._pending: list[tuple[str, Json]] = []
-        self._journal = journal.Journal(self.folder / "journal.jsonl")
-        self._torn: list[tuple[Path, int]] = []
-        self._reader: _TornPart | None = None
-        entries = list(journal.read(self._journal.path))
-        listed = {e["file"] for e in entries if e["kind"] == "part"}
-        for entry in entries:
-            if entry["kind"] == "part":
-                self._count(int(str(entry["pictures"])))
-            elif entry["kind"] == "part-open" and entry["file"] not in listed:
-                self._torn.append((self.folder / str(entry["file"]), int(str(entry["first_picture"]))))
-            self.ended = self.ended or entry["kind"] == "end"
-        self._next = 1 + max((int(p.stem[5:]) for p in self.folder.glob("part-*.mp4") if p.stem[5:].isdigit()), default=0)
-        self.fresh = not entries
-        if not self.ended:
-            self.note("begin", session=session, start_ns=start_ns, boot_id=boot_id(), software=version)
-
-    def _count(self, pictures: int) -> None:
-        self.pictures += pictures
-        self.parts += 1
-
-    def note(self, kind: str, **fields: object) -> None:
-        """One journal line, after those that could not be written before. Raises StorageFault."""
-        self._pending.append((kind, fields))
-        self.flush()
-
-    def flush(self) -> None:
-        """Raises StorageFault."""
-        while self._pending:
-            kind, fields = self._pending[0]
-            self._journal.append(kind, **fields)
-            del self._pending[0]
-
-    def open(self, settings: EncoderSettings, first_picture: int) -> Part:
-        """A new part. Raises StorageFault."""
-        path = self.folder / f"part-{self._next:03d}.mp4"
-        self.note("part-open", file=path.name, first_picture=first_picture)
-        self._next += 1
-        self.part = Part(path, settings, first_picture, boottime_ns)
-        self.fresh = False
-        self._sound_missing = 0
-        return self.part
-
-    def sound_missing(self, samples: int) -> None:
-        """Samples of the part for which the microphone delivered nothing."""
-        self._sound_missing += samples
-
-    def close(self) -> None:
-        """Ends the part and lists it. Raises StorageFault."""
-        part, self.part = self.part, None
-        if part is None:
-            return
-        try:
-            digest = part.finish()
-        except StorageFault:
-            self._torn.append((part.path, part.first_picture))
-            raise
-        self.late += part.late
-        self._list(part.path, part.first_picture, part.pictures, digest, part.sink.bytes, recovered=False)
-
-    def _list(self, path: Path, first: int, pictures: int, digest: str, size: int, *, recovered: bool) -> None:
-        start, end = span_ns(first, pictures, self.start_ns)
-        self._count(pictures)
-        self.note(
-            "part",
-            file=path.name,
-            bytes=size,
-            sha256=digest,
-            first_picture=first,
-            pictures=pictures,
-            start_ns=start,
-            end_ns=end,
-            samples=pictures * SAMPLES_PER_PICTURE,
-            samples_missing=0 if recovered else self._sound_missing,
-            recovered=recovered,
-        )
-
-    def _list_torn(self) -> bool:
-        """Lists parts that were cut off; a thread reads them back, since that takes as long as they are long. True when done."""
-        while self._torn:
-            path, first = self._torn[0]
-            if self._reader is None:
-                self._reader = _TornPart(path)
-            if self._reader.is_alive():
-                return False
-            if self._reader.pictures:
-                self._list(path, first, self._reader.pictures, self._reader.sha256, self._reader.bytes, recovered=True)
-            else:
-                self.note("empty", file=path.name, first_picture=first, present=path.exists())
-            self._reader = None
-            del self._torn[0]
-        return True
-
-    def end(self, due: int) -> None:
-        """The official end; call it again until ``ended``. Raises StorageFault."""
-        self.close()
-        if self._list_torn():
-            self.note("end", pictures_due=due, pictures_written=self.pictures)
-            self.ended = True
-
-    def release(self) -> None:
-        """Leaves the folder, an open part closed as well as the disk allows."""
-        with suppress(StorageFault):
-            self.close()
-        self._journal.close()
-
-    @property
-    def pictures_now(self) -> int:
-        """Pictures written in all parts."""
-        return self.pictures + (self.part.pictures if self.part else 0)
-
-
 class Composer:
     """The process's state: one thread that composes; its inputs, the encoder and the disk have their own."""
 
@@ -266,6 +122,7 @@ class Composer:
         self._status = ComposerStatus(name="composer", pid=0, boot_id="", version=settings.version)
         self._reporter = Reporter(self._status, settings.run)
         self._wanted = Wanted()
+        self._wanted_file = WantedFile(settings.root / "wanted.json")
         self._wanted_at_ns = 0
         self._composite: Composite | None = None
         self._epoch: Epoch | None = None
@@ -337,7 +194,7 @@ class Composer:
         if now < self._wanted_at_ns:
             return
         self._wanted_at_ns = now + WANTED_NS
-        self._wanted = wanted = Wanted.read(self._settings.root / "wanted.json")
+        self._wanted = wanted = self._wanted_file.read()
         if self._composite is not None and self._composite.session != wanted.session:
             self._composite.release()
             self._composite = self._epoch = self._status.session = None
@@ -440,5 +297,6 @@ class Composer:
 
 def run(settings: ComposerSettings) -> None:
     """The process: until SIGTERM. Raises AlreadyRunning, StorageFault."""
+    keep_memory_small()
     with process("composer", settings.run) as stop:
         Composer(settings).run(stop.is_set)

@@ -25,6 +25,7 @@ KEEP_NS = 4 * SECOND_NS  # of packets before the newest key frame, so that a ses
 QUEUE_PACKETS = 1500
 RETRY_S = 0.5
 SUB_AGAIN_NS = 30 * SECOND_NS
+SUB_SOON_NS = SECOND_NS
 NANOSECONDS = Fraction(1, SECOND_NS)
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,12 @@ class VideoInput(_Pump):
                 log.warning(
                     "sub-stream lost, the main stream is shown", extra={"camera": self.settings.name, "fault": str(fault)}
                 )
-        self._from_feed(self.settings.feed, boottime_ns() + SUB_AGAIN_NS if self.settings.sub is not None else None)
+        self._from_feed(self.settings.feed, None if self.settings.sub is None else boottime_ns() + self._main_for_ns(sub))
+
+    def _main_for_ns(self, sub: Stream | None) -> int:
+        """How long the main stream is shown before the sub-stream is tried again: at the room's start it is not described yet."""
+        described = self.settings.sub is None or bool(self.settings.sub.rtsp) or remembered(self.settings.memory) is not None
+        return SUB_AGAIN_NS if sub is not None or described else SUB_SOON_NS
 
     def _sub_stream(self) -> Stream | None:
         address = self.settings.sub
@@ -149,7 +155,7 @@ class VideoInput(_Pump):
         with self._lock:
             self._decoder, self._need_key = decoder, True
             self._packets.clear()
-            self._decoded.clear()
+            self._decoded = deque()  # the composer's thread may be taking from the one before
 
     def _add(self, message: Message) -> None:
         with self._lock:
@@ -179,29 +185,30 @@ class VideoInput(_Pump):
 
         It is asked for rising instants; between two calls every packet due is decoded, since later ones need it.
         """
+        due: list[Message] = []
         with self._lock:
-            decoder = self._decoder
-            due = []
+            decoder, decoded = self._decoder, self._decoded
             while self._packets and self._packets[0].time_ns <= due_ns:
                 due.append(self._packets.popleft())
         newest = None
-        for message in due:
-            if decoder is not None:
-                self._decode(decoder, message)
-            while self._decoded and (self._decoded[0].pts or 0) <= due_ns:
-                newest = self._decoded.popleft()
+        for message in (*due, None):
+            if decoder is not None and message is not None:
+                decoded.extend(self._decode(decoder, message))
+            while decoded and (decoded[0].pts or 0) <= due_ns:
+                newest = decoded.popleft()
         if newest is not None:
             self._shown, self._shown_ns = Scaled(newest, self._rect), int(newest.pts or 0)
         return self._shown, self._shown_ns
 
-    def _decode(self, decoder: av.VideoCodecContext, message: Message) -> None:
+    def _decode(self, decoder: av.VideoCodecContext, message: Message) -> list[av.VideoFrame]:
         packet = av.Packet(message.payload)
         packet.pts = packet.dts = message.time_ns
         packet.time_base = NANOSECONDS
         try:
-            self._decoded.extend(decoder.decode(packet))
+            return decoder.decode(packet)
         except av.error.FFmpegError as error:
             log.debug("undecodable packet", extra={"camera": self.settings.name, "error": type(error).__name__})
+            return []
 
 
 class SoundInput(_Pump):

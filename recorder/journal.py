@@ -106,6 +106,44 @@ class Journal:
             self._fd = -1
 
 
+class PatientJournal:
+    """A journal whose lines about what has happened wait in memory, in order, while the disk refuses them."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises as Journal does."""
+        self._journal = Journal(path)
+        self._waiting: list[tuple[str, Json]] = []
+
+    def entries(self) -> list[Json]:
+        """What is on the disk. Raises EvidenceFault, StorageFault."""
+        return list(read(self._journal.path))
+
+    def announce(self, kind: str, /, **fields: object) -> None:
+        """A line of what is about to happen. Raises StorageFault: then it does not happen, and is announced again."""
+        self.flush()
+        self._journal.append(kind, **fields)
+
+    def keep(self, kind: str, /, **fields: object) -> None:
+        """A line of what has happened. Raises StorageFault: then it waits for the next call."""
+        self.later(kind, **fields)
+        self.flush()
+
+    def later(self, kind: str, /, **fields: object) -> None:
+        """A line of what has happened, for the next ``flush``."""
+        self._waiting.append((kind, fields))
+
+    def flush(self) -> None:
+        """Writes what waits. Raises StorageFault."""
+        while self._waiting:
+            kind, fields = self._waiting[0]
+            self._journal.append(kind, **fields)
+            del self._waiting[0]
+
+    def close(self) -> None:
+        """Releases the file."""
+        self._journal.close()
+
+
 def _split_torn(data: bytes) -> tuple[bytes, bytes]:
     end = data.rfind(b"\n") + 1
     return data[:end], data[end:]

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
+from drivers.faults import DeviceFault
 from drivers.microphone import Block, Microphone, check_rate
 from recorder.media import Connected, Format, Packet
 from recorder.room_time import SECOND_NS
@@ -40,6 +41,9 @@ class MicrophoneSource(Source):
         microphone = Microphone(settings.device, settings.rate_hz, settings.channels)
         try:
             self._deliver_from(microphone)
+        except Fault as fault:
+            self.announce_loss(fault)  # at once: a sound server that is stuck holds the closing up as well
+            raise
         finally:
             microphone.close()
 
@@ -123,15 +127,15 @@ class _Run:
         return packet
 
 
-def _hole(block: Block, missing_ns: int) -> Fault:
+def _hole(block: Block, missing_ns: int) -> DeviceFault:
     seconds = round(missing_ns / SECOND_NS, 3)
     if block.overflow:
-        return Fault(
+        return DeviceFault(
             "The sound card discarded {seconds} s of samples (overflow).",
             "The PC is overloaded: close other programs.",
             seconds=seconds,
         )
-    return Fault(
+    return DeviceFault(
         "The microphone stood still; {seconds} s of sound are missing.",
         "Check its cable; is the sound server overloaded?",
         seconds=seconds,

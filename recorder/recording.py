@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recorder import journal
 from recorder.durable import Json, make_folder
 from recorder.faults import StorageFault
+from recorder.journal import PatientJournal
 from recorder.media import Format, Packet
 from recorder.room_time import SECOND_NS
 from recorder.segments import SegmentFacts, Writer, open_writer, recover
@@ -67,9 +67,8 @@ class Recording:
         self.gap_open = False
         self._open: _Open | None = None
         self._interval_ns = 40_000_000
-        self._pending: list[tuple[str, Json]] = []
         self._start_ns = start_ns
-        self._journal = journal.Journal(self.folder / "journal.jsonl")
+        self._journal = PatientJournal(self.folder / "journal.jsonl")
         try:
             self._resume(device or {})
         except BaseException:
@@ -77,14 +76,15 @@ class Recording:
             raise
 
     def _resume(self, device: dict[str, Any]) -> None:
-        entries = list(journal.read(self._journal.path))
+        entries = self._journal.entries()
         self._replay(entries)
-        self._next = 1 + max((int(p.stem) for p in self.folder.glob("*.mkv") if p.stem.isdigit()), default=-1)
+        names = [p.name for p in self.folder.glob("*.mkv")] + [str(e["file"]) for e in entries if e["kind"] == "open"]
+        self._next = 1 + max((int(n[:-4]) for n in names if n[:-4].isdigit()), default=-1)
         if self.ended:
             return
         if entries:
             self._continue(entries)
-        self._note(
+        self._journal.keep(
             "begin",
             session=self.identity.session,
             track=self.identity.track,
@@ -115,7 +115,7 @@ class Recording:
         self.last_ns = max(self.last_ns or 0, int(str(facts["last_ns"])))
 
     def _continue(self, entries: list[Json]) -> None:
-        listed = {e["file"] for e in entries if e["kind"] == "segment"}
+        listed = {e["file"] for e in entries if e["kind"] in ("segment", "empty")}
         for entry in entries:
             if entry["kind"] == "open" and entry["file"] not in listed:
                 self._list_torn(self.folder / str(entry["file"]), int(str(entry["first_ns"])), str(entry["codec"]))
@@ -125,21 +125,14 @@ class Recording:
     def _list_torn(self, path: Path, first_ns: int, codec: str) -> None:
         facts = recover(path, first_ns, codec) if path.exists() else None
         if facts is None:
-            self._note("empty", file=path.name, first_ns=first_ns, present=path.exists())
+            self._journal.keep("empty", file=path.name, first_ns=first_ns, present=path.exists())
         else:
             self._count(facts.as_dict())
-            self._note("segment", **facts.as_dict())
-
-    def _note(self, kind: str, **fields: object) -> None:
-        self._pending.append((kind, fields))
-        self.flush()
+            self._journal.keep("segment", **facts.as_dict())
 
     def flush(self) -> None:
         """Journal lines that could not be written before. Raises StorageFault."""
-        while self._pending:
-            kind, fields = self._pending[0]
-            self._journal.append(kind, **fields)
-            del self._pending[0]
+        self._journal.flush()
 
     def hole_ns(self) -> int:
         """The longest silence between packets that is no gap."""
@@ -181,13 +174,13 @@ class Recording:
         name = f"{self._next:06d}.mkv"
         if format_.media == "video" and format_.fps > 0:
             self._interval_ns = round(SECOND_NS / format_.fps)
-        self._note("open", file=name, first_ns=room_ns, codec=format_.codec)
+        self._journal.announce("open", file=name, first_ns=room_ns, codec=format_.codec)
         self._next += 1
         writer = open_writer(self.folder / name, format_)
         self._open = _Open(writer, format_, room_ns, room_ns, packet.pts, packet.pts)
         if self.gap_open:
             self.gap_open = False
-            self._note("back", at_ns=room_ns, cause="")
+            self._journal.keep("back", at_ns=room_ns, cause="")
         return self._open
 
     def _close(self, end_ns: int, ppm: float) -> None:
@@ -215,12 +208,12 @@ class Recording:
             samples=_samples(segment, self._interval_ns),
         )
         self._count(facts.as_dict())
-        self._note("segment", **facts.as_dict())
+        self._journal.keep("segment", **facts.as_dict())
 
     def _lost(self, fault: Fault) -> None:
         self.gap_open = True
         self.gaps += 1
-        self._note("lost", from_ns=self.end_ns or self._start_ns, cause=fault.say(), fault=fault.as_dict())
+        self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, cause=fault.say(), fault=fault.as_dict())
 
     def lost(self, fault: Fault, ppm: float) -> None:
         """The source stopped: the segment is closed where its last packet ends. Raises StorageFault."""
@@ -235,10 +228,16 @@ class Recording:
         return self._open is not None and self._open.writer.sink.sync()
 
     def give_up(self, fault: Fault) -> None:
-        """After a failed write: what is really on the disk is read back later and listed as recovered; nothing is believed."""
+        """After a failed write: what is really on the disk is read back and listed as recovered; nothing is believed."""
         segment, self._open = self._open, None
-        if segment is None:
-            return
+        if segment is not None:
+            self._abandon(segment, fault)
+        if not self.gap_open and not self.ended:
+            self.gap_open = True
+            self.gaps += 1
+            self._journal.later("lost", from_ns=self.end_ns or self._start_ns, cause=fault.say(), fault=fault.as_dict())
+
+    def _abandon(self, segment: _Open, fault: Fault) -> None:
         sink = segment.writer.sink
         sink.error = sink.error or OSError(5, str(fault))
         try:
@@ -248,16 +247,10 @@ class Recording:
             pass  # already reported; the file is read back below
         facts = recover(sink.path, segment.first_ns, segment.format.codec) if sink.path.exists() else None
         if facts is None:
-            self._pending.append(("empty", {"file": sink.path.name, "first_ns": segment.first_ns, "present": sink.path.exists()}))
+            self._journal.later("empty", file=sink.path.name, first_ns=segment.first_ns, present=sink.path.exists())
         else:
             self._count(facts.as_dict())
-            self._pending.append(("segment", facts.as_dict()))
-        if not self.gap_open:
-            self.gap_open = True
-            self.gaps += 1
-            self._pending.append(
-                ("lost", {"from_ns": self.end_ns or self._start_ns, "cause": fault.say(), "fault": fault.as_dict()})
-            )
+            self._journal.later("segment", **facts.as_dict())
 
     def end(self, stop_ns: int, ppm: float) -> None:
         """The official end is reached: last segment closed, ``end`` journalled. Raises StorageFault."""
@@ -267,7 +260,9 @@ class Recording:
             self._close(
                 max(stop_ns, self._open.last_ns) if self._reaches(stop_ns) else self._open.last_ns + self._interval_ns, ppm
             )
-        self._note("end", stop_ns=stop_ns, segments=self.segments, packets=self.packets, boot_id=self.identity.boot_id)
+        self._journal.announce(
+            "end", stop_ns=stop_ns, segments=self.segments, packets=self.packets, boot_id=self.identity.boot_id
+        )
         self.ended = True
 
     def _reaches(self, stop_ns: int) -> bool:

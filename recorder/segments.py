@@ -66,15 +66,21 @@ class Sink:
         return True
 
     def close(self) -> str:
-        """fsync file, fsync folder; the SHA-256 in hexadecimal. Raises StorageFault; the file is closed in any case."""
+        """fsync file, fsync folder; the SHA-256 in hexadecimal. Raises StorageFault; the file is closed in any case.
+
+        After a fault it may be called again: the descriptor's number may be another file's by then.
+        """
         try:
             self.check()
             os.fsync(self._fd)
             fsync_folder(self.path.parent)
         except OSError as error:
+            self.error = error
             raise storage_fault(self.path, error) from error
         finally:
-            os.close(self._fd)
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
         return self._digest.hexdigest()
 
 

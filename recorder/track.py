@@ -19,7 +19,7 @@ from recorder.recording import Identity, Recording
 from recorder.room_time import SECOND_NS, EnvelopeFit, Epoch, boot_id, boottime_ns, session_epoch
 from recorder.source import Source
 from recorder.ties import read_tie_now
-from recorder.wanted import ON_DISK_NS, TrackStatus, Wanted
+from recorder.wanted import ON_DISK_NS, TrackStatus, Wanted, WantedFile
 from wording import Fault
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Track:
         self._feed = FeedServer(settings.run / f"feed-{settings.name}.sock")
         self._preroll = Preroll(settings.preroll_ns)
         self._wanted = Wanted()
+        self._wanted_file = WantedFile(settings.root / "wanted.json")
         self._wanted_at_ns = 0
         self._connection: Connected | None = None
         self._fit = EnvelopeFit(1.0)
@@ -196,7 +197,7 @@ class Track:
         if now < self._wanted_at_ns or now < self._disk_retry_ns:
             return
         self._wanted_at_ns = now + WANTED_NS
-        self._wanted = wanted = Wanted.read(self._settings.root / "wanted.json")
+        self._wanted = wanted = self._wanted_file.read()
         if wanted.session is None:
             self._leave()
             return

@@ -41,6 +41,27 @@ class Wanted:
         write_json(path, asdict(self))
 
 
+class WantedFile:
+    """``wanted.json`` as a process watches it, ten times a second: read again only when it was replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._wanted = Wanted()
+
+    def read(self) -> Wanted:
+        """See Wanted.read."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            seen = None
+        else:
+            seen = (found.st_ino, found.st_mtime_ns)
+        if seen is None or seen != self._seen:
+            self._wanted, self._seen = Wanted.read(self._path), seen
+        return self._wanted
+
+
 def _known(cls: Any, data: Json) -> dict[str, Any]:
     names = {f.name for f in fields(cls)}
     return {k: v for k, v in data.items() if k in names}

@@ -1,0 +1,571 @@
+"""One track's process: what is wanted is recorded, from the key frame before T0 to T1, whatever happens in between."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from drivers.ports import CameraAddress
+from recorder import journal
+from recorder.camera_source import CameraSettings
+from recorder.continuity import Coverage, coverage
+from recorder.durable import make_folder
+from recorder.faults import StorageFault
+from recorder.media import Connected, Format, Lost, Packet
+from recorder.packets import FeedReader, Kind
+from recorder.recording import Identity, Recording
+from recorder.room_time import SECOND_NS, Epoch, boottime_ns, session_epoch
+from recorder.segments import Sink
+from recorder.ties import read_tie_now
+from recorder.track import SETTLE_NS, STOP_GRACE_NS, Track, TrackSettings
+from recorder.wanted import TrackStatus, Wanted, read_status
+from tests.equipment.camera import StandInCamera
+from tests.equipment.process import wait_for
+from tests.equipment.test_rtsp import pictures
+from tests.recorder import media_samples
+from tests.recorder.stand_ins import camera, plain, slices
+from wording import Fault
+
+PICTURE_NS = 40_000_000
+
+
+class Room:
+    """The folders of one room with one session, and what its track left there."""
+
+    def __init__(self, folder: Path, address: CameraAddress) -> None:
+        self.root, self.run = folder / "数据 data", make_folder(folder / "run")
+        make_folder(self.run / "status")
+        self.session = make_folder(self.root / "sessions" / "s1")
+        self.folder = self.session / "tracks" / "overview"
+        self.epoch: Epoch = session_epoch(self.session, read_tie_now)
+        self.settings = TrackSettings(
+            name="overview",
+            root=self.root,
+            run=self.run,
+            source=CameraSettings(address, (320, 180)),
+            segment_ns=SECOND_NS * 14 // 25,
+            preroll_ns=4 * SECOND_NS,
+            latency_ns=0,
+            version="0",
+        )
+
+    @property
+    def now_ns(self) -> int:
+        """Room time now."""
+        return self.epoch.room_ns(boottime_ns())
+
+    def want(self, start_ns: int, stop_ns: int | None = None) -> None:
+        """The session is wanted."""
+        Wanted("s1", start_ns, stop_ns).write(self.root / "wanted.json")
+
+    def status(self) -> TrackStatus:
+        status = read_status(self.run / "status" / "overview.json")
+        assert isinstance(status, TrackStatus)
+        return status
+
+    def until(self, condition: Callable[[TrackStatus], bool], what: str, limit_s: float = 10) -> TrackStatus:
+        """The track's first status for which the condition holds."""
+        wait_for((self.run / "status" / "overview.json").exists, "a status")
+        wait_for(lambda: condition(self.status()), what, limit_s)
+        return self.status()
+
+    @contextmanager
+    def recording(self) -> Iterator[Track]:
+        """The track at work, armed; it ends in good order."""
+        stop, failed = threading.Event(), []
+        track = Track(self.settings)
+
+        def work() -> None:
+            try:
+                track.run(stop.is_set)
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            self.until(lambda s: s.state not in ("starting", "connecting"), "a track that is ready")
+            yield track
+        finally:
+            stop.set()
+            thread.join(10)
+            assert not thread.is_alive()
+            assert not failed
+
+    def lines(self, *kinds: str) -> list[dict[str, Any]]:
+        """Lines of the track's journal, its chain checked."""
+        return [dict(e) for e in journal.read(self.folder / "journal.jsonl") if not kinds or e["kind"] in kinds]
+
+    def coverage(self, start_ns: int, stop_ns: int) -> Coverage:
+        return coverage(self.lines(), start_ns, stop_ns)
+
+    def media(self) -> list[bytes]:
+        """Every packet of every listed segment, in order."""
+        out = []
+        for line in self.lines("segment"):
+            with av.open(str(self.folder / line["file"])) as container:
+                out += [bytes(p) for p in container.demux() if p.size]
+        return out
+
+
+# with a camera
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInCamera]:
+    with camera(tmp_path_factory.mktemp("camera")) as one:
+        yield one
+
+
+@pytest.fixture
+def room(device: StandInCamera, tmp_path: Path) -> Iterator[Room]:
+    yield Room(tmp_path, plain(device))
+    device.back()
+
+
+def sent(device: StandInCamera) -> list[dict[str, Any]]:
+    assert device.units_log
+    lines = [json.loads(line) for line in device.units_log.read_text().splitlines() if line.endswith("}")]
+    return [line for line in lines if line["mount"] == "/main"]
+
+
+def indexes(device: StandInCamera, media: list[bytes]) -> list[int]:
+    """Which access units of the clip these are."""
+    units = {pictures(unit): n for n, unit in enumerate(device._clip.units("overview", "main"))}
+    return [units[slices(data)] for data in media]
+
+
+def test_a_session_begins_in_memory_and_ends_at_t1_without_a_hole(room: Room, device: StandInCamera) -> None:
+    with room.recording() as track:
+        armed = room.until(lambda s: s.fps > 24 and s.keyframe_interval_s is not None, "measurements")
+        assert (armed.state, armed.codec, armed.width, armed.height, armed.fault) == ("armed", "h264", 640, 360, None)
+        assert (armed.keyframe_interval_s, armed.session, armed.bytes_session) == (0.2, None, 0)
+        wait_for(lambda: len(track._preroll) > 30, "a second in memory")
+        assert not room.folder.exists(), "nothing is stored outside a session"
+        start_ns = room.now_ns - SECOND_NS
+        room.want(start_ns)
+        recording = room.until(lambda s: s.segments >= 2, "segments")
+        assert (recording.state, recording.session, recording.gaps, recording.finished) == ("recording", "s1", 0, None)
+        assert recording.last_disk_ns is not None
+        stop_ns = room.now_ns + SECOND_NS // 5
+        room.want(start_ns, stop_ns)
+        finished = room.until(lambda s: s.finished == "s1", "the end")
+        assert finished.state == "finished"
+    begin, first = room.lines()[:2]
+    assert (begin["kind"], begin["session"], begin["track"], begin["start_ns"]) == ("begin", "s1", "overview", start_ns)
+    assert start_ns - 200_000_000 - PICTURE_NS <= first["first_ns"] <= start_ns, "the key frame at or before T0"
+    assert room.coverage(start_ns, stop_ns).gaps == ()
+    ended = room.lines()[-1]
+    assert (ended["kind"], ended["stop_ns"]) == ("end", stop_ns)
+    media, segments = room.media(), room.lines("segment")
+    assert ended["packets"] == len(media) == sum(s["packets"] for s in segments)
+    at, count = indexes(device, media), len(device._clip.units("overview", "main"))
+    assert at == [(at[0] + n) % count for n in range(len(at))], "none missing, none twice, over all segments"
+    assert {round((s["end_ns"] - s["first_ns"]) / PICTURE_NS) for s in segments[:-1]} == {15}, "cut at the key frame that is due"
+    assert all(b["first_ns"] == a["end_ns"] for a, b in pairwise(segments))
+    monotonic_ns = boottime_ns() - time.monotonic_ns()
+    left = [room.epoch.room_ns(line["sent_ns"] + monotonic_ns) for line in sent(device) if line["index"] % count == at[0]]
+    assert min(abs(first["first_ns"] - ns) for ns in left) < 30_000_000, "room time is when the picture left the camera"
+
+
+def test_a_camera_that_goes_and_comes_back_is_a_gap_with_its_cause(room: Room, device: StandInCamera) -> None:
+    with room.recording(), FeedReader(room.run / "feed-overview.sock") as reader:
+        first, second = reader.read(), reader.read()
+        assert first is not None
+        assert second is not None
+        assert (first.kind, second.kind, second.key) == (Kind.FORMAT, Kind.DATA, True)
+        start_ns = room.now_ns
+        room.want(start_ns)
+        room.until(lambda s: s.packets_session > 10, "packets")
+        before_ns = room.now_ns
+        device.gone()
+        gone_ns = room.now_ns
+        lost = room.until(lambda s: s.fault is not None, "the loss")
+        assert room.now_ns - gone_ns < 3 * SECOND_NS
+        assert lost.gaps == 1
+        wait_for(lambda: room.now_ns > gone_ns + SECOND_NS // 2, "half a second without the camera")
+        device.back()
+        room.until(lambda s: s.fault is None and s.reconnects == 1, "the camera")
+        back = room.until(lambda s: s.session is not None and s.last_disk_ns is not None and s.fps > 24, "packets again")
+        packets = back.packets_session
+        room.until(lambda s: s.packets_session > packets, "packets stored")
+        stop_ns = room.now_ns
+        room.want(start_ns, stop_ns)
+        room.until(lambda s: s.finished == "s1", "the end")
+        kinds: list[Kind] = []
+        while Kind.LOST not in kinds or kinds[-1] is not Kind.FORMAT:
+            message = reader.read()
+            assert message is not None
+            kinds.append(message.kind)
+    (gap,) = room.coverage(start_ns, stop_ns).gaps
+    assert before_ns - 2 * PICTURE_NS < gap.from_ns < gone_ns + 2 * PICTURE_NS
+    assert "overview" in gap.cause
+    assert gap.fault is not None
+    assert [line["kind"] for line in room.lines() if line["kind"] in ("lost", "back")] == ["lost", "back"]
+    assert room.lines("back")[0]["at_ns"] == gap.to_ns
+    (after,) = [s for s in room.lines("segment") if s["first_ns"] == gap.to_ns]
+    with av.open(str(room.folder / after["file"])) as container:
+        assert next(container.demux()).is_keyframe
+
+
+# timing: real packets by hand, on a clock that is set
+
+
+class ByHand:
+    """A track whose source and clock are moved by the test; packet *n* of the sample is sent at n·40 ms after ``zero_ns``."""
+
+    def __init__(self, folder: Path, samples: Path, **changes: Any) -> None:
+        self.room = Room(folder, CameraAddress("overview", rtsp="rtsp://127.0.0.1:9/none"))
+        self.room.settings = replace(self.room.settings, **changes)
+        self.format, self.packets = media_samples.video(samples, seconds=8)
+        self.zero_ns = self.now_ns = boottime_ns()
+        self.track = Track(self.room.settings, now=lambda: self.now_ns)
+        self.released: list[int] = []
+
+    def room_ns(self, picture: int) -> int:
+        """Room time of a picture."""
+        return self.room.epoch.room_ns(self.zero_ns + picture * PICTURE_NS)
+
+    def connect(self, format_: Format | None = None) -> None:
+        self.track._handle(Connected(format_ or self.format, {}, release=lambda: self.released.append(self.now_ns)))
+
+    def turn(self) -> None:
+        """What the process does between two packets."""
+        self.track._guarded(self.track._reconcile)
+        self.track._guarded(self.track._sync)
+        self.track._report()
+
+    def deliver(self, first: int, end: int, *, late_ns: int = 0, burst: bool = False) -> None:
+        """Pictures [first, end), late_ns late; burst: all at the time of the last."""
+        for n in range(first, end):
+            arrival_ns = self.zero_ns + (end - 1 if burst else n) * PICTURE_NS + late_ns
+            self.now_ns = max(self.now_ns, arrival_ns)
+            self.track._handle(replace(self.packets[n], arrival_ns=arrival_ns))
+            self.turn()
+
+    def pass_ns(self, ns: int) -> None:
+        """Nothing comes for so long."""
+        end = self.now_ns + ns
+        while self.now_ns < end:
+            self.now_ns += min(PICTURE_NS, end - self.now_ns)
+            self.turn()
+
+    def stored(self) -> list[int]:
+        """Numbers of the pictures on the disk."""
+        numbers = {p.data: n for n, p in enumerate(self.packets)}
+        return [numbers[data] for data in self.room.media()]
+
+    def close(self) -> None:
+        """The process ends in good order."""
+        self.track._stopped()
+        self.track._feed.close()
+
+    def restart(self) -> None:
+        """The process ends and another one begins."""
+        self.close()
+        self.track = Track(self.room.settings, now=lambda: self.now_ns)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("samples")
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path, samples: Path) -> Iterator[Callable[..., ByHand]]:
+    made: list[ByHand] = []
+
+    def make(**changes: Any) -> ByHand:
+        made.append(ByHand(tmp_path, samples, **changes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_the_burst_at_a_connection_s_beginning_moves_no_time(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    hand.room.want(hand.room_ns(0))
+    hand.connect()
+    hand.deliver(0, 10, burst=True)
+    assert hand.track._state() == "connecting"
+    assert not hand.room.folder.exists() or not hand.room.lines("open"), "its time is not known yet"
+    hand.deliver(10, 60)
+    assert hand.track._state() == "recording"
+    assert SETTLE_NS < 60 * PICTURE_NS
+    hand.room.want(hand.room_ns(0), hand.room_ns(50))
+    hand.pass_ns(PICTURE_NS * 4)
+    hand.deliver(60, 62)
+    assert hand.track._state() == "finished"
+    assert hand.stored()[:60] == list(range(60))
+    assert hand.room.lines("open")[0]["first_ns"] == pytest.approx(hand.room_ns(0), abs=1000)
+    assert hand.room.coverage(hand.room_ns(0), hand.room_ns(50)).gaps == ()
+
+
+def test_the_camera_s_own_delay_is_taken_off(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand(latency_ns=120_000_000)
+    hand.room.want(hand.room_ns(0))
+    hand.connect()
+    hand.deliver(0, 60, late_ns=120_000_000)
+    assert hand.room.lines("open")[0]["first_ns"] == pytest.approx(hand.room_ns(0), abs=1000)
+
+
+def test_the_end_does_not_wait_for_a_camera_that_is_silent(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    start_ns, stop_ns = hand.room_ns(0), hand.room_ns(100)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 60)
+    hand.room.want(start_ns, stop_ns)
+    hand.pass_ns(40 * PICTURE_NS + STOP_GRACE_NS - SECOND_NS // 2)
+    assert hand.track._state() != "finished"
+    hand.pass_ns(SECOND_NS)
+    assert hand.track._state() == "finished"
+    (gap,) = hand.room.coverage(start_ns, stop_ns).gaps
+    assert gap.from_ns - start_ns == pytest.approx(60 * PICTURE_NS, abs=1000)
+    assert gap.to_ns == stop_ns
+
+
+def test_what_comes_at_t1_ends_the_session_at_once(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    start_ns, stop_ns = hand.room_ns(0) + 5_000_000, hand.room_ns(100) + 5_000_000
+    hand.room.want(start_ns, stop_ns)
+    hand.connect()
+    hand.deliver(0, 101)
+    assert hand.track._state() != "finished"
+    hand.deliver(101, 102)
+    assert hand.track._state() == "finished"
+    assert hand.stored() == list(range(101)), "from the key frame before T0 to the last picture before T1"
+    assert hand.room.coverage(start_ns, stop_ns).gaps == ()
+
+
+def test_memory_begins_with_the_key_frame_before_t0(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    hand.connect()
+    hand.deliver(3, 110)
+    start_ns = hand.room_ns(60)
+    hand.room.want(start_ns, hand.room_ns(115) - 1000)
+    hand.deliver(110, 125)
+    assert hand.stored() == list(range(50, 115)), "a key frame is each 25 pictures"
+
+
+def test_a_new_connection_goes_on_where_the_old_one_ended(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    start_ns = hand.room_ns(0)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 60)
+    fault = Fault("The camera {name} ended the connection.", "Check its power and its network cable.", name="overview")
+    hand.track._handle(Lost(fault.as_dict()))
+    assert hand.released, "nobody reads from the old connection any more"
+    hand.track._handle(Lost(fault.as_dict()))
+    hand.connect(replace(hand.format))
+    hand.deliver(75, 130)
+    hand.room.want(start_ns, hand.room_ns(120))
+    hand.deliver(130, 135)
+    assert hand.track._state() == "finished"
+    (gap,) = hand.room.coverage(start_ns, hand.room_ns(120)).gaps
+    assert [round((ns - start_ns) / PICTURE_NS) for ns in (gap.from_ns, gap.to_ns)] == [60, 75]
+    assert gap.cause == "The camera overview ended the connection."
+    assert [len(hand.room.lines(kind)) for kind in ("lost", "back")] == [1, 1]
+
+
+def test_a_process_that_was_away_goes_on_with_the_same_session(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    start_ns, stop_ns = hand.room_ns(0), hand.room_ns(120)
+    hand.room.want(start_ns, stop_ns)
+    hand.connect()
+    hand.deliver(0, 60)
+    hand.restart()
+    hand.connect()
+    hand.deliver(50, 60, burst=True)
+    hand.deliver(75, 118)
+    assert (hand.track._status.session, hand.track._status.gaps) == ("s1", 1)
+    hand.deliver(118, 125)
+    assert hand.track._state() == "finished"
+    (gap,) = hand.room.coverage(start_ns, stop_ns).gaps
+    assert [round((ns - start_ns) / PICTURE_NS) for ns in (gap.from_ns, gap.to_ns)] == [60, 75]
+    assert "asked to stop" in gap.cause
+    stored = hand.stored()
+    assert stored[:60] == list(range(60))
+    assert stored[60:] == list(range(75, 120)), "what the new connection repeats is not stored twice"
+    hand.restart()
+    hand.connect()
+    hand.deliver(125, 150)
+    assert (hand.track._state(), hand.track._status.finished) == ("finished", "s1")
+    assert hand.room.lines()[-1]["kind"] == "end"
+
+
+def refuse(sink: Sink) -> None:
+    """The disk is full for this file from now on."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), sink._fd)
+
+
+def test_a_disk_that_refuses_for_a_while_costs_what_it_had_not_synced_and_no_more(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand(segment_ns=10 * SECOND_NS)
+    start_ns = hand.room_ns(0)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 60)
+    recording = hand.track._recording
+    assert recording is not None
+    assert recording._open is not None
+    refuse(recording._open.writer.sink)
+    hand.deliver(60, 70)
+    assert hand.track._state() == "failed"
+    assert hand.track._status.fault is not None
+    hand.deliver(70, 120)
+    assert hand.track._state() == "recording"
+    hand.room.want(start_ns, hand.room_ns(110))
+    hand.deliver(120, 125)
+    assert hand.track._state() == "finished"
+    assert hand.stored()[:110] == list(range(110)), "what the torn segment lacks came from memory; nothing is there twice"
+    assert [s["recovered"] for s in hand.room.lines("segment")] == [True, False]
+    assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
+
+
+def test_a_journal_that_refuses_for_a_while_has_every_line_once(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand(segment_ns=SECOND_NS)
+    start_ns = hand.room_ns(0)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 40)
+    recording = hand.track._recording
+    assert recording is not None
+    fd = recording._journal._journal._fd
+    kept = os.dup(fd)
+    os.dup2(os.open("/dev/full", os.O_WRONLY), fd)
+    hand.deliver(40, 90)
+    assert hand.track._state() == "failed"
+    os.dup2(kept, fd)
+    os.close(kept)
+    hand.deliver(90, 120)
+    assert hand.track._state() == "recording"
+    hand.room.want(start_ns, hand.room_ns(110))
+    hand.deliver(120, 125)
+    assert hand.track._state() == "finished"
+    assert hand.stored()[:110] == list(range(110))
+    opened, listed = ([line["file"] for line in hand.room.lines(kind)] for kind in ("open", "segment"))
+    assert opened == listed == sorted(set(listed))
+    assert len(hand.room.lines("end")) == 1
+    lost = hand.room.lines("lost")
+    assert all("No space left" in line["cause"] or "Bad file" in line["cause"] for line in lost)
+    assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
+
+
+def test_a_disk_that_is_not_there_is_said_and_costs_nothing_when_it_is_back(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    away = hand.room.session.rename(hand.room.root / "elsewhere")
+    start_ns = hand.room_ns(0)
+    hand.room.want(start_ns, hand.room_ns(110))
+    hand.connect()
+    hand.deliver(0, 50)
+    status = hand.room.status()
+    assert status.state == "failed"
+    assert status.fault is not None
+    assert (status.fault["exit_code"], status.fault["values"]) == (8, {"session": "s1", "root": str(hand.room.root)})
+    away.rename(hand.room.session)
+    hand.deliver(50, 80)
+    assert (hand.room.status().state, hand.room.status().fault) == ("recording", None)
+    hand.deliver(80, 115)
+    assert hand.track._state() == "finished"
+    assert hand.stored() == list(range(110))
+    assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
+
+
+def test_a_session_that_is_no_longer_wanted_is_left_in_order(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    hand.room.want(hand.room_ns(0))
+    hand.connect()
+    hand.deliver(0, 50)
+    Wanted().write(hand.room.root / "wanted.json")
+    hand.deliver(50, 80)
+    assert (hand.track._state(), hand.track._status.session) == ("armed", None)
+    assert [line["kind"] for line in hand.room.lines()][-2:] == ["segment", "lost"]
+
+
+# the recording itself, where a process dies at the worst moment
+
+
+def begin(folder: Path) -> Recording:
+    return Recording(folder, Identity("overview", "s1", "boot-1", "0"), 0, SECOND_NS)
+
+
+def write(recording: Recording, format_: Format, packets: list[Packet]) -> None:
+    for packet in packets:
+        recording.write(packet, packet.arrival_ns, format_, 0.0)
+
+
+def test_a_segment_that_was_announced_and_never_made_is_listed_once_and_its_name_not_used_again(tmp_path: Path) -> None:
+    format_, packets = media_samples.video(tmp_path)
+    folder = tmp_path / "overview"
+    first = begin(folder)
+    write(first, format_, packets[:30])
+    first.lost(Fault("Gone.", "Look."), 0.0)
+    first._journal.announce("open", file="000002.mkv", first_ns=0, codec="h264")  # and then the process died
+    first.close()
+    second = begin(folder)
+    write(second, format_, packets[50:60])
+    second.give_up(Fault("Gone.", "Look."))
+    second.flush()
+    second.close()
+    begin(folder).close()
+    lines = [dict(e) for e in journal.read(folder / "journal.jsonl")]
+    assert [(e["file"], e["present"]) for e in lines if e["kind"] == "empty"] == [("000002.mkv", False)]
+    files = [e["file"] for e in lines if e["kind"] == "segment"]
+    assert files == ["000000.mkv", "000001.mkv", "000003.mkv"]
+
+
+def test_a_file_that_cannot_be_closed_takes_no_other_file_with_it(tmp_path: Path) -> None:
+    format_, packets = media_samples.video(tmp_path)
+    recording = begin(tmp_path / "overview")
+    write(recording, format_, packets[:20])
+    assert recording._open is not None
+    recording._open.writer.sink.error = OSError(28, os.strerror(28))
+    with pytest.raises(StorageFault, match="No space left") as caught:
+        recording.lost(Fault("Gone.", "Look."), 0.0)
+    others = [os.open(tmp_path, os.O_RDONLY) for _ in range(5)]
+    recording.give_up(caught.value)
+    for other in others:
+        os.fstat(other)
+        os.close(other)
+    recording.flush()
+    recording.close()
+
+
+def test_what_a_full_disk_keeps_from_being_announced_is_announced_once(tmp_path: Path) -> None:
+    format_, packets = media_samples.video(tmp_path)
+    recording = begin(tmp_path / "overview")
+    fd = recording._journal._journal._fd
+    kept = os.dup(fd)
+
+    def full(act: Callable[[], None]) -> None:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), fd)
+        with pytest.raises(StorageFault) as caught:
+            act()
+        recording.give_up(caught.value)
+        os.dup2(kept, fd)
+
+    full(lambda: write(recording, format_, packets[:1]))
+    write(recording, format_, packets[:10])
+    full(lambda: recording.end(10 * PICTURE_NS, 0.0))
+    recording.end(10 * PICTURE_NS, 0.0)
+    recording.flush()
+    recording.close()
+    os.close(kept)
+    lines = [dict(e) for e in journal.read(tmp_path / "overview" / "journal.jsonl")]
+    assert [e["kind"] for e in lines] == ["begin", "lost", "open", "back", "segment", "lost", "end"]
+    assert lines[1]["cause"] == lines[5]["cause"]
+    assert "No space left" in str(lines[1]["cause"])
+    assert coverage(lines, 0, 10 * PICTURE_NS).gaps == ()
