@@ -6,7 +6,6 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,14 +60,11 @@ class ConsoleServer:
     def __init__(self, path: Path) -> None:
         """Listens. The caller holds the agent's lock. Raises StorageFault."""
         self.requests: queue.SimpleQueue[Request | Callable[[], None] | None] = queue.SimpleQueue()
-        self._path = path
         self._room = threading.BoundedSemaphore(CLIENTS)
         try:
-            self._listener = local_socket.listen(path)
+            self._acceptor = local_socket.Acceptor(path, self._take, "console")
         except OSError as error:
             raise storage_fault(path, error) from error
-        self._thread = threading.Thread(target=self._accept, name="console", daemon=True)
-        self._thread.start()
 
     def wake(self) -> None:
         """Lets the thread that waits on ``requests`` go on at once: it gets None. Safe in a signal handler."""
@@ -76,21 +72,11 @@ class ConsoleServer:
 
     def close(self) -> None:
         """Takes no more commands."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(2.0)
-        with suppress(OSError):
-            self._path.unlink()
+        self._acceptor.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            self._room.acquire()
-            threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
+    def _take(self, connection: socket.socket) -> None:
+        self._room.acquire()
+        threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:

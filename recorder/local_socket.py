@@ -6,7 +6,8 @@ is named through ``/proc/self/fd/<folder>/<name>``, which always fits.
 
 import os
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,3 +64,31 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+class Acceptor:
+    """A listening socket with the thread that accepts on it."""
+
+    def __init__(self, path: Path, take: Callable[[socket.socket], object], name: str) -> None:
+        """take gets each connection, in the accepting thread. Raises OSError where the path cannot be listened on."""
+        self._path, self._take = path, take
+        self._listener = listen(path)
+        self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            self._take(connection)
+
+    def close(self) -> None:
+        """Accepts no more, and removes the socket."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(2.0)
+        with suppress(OSError):
+            self._path.unlink()

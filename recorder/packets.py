@@ -144,24 +144,16 @@ class FeedServer:
     """The track's side."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._listener = local_socket.listen(path)
         self._clients: list[_Client] = []
         self._lock = threading.Lock()
         self._format: Message | None = None
         self._group: list[Message] = []
-        self._thread = threading.Thread(target=self._accept, name="feed-accept", daemon=True)
-        self._thread.start()
+        self._acceptor = local_socket.Acceptor(path, self._take, "feed-accept")
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            with self._lock:
-                first = [self._format, *self._group] if self._format else []
-                self._clients.append(_Client(connection, first))
+    def _take(self, connection: socket.socket) -> None:
+        with self._lock:
+            first = [self._format, *self._group] if self._format else []
+            self._clients.append(_Client(connection, first))
 
     def publish(self, message: Message) -> None:
         """Hands a message to every reader; never blocks on one."""
@@ -180,14 +172,10 @@ class FeedServer:
 
     def close(self) -> None:
         """Ends every reader's connection and removes the socket."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(2.0)
+        self._acceptor.close()
         with self._lock:
             for client in self._clients:
                 client.close()
-        self._path.unlink(missing_ok=True)
 
 
 class FeedReader:
