@@ -190,7 +190,7 @@ def test_what_cannot_be_a_drive_is_told(device: str, why: str) -> None:
 
 def test_a_drive_that_does_not_answer_in_time_is_silent(tmp_path: Path) -> None:
     with pytest.raises(DeviceSilent, match="did not answer"):
-        run_xorriso(["-outdev", f"stdio:{tmp_path / 'x'}", "-toc"], "stdio:x", 0.0001)
+        run_xorriso(["-outdev", f"stdio:{tmp_path / 'x'}", "-toc"], "stdio:x", -1.0)  # its time is over before it begins
 
 
 def test_a_glance_notices_a_new_disc(tmp_path: Path) -> None:

@@ -416,7 +416,7 @@ def overlay(moment_ns: int, *, climate: bool = True) -> str:
 
 
 def test_a_session_has_exactly_its_pictures_from_t0_to_t1(studio: Callable[..., Studio]) -> None:
-    room = studio(began_ns=3 * SECOND_NS)
+    room = studio(began_ns=2 * SECOND_NS)
     room.climate()
     with room.composing() as composer:
         for camera in ("overview", "closeup"):
@@ -452,7 +452,7 @@ def test_a_session_has_exactly_its_pictures_from_t0_to_t1(studio: Callable[..., 
 
 
 def test_a_camera_without_pictures_is_a_tile_from_the_second_after_its_last_on(studio: Callable[..., Studio]) -> None:
-    room = studio(began_ns=3 * SECOND_NS)
+    room = studio(began_ns=2 * SECOND_NS)
     with room.composing() as composer:
         room.show("overview", room.start_ns - SECOND_NS, 125)
         room.show("closeup", room.start_ns + SECOND_NS, 10)
