@@ -60,7 +60,7 @@ class Part:
         self._container = av.open(self.sink, "w", format="mp4", options=FRAGMENTED)
         self._video: Any = self._container.add_stream("libx264", rate=FPS, options=x264_options(settings))
         self._video.width, self._video.height, self._video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        # Two slices a picture: no delay, and a sixth less CPU time than one thread (docs/performance.md).
+        # Two slices a picture: two processors share it, and it is not delayed as by threads of whole pictures.
         self._video.codec_context.thread_count = 2
         self._video.codec_context.thread_type = "SLICE"
         self._audio: Any = self._container.add_stream("aac", rate=SOUND_HZ)
@@ -160,7 +160,7 @@ class Part:
 def x264_options(settings: EncoderSettings) -> dict[str, str]:
     """For libx264. No adaptive quantisation: it takes bits from faces and the clock and spends them on the noise of bare walls.
 
-    Measured by bench/encoder: face and clock better by 1.4 and 3.3 dB without it, at 0.4 of the bit rate and less CPU time.
+    Measured by bench/encoder: face and clock better by 1.4 and 3.2 dB without it, at 0.4 of the bit rate and less CPU time.
     """
     return {"preset": settings.preset, "crf": str(settings.crf), "g": str(GOP), "bf": "0", "x264-params": "aq-mode=0"}
 
