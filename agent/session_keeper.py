@@ -92,11 +92,6 @@ class SessionKeeper:
         """The session that is recorded or sealed now."""
         return self._folder.session if self._folder else None
 
-    @property
-    def composite_wanted(self) -> bool:
-        """False where the composite was given up for the originals' sake."""
-        return self._wanted.composite
-
     def utc_ns(self) -> int:
         """The wall clock."""
         return self._tie().utc_ns

@@ -167,7 +167,7 @@ def main() -> int:
         answer: dict[str, object] = {"ok": True, "description": found.as_dict()}
     except DeviceFault as fault:
         answer = {"ok": False, "kind": type(fault).__name__, "fault": fault.as_dict()}
-    except Exception as error:
+    except Exception as error:  # the top of this process: whoever asked gets an answer
         logging.exception("asking a camera failed")
         defect = DeviceFault(
             "Asking the camera failed: {why}.",

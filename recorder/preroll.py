@@ -38,10 +38,5 @@ class Preroll:
         for group in groups[first:]:
             yield from group
 
-    @property
-    def newest_group(self) -> list[Packet]:
-        """The packets since the last key frame."""
-        return list(self._groups[-1]) if self._groups else []
-
     def __len__(self) -> int:
         return sum(len(group) for group in self._groups)

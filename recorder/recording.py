@@ -269,11 +269,6 @@ class Recording:
         return self._open is not None and stop_ns - self._open.last_ns <= self.hole_ns()
 
     @property
-    def storing(self) -> bool:
-        """A segment is open."""
-        return self._open is not None
-
-    @property
     def bytes_now(self) -> int:
         """Bytes of this session on their way to the disk or there."""
         return self.bytes + (self._open.writer.sink.bytes if self._open else 0)

@@ -71,10 +71,6 @@ class Source(ABC, threading.Thread):
         """The process ends."""
         return self._stop_event.is_set()
 
-    def wait(self, seconds: float) -> bool:
-        """Interruptible wait; True where the process ends."""
-        return self._stop_event.wait(seconds)
-
     def stop(self) -> None:
         """Asks the thread to end; it does at its next time-out at the latest."""
         self._stop_event.set()

@@ -103,8 +103,11 @@ def _messages(path: Path, window_s: float) -> Iterator[Message | None]:
                 return
 
 
-def take_pictures(path: Path, *, window_s: float) -> PictureSample:
-    """Watches a camera's feed, then decodes. Raises NothingArrivesError."""
+def _collect(path: Path, window_s: float) -> tuple[Format, list[Message], bool]:
+    """What came in the newest format, from the first key packet on (every block of sound is one), and whether it stopped coming.
+
+    Raises NothingArrivesError.
+    """
     format_: Format | None = None
     data: list[Message] = []
     stalled = False
@@ -118,6 +121,12 @@ def take_pictures(path: Path, *, window_s: float) -> PictureSample:
             data.append(message)
     if format_ is None or not data:
         raise NothingArrivesError
+    return format_, data, stalled
+
+
+def take_pictures(path: Path, *, window_s: float) -> PictureSample:
+    """Watches a camera's feed, then decodes. Raises NothingArrivesError."""
+    format_, data, stalled = _collect(path, window_s)
     tick_ns = format_.time_base * SECOND_NS
     times = tuple(round(m.pts * tick_ns) for m in data)
     keys = tuple(round(m.pts * tick_ns) for m in data if m.key)
@@ -165,19 +174,7 @@ def _luma(frame: av.VideoFrame) -> Luma:
 
 def take_sound(path: Path, *, window_s: float) -> SoundSample:
     """Listens to the microphone's feed. Raises NothingArrivesError."""
-    format_: Format | None = None
-    data: list[Message] = []
-    stalled = False
-    for message in _messages(path, window_s):
-        if message is None or message.kind is Kind.LOST:
-            stalled = True
-            break
-        if message.kind is Kind.FORMAT:
-            format_, data = message.format, []
-        elif message.payload:
-            data.append(message)
-    if format_ is None or not data:
-        raise NothingArrivesError
+    format_, data, stalled = _collect(path, window_s)
     samples = np.frombuffer(b"".join(m.payload for m in data), "<i2").astype(np.int16).reshape(-1, format_.channels)
     span = data[-1].pts - data[0].pts + len(data[-1].payload) // (2 * format_.channels)
     return SoundSample(format_, samples, span / format_.rate_hz, stalled)

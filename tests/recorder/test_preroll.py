@@ -49,4 +49,4 @@ def test_nothing_of_an_earlier_connection_is_left() -> None:
     feed(preroll, 100, 25)
     preroll.clear()
     assert list(preroll.since(0, time_of)) == []
-    assert preroll.newest_group == []
+    assert len(preroll) == 0
