@@ -18,18 +18,19 @@ from agent.console import ConsoleServer, Request
 from agent.discs import Discs
 from agent.feed import Feed, feed_settings
 from agent.handlers import Handlers, defect
-from agent.notify import notify
 from agent.outbox import Outbox
 from agent.sealing import sealing, signing
 from agent.session_keeper import RoomFacts, SessionKeeper
-from agent.supervisor import ChildSpec, Supervisor, room_agent
+from agent.supervisor import HUNG_NS, ChildSpec, Supervisor, room_agent
 from agent.view import RoomView
 from agent.view_builder import ViewBuilder, composite_bps, expected_processes
 from recorder.durable import exclusive, make_folder
+from recorder.notify import notify
 from recorder.room_time import SECOND_NS, boottime_ns
 from wording import Exit, Fault
 
 TICK_NS = SECOND_NS // 4
+RECORDER_HUNG_NS = 3 * SECOND_NS // 2  # one that records must be back within the 3 s that it may cost
 SEALING_TICK_NS = SECOND_NS // 20  # while a person waits for the seal
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,11 @@ def room_facts(config: Config) -> RoomFacts:
 def child_specs(config: Config, path: Path) -> list[ChildSpec]:
     """The room's processes and the commands that run them; systemd's units run the same."""
     return [
-        ChildSpec(name, room_agent(path, *(("track", name) if name in TRACKS else (name,))))
+        ChildSpec(
+            name,
+            room_agent(path, *(("track", name) if name in TRACKS else (name,))),
+            RECORDER_HUNG_NS if name in (*TRACKS, "composer") else HUNG_NS,
+        )
         for name in expected_processes(config)
     ]
 

@@ -1,7 +1,6 @@
 """A session's own two files, session.json and journal.jsonl, written by the agent alone (invariant 2)."""
 
 import json
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -13,11 +12,9 @@ from agent.session import Session
 from recorder import journal
 from recorder.durable import fsync_folder, make_folder, storage_fault, write_json
 from recorder.faults import EvidenceFault
-from recorder.journal import Head, Journal
+from recorder.journal import Head, Journal, open_or_set_aside
 
 TAIL_BYTES = 1 << 16
-
-log = logging.getLogger(__name__)
 
 
 class SessionFolder:
@@ -35,17 +32,12 @@ class SessionFolder:
 
         Raises StorageFault.
         """
-        try:
-            return cls(path, session)
-        except EvidenceFault as fault:
-            damaged = path / "journal.jsonl"
-            kept = path / f"journal.jsonl.damaged-{damaged.stat().st_mtime_ns}"
-            digest = sha256(damaged.read_bytes()).hexdigest()
-            log.error("journal is damaged and kept aside", extra={"path": str(kept), "fault": str(fault)})
-            damaged.rename(kept)
-            folder = cls(path, session)
-            folder.note("event", event="journal-damaged", kept_as=kept.name, sha256=digest, line=fault.values.get("line"))
-            return folder
+        opened, damaged = open_or_set_aside(path / "journal.jsonl")
+        opened.close()
+        folder = cls(path, session)
+        if damaged is not None:
+            folder.note("event", event="journal-damaged", **damaged.as_json())
+        return folder
 
     @classmethod
     @contextmanager

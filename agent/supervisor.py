@@ -16,17 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.places import Places
+from agent.pulse import Pulse
 from recorder.durable import lock_holder, storage_fault
 from recorder.faults import StorageFault
-from recorder.room_time import SECOND_NS, boot_id, boottime_ns
-from recorder.wanted import read_status
+from recorder.room_time import SECOND_NS, boottime_ns
 from wording import Exit
 
 POLL_S = 0.25
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 STEADY_NS = 30 * SECOND_NS  # a process that lived so long is restarted at once again
-FROZEN_NS = 10 * SECOND_NS  # a status older than this: the process hangs
-STARTING_NS = 20 * SECOND_NS  # how long a new process may take to its first status
+HUNG_NS = 10 * SECOND_NS
 STOP_S = 10.0
 LOG_BYTES = 1 << 20
 
@@ -35,10 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One process: its name (of its lock, status and log) and its arguments."""
+    """One process: its name (of its lock, status and log), its arguments, and how long it may stand still (agent.pulse)."""
 
     name: str
     arguments: tuple[str, ...]
+    hung_ns: int = HUNG_NS
 
 
 def room_agent(config: Path, *words: str) -> tuple[str, ...]:
@@ -59,6 +59,7 @@ class Child:
         self._places, self._now = places, now
         self._process: subprocess.Popen[bytes] | None = None  # None where it was taken up
         self._pidfd: int | None = None
+        self._pulse: Pulse | None = None
         self._since_ns = 0
         self._failures = 0
         self._start_ns = 0
@@ -72,8 +73,16 @@ class Child:
         if self._pidfd is None:
             if self._now() >= self._start_ns and not self._take_up():
                 self._start()
-        elif not self._killed and self._frozen():
-            log.error("process is frozen, killed", extra={"child": self.spec.name, "pid": self.pid})
+        elif not self._killed and self._pulse is not None:
+            self._feel(self._pulse)
+
+    def _feel(self, pulse: Pulse) -> None:
+        """A process that was stopped goes on and has lost nothing; one that hangs is killed, and another one goes on."""
+        if pulse.stopped():
+            log.error("process was stopped, continued", extra={"child": self.spec.name, "pid": self.pid})
+            self.send(signal.SIGCONT)
+        elif pulse.hung():
+            log.error("process hangs, killed", extra={"child": self.spec.name, "pid": self.pid})
             self.send(signal.SIGKILL)
             self._killed = True
 
@@ -116,6 +125,7 @@ class Child:
     def _live(self, pid: int) -> None:
         self._pidfd = os.pidfd_open(pid)
         self.pid, self._since_ns, self._killed = pid, self._now(), False
+        self._pulse = Pulse(self._places.status / f"{self.spec.name}.json", pid, self.spec.hung_ns, self._now)
 
     def _dead(self) -> bool:
         assert self._pidfd is not None
@@ -138,14 +148,7 @@ class Child:
     def _forget(self) -> None:
         if self._pidfd is not None:
             os.close(self._pidfd)
-        self._pidfd = self._process = self.pid = None
-
-    def _frozen(self) -> bool:
-        """Its own statuses have stopped. A lost device is none of this: such a process goes on telling so."""
-        status = read_status(self._places.status / f"{self.spec.name}.json")
-        if status is None or status.pid != self.pid or status.boot_id != boot_id():
-            return self._now() - self._since_ns > STARTING_NS
-        return self._now() - status.at_ns > FROZEN_NS
+        self._pidfd = self._process = self._pulse = self.pid = None
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal, to this very process and never to one that got its id."""

@@ -3,50 +3,39 @@
 Measured: demuxing and storing one 1080p25 track costs 0.4 CPU-seconds per 30 s, about what ``ffmpeg -c copy`` costs.
 """
 
-import threading
+import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import av
 
-from drivers.camera import credentialed, describe_apart
+from drivers.camera import credentialed
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
-from recorder.durable import make_folder, read_json, write_json
-from recorder.media import Connected, Format, Packet
+from recorder.camera_timeline import CameraTimeline
+from recorder.known_camera import CameraSettings, KnownCamera, remembered
+from recorder.media import Connected, Format, Jumped, Packet
+from recorder.parameter_sets import format_of, parameter_sets
 from recorder.room_time import SECOND_NS, boottime_ns
 from recorder.source import Source
-from wording import Fault
 
+__all__ = ["CameraSettings", "CameraSource", "StreamReader", "remembered"]
+
+RTSP_PORT = 554
+REACH_S = 0.8
 OPEN_S = 4.0
 READ_S = 1.5  # a stream silent for so long is given up: the gap must be noticed within 3 s
-JUMP_NS = 5 * SECOND_NS  # a timestamp that leaves the arrival's line so far ends the run
-DESCRIBE_AGAIN_NS = 60 * SECOND_NS
+KEY_S = 10  # without a key frame for so long the connection is made anew, upon which cameras send one
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
 # took a second. Not "nobuffer": that throws away what was read while probing, the first key frame with it.
 OPTIONS = {"rtsp_transport": "tcp", "allowed_media_types": "video", "fpsprobesize": "0", "max_delay": "0"}
 
 
-@dataclass(frozen=True, slots=True)
-class CameraSettings:
-    """Which camera, which of its streams, and where its description is kept for a day when only RTSP answers."""
-
-    address: CameraAddress
-    sub_size: tuple[int, int]
-    memory: Path | None = None  # cameras/<name>.json; None: read nothing, keep nothing
-
-
-def remembered(path: Path | None) -> CameraDescription | None:
-    """The last description, None where there is none that can be read."""
-    if path is None:
-        return None
-    try:
-        return CameraDescription.from_dict(read_json(path))
-    except (Fault, KeyError, TypeError):
-        return None
+def _reach(uri: str) -> None:
+    """A connection that is not taken within a second will not be; a new one finds a camera that comes back. Raises OSError."""
+    parts = urlsplit(uri)
+    socket.create_connection((parts.hostname or "", parts.port or RTSP_PORT), REACH_S).close()
 
 
 class StreamReader:
@@ -57,6 +46,7 @@ class StreamReader:
         self._name, self._uri = address.name, stream.uri
         url = credentialed(stream.uri, address.user, address.password)
         try:
+            _reach(stream.uri)
             self.container = av.open(url, options=OPTIONS, timeout=(OPEN_S, READ_S))
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None  # the original names the address with its password
@@ -77,16 +67,19 @@ class StreamReader:
             extradata=bytes(context.extradata or b""),
             width=context.width,
             height=context.height,
-            fps=float(stream.fps or self.stream.average_rate or 0),
-            template=self.stream,
+            fps=float(self.stream.average_rate or 0),
         )
+        self._timeline = CameraTimeline(float(self.format.time_base * SECOND_NS))
+        self._opened_ns = boottime_ns()
 
-    def packets(self) -> Iterator[Packet]:
-        """Every packet as it comes. Raises DeviceFault and its kinds when the connection ends.
+    def packets(self) -> Iterator[Packet | Jumped]:
+        """Every packet from the first key frame on, as it comes; a Jumped before the first one behind a jump of the timestamps.
 
         The demuxer gives a connection's first packet no timestamp: it is one interval before the second's. It hands a packet
         over when the next one's first bytes come, so that is the arrival of the next (measured: 40 ms at 25 pictures a second).
         A read that times out is hidden once, behind the packet that was held back.
+
+        Raises DeviceFault and its kinds when the connection ends.
         """
         fps = Fraction(self.format.fps or 25)
         interval = round(1 / (self.format.time_base * fps))
@@ -110,17 +103,43 @@ class StreamReader:
                     continue
                 pts = int(stamp) if stamp is not None else (previous or 0) + interval
                 for n, (early, early_key, arrival) in enumerate(waiting):
-                    at = pts - (len(waiting) - n) * interval
-                    yield Packet(at, at, early_key, early, arrival)
+                    yield from self._placed(pts - (len(waiting) - n) * interval, early_key, early, arrival)
                 waiting.clear()
                 previous = pts
-                yield Packet(pts, int(packet.dts if packet.dts is not None else pts), key, data, arrival_ns)
+                yield from self._placed(pts, key, data, arrival_ns)
                 if silent:
                     raise TimeoutError
                 asked_ns = boottime_ns()
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None
         raise DeviceAbsent("The camera {name} ended the connection.", "Check its power and its network cable.", name=self._name)
+
+    def _placed(self, stamp: int, key: bool, data: bytes, arrival_ns: int) -> Iterator[Packet | Jumped]:
+        """The packet on the connection's time line, with its format. What comes before a key frame nobody can decode."""
+        if key:
+            self._take_format(data)
+        if self.format.template is None:
+            if arrival_ns - self._opened_ns > KEY_S * SECOND_NS:
+                raise self._keyless()
+            return
+        pts = self._timeline.place(stamp, arrival_ns)
+        if self._timeline.jumped_ns:
+            yield Jumped(self._timeline.jumped_ns)
+        yield Packet(pts, key, data, arrival_ns, self.format)
+
+    def _take_format(self, unit: bytes) -> None:
+        """A camera may change its parameters, the picture's size among them, at any key frame."""
+        sets = parameter_sets(unit, self.format.codec) or self.format.extradata
+        if self.format.template is None or sets != self.format.extradata:
+            self.format = format_of(unit, sets, self.format) or self.format
+
+    def _keyless(self) -> DeviceFault:
+        return DeviceFault(
+            "The camera {name} has sent no key frame for {seconds} s.",
+            "Set the stream's key frame interval to one or two seconds and switch off 'smart' coding (H.264+, H.265+).",
+            name=self._name,
+            seconds=KEY_S,
+        )
 
     def _fault(self, error: Exception) -> DeviceFault:
         # Time-outs come as ExitError (the interrupt callback) or TimeoutError; the message may hold the address: never quote it.
@@ -160,89 +179,40 @@ class CameraSource(Source):
     def __init__(self, settings: CameraSettings) -> None:
         super().__init__(settings.address.name)
         self._settings = settings
-        self._description: CameraDescription | None = None
-        self._described_ns = -DESCRIBE_AGAIN_NS
-        self._failed = False  # the last attempt to open the stream
-        self.description_fault: dict[str, object] | None = None
+        self._camera = KnownCamera(settings)
+
+    @property
+    def description_fault(self) -> dict[str, object] | None:
+        """What a person should know although the camera may be recorded, Fault.as_dict()."""
+        return self._camera.fault
 
     def attempt(self) -> None:
         """Raises DeviceFault and its kinds."""
-        description = self._describe()
+        description = self._camera.describe()
         try:
             reader = StreamReader(description.main, self._settings.address)
+            self._camera.connected()
+            self._deliver_from(reader, description)
         except DeviceFault:
-            self._failed = True
-            if boottime_ns() - self._described_ns >= DESCRIBE_AGAIN_NS:
-                self._description = None  # its address may have changed
+            self._camera.failing()
             raise
-        self._failed = False
-        self._deliver_from(reader, description)
 
-    def _describe(self) -> CameraDescription:
-        """What is known of the camera. A restarted process does not wait for ONVIF: it takes the last answer, and asks beside."""
-        if self._description is None:
-            known = remembered(self._settings.memory)
-            if known is None or self._failed or self._settings.address.rtsp:
-                self._ask()
-            else:
-                self._description = known
-                threading.Thread(target=self._ask_beside, name="describe", daemon=True).start()
-        assert self._description is not None
-        return self._description
-
-    def _ask(self) -> None:
-        """Asks the camera and keeps its answer. Raises DeviceFault and its kinds, StorageFault."""
-        settings = self._settings
-        self._described_ns = boottime_ns()
-        self._description = found = describe_apart(settings.address, sub_size=settings.sub_size)
-        self.description_fault = None
-        if settings.memory is not None:
-            make_folder(settings.memory.parent)
-            write_json(settings.memory, found.as_dict())
-
-    def _ask_beside(self) -> None:
-        try:
-            self._ask()
-        except Fault as fault:
-            self.description_fault = fault.as_dict()
+    def stop(self) -> None:
+        """See Source.stop."""
+        super().stop()
+        self._camera.stop()
 
     def _deliver_from(self, reader: StreamReader, description: CameraDescription) -> None:
-        gone = threading.Event()
         device = {k: v for k, v in description.as_dict().items() if k not in ("main", "sub")}
-        scale = float(reader.format.time_base * SECOND_NS)
-        first: Packet | None = None
-        previous = 0
         announced = False
         try:
-            for packet in reader.packets():
+            for item in reader.packets():
                 if self.stopping:
                     return
-                if first is None:
-                    first = packet
-                    self.connected(Connected(reader.format, device, release=gone.set))
+                self._camera.stay(description)
+                if not announced:
+                    self.connected(Connected(reader.format, device))
                     announced = True
-                elif abs((packet.pts - previous) * scale) > JUMP_NS:
-                    drift_ns = (packet.pts - first.pts) * scale - (packet.arrival_ns - first.arrival_ns)
-                    if abs(drift_ns) > JUMP_NS:
-                        raise self._jumped((packet.pts - previous) * scale)
-                previous = packet.pts
-                self.deliver(packet)
+                self.deliver(item)
         finally:
-            if announced:
-                # Whoever writes copies parameters from the demuxer's stream: it is closed when they are done with it.
-                threading.Thread(target=_close_when, args=(gone, reader.container), name="release", daemon=True).start()
-            else:
-                reader.container.close()
-
-    def _jumped(self, by_ns: float) -> DeviceFault:
-        return DeviceFault(
-            "The camera {name} jumped by {seconds} s in its timestamps.",
-            "Let the camera take its time from the centre's NTP server.",
-            name=self._settings.address.name,
-            seconds=round(by_ns / SECOND_NS, 1),
-        )
-
-
-def _close_when(gone: threading.Event, container: Any) -> None:
-    gone.wait()
-    container.close()
+            reader.container.close()

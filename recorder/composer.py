@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from recorder.composer_inputs import SoundInput, VideoInput, VideoInputSettings
 from recorder.composite import Composite
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part
+from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderFault, EncoderSettings, Part
 from recorder.picture import (
     FULL,
     Corner,
@@ -35,6 +35,7 @@ from recorder.picture import (
 )
 from recorder.process import Reporter, keep_memory_small, process
 from recorder.room_time import PICTURE_NS, SECOND_NS, Epoch, boot_id, boottime_ns, session_epoch
+from recorder.sound import Samples
 from recorder.ties import read_tie_now
 from recorder.wanted import ClimateStatus, ComposerStatus, Wanted, WantedFile, read_status
 from wording import Fault, Language, say
@@ -127,6 +128,9 @@ class Composer:
         self._composite: Composite | None = None
         self._epoch: Epoch | None = None
         self._next_picture = 0
+        self._made: tuple[Plane, Samples, int] | None = None  # the next picture, which the encoder has not taken yet
+        self._encoder = settings.encoder
+        self._encoder_fault: dict[str, Any] | None = None
         self._canvases: list[Plane] = [new_canvas() for _ in range(CANVASES)]
         self._fault: dict[str, Any] | None = None
         self._retry_ns = 0
@@ -143,6 +147,8 @@ class Composer:
             while not stopping():
                 try:
                     self._step()
+                except EncoderFault as fault:
+                    self._without_hardware(fault)
                 except (StorageFault, EvidenceFault) as fault:
                     self._refused(fault)
                 self._report()
@@ -150,8 +156,19 @@ class Composer:
             for each in inputs:
                 each.stop()
             if self._composite is not None:
-                self._composite.release()
+                with self._reporter.waiting_for_disk():
+                    self._composite.release()
             self._reporter.remove()
+
+    def _without_hardware(self, fault: Fault) -> None:
+        """The part ends here; the next one, at once, is encoded by software. The next session tries the hardware again."""
+        log.error("hardware encoder failed, software goes on", extra={"fault": str(fault)})
+        self._encoder = replace(self._encoder, kind="software")
+        self._encoder_fault = fault.as_dict()
+        if self._composite is not None:
+            with suppress(StorageFault), self._reporter.waiting_for_disk():
+                self._composite.close()
+                self._composite.note("encoder", encoder="software", cause=fault.say(), fault=fault.as_dict())
 
     def _refused(self, fault: Fault) -> None:
         if self._fault is None:
@@ -159,7 +176,7 @@ class Composer:
         self._fault = fault.as_dict()
         self._retry_ns = self._now() + RETRY_PART_NS
         if self._composite is not None and self._composite.part is not None:
-            with suppress(StorageFault):
+            with suppress(StorageFault), self._reporter.waiting_for_disk():
                 self._composite.close()
 
     def _step(self) -> None:
@@ -169,13 +186,17 @@ class Composer:
         if composite is None or epoch is None or composite.ended or not wanted.composite or now < self._retry_ns:
             if composite is not None and composite.part is not None and not wanted.composite:
                 composite.note("given-up", at_ns=epoch.room_ns(now) if epoch else 0)
-                composite.close()
+                with self._reporter.waiting_for_disk():
+                    composite.close()
             self._main.idle(now)
             self._inset.idle(now)
             time.sleep(0.03)
             return
         due = self._due(wanted)
         if due is not None and self._next_picture >= due:
+            if composite.part is not None:
+                with self._reporter.waiting_for_disk():
+                    composite.close()
             composite.end(due)
             if not composite.ended:
                 time.sleep(0.03)
@@ -196,7 +217,8 @@ class Composer:
         self._wanted_at_ns = now + WANTED_NS
         self._wanted = wanted = self._wanted_file.read()
         if self._composite is not None and self._composite.session != wanted.session:
-            self._composite.release()
+            with self._reporter.waiting_for_disk():
+                self._composite.release()
             self._composite = self._epoch = self._status.session = None
         folder = self._settings.root / "sessions" / (wanted.session or "")
         if wanted.session is None or self._composite is not None or now < self._retry_ns or not folder.is_dir():
@@ -204,6 +226,7 @@ class Composer:
         self._composite = Composite(folder / "composite", wanted.session, wanted.start_ns, self._settings.version)
         self._epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
         self._status.session = wanted.session
+        self._encoder, self._encoder_fault = self._settings.encoder, None
         self._marked = set()
         self._next_picture = 0
 
@@ -216,8 +239,8 @@ class Composer:
         if due is not None and first >= due:
             self._next_picture = due
             return
-        composite.open(self._settings.encoder, first)
-        self._next_picture = first
+        composite.open(self._encoder, first)
+        self._next_picture, self._made = first, None
         self._fault = None
 
     def _picture(self, composite: Composite, part: Part, epoch: Epoch, wanted: Wanted) -> None:
@@ -230,14 +253,22 @@ class Composer:
                 return
         while not part.free.empty():
             self._canvases.append(part.free.get())
+        if self._made is None:
+            self._made = self._make(composite, epoch, wanted, room_ns)
+        if part.put(*self._made):
+            self._made = None
+            self._next_picture += 1
+            self._mark(composite, room_ns)
+
+    def _make(self, composite: Composite, epoch: Epoch, wanted: Wanted, room_ns: int) -> tuple[Plane, Samples, int]:
+        """The picture of an instant with its sound."""
+        due_ns = epoch.boottime_ns(room_ns)
         canvas = self._canvases.pop() if self._canvases else new_canvas()
         moment = datetime.fromtimestamp(room_ns // SECOND_NS, UTC).astimezone(self._settings.zone)
         self._pictures.compose(canvas, due_ns, epoch.boottime_ns(wanted.start_ns), moment, self._overlay(wanted))
         sound, missing = self._sound.read(due_ns, SAMPLES_PER_PICTURE)
         composite.sound_missing(missing)
-        part.put(canvas, sound, due_ns)
-        self._next_picture += 1
-        self._mark(composite, room_ns)
+        return canvas, sound, due_ns
 
     def _overlay(self, wanted: Wanted) -> OverlayFields:
         now = self._now()
@@ -269,7 +300,8 @@ class Composer:
         if composite is not None:
             state = "finished" if composite.ended else "recording" if composite.part is not None else "waiting"
         self._reporter.state("failed" if self._fault is not None else state)
-        status.fault = self._fault
+        status.fault = self._fault or self._encoder_fault
+        status.encoder = self._encoder.kind
         if not self._reporter.due():
             return
         if composite is None:

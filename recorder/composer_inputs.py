@@ -15,10 +15,10 @@ import numpy as np
 from drivers.faults import DeviceFault
 from drivers.ports import CameraAddress, Stream
 from recorder.camera_source import StreamReader, remembered
-from recorder.media import Format
+from recorder.media import Format, Jumped
 from recorder.packets import FeedReader, Kind, Message
 from recorder.picture import Rect, Scaled
-from recorder.room_time import SECOND_NS, EnvelopeFit, boottime_ns
+from recorder.room_time import PICTURE_NS, SECOND_NS, EnvelopeFit, boottime_ns
 from recorder.sound import Samples, SoundLine
 
 KEEP_NS = 4 * SECOND_NS  # of packets before the newest key frame, so that a session's first picture can be decoded
@@ -128,14 +128,20 @@ class VideoInput(_Pump):
     def _from_sub(self, reader: StreamReader) -> None:
         scale = float(reader.format.time_base * SECOND_NS)
         fit = EnvelopeFit(scale)
+        format_: Format | None = None
         try:
-            self._begin(reader.format)
-            for packet in reader.packets():
+            for item in reader.packets():
                 if self._stopping.is_set():
                     return
-                fit.add(packet.pts, packet.arrival_ns)
-                time_ns = fit.line.at(packet.pts) - self.settings.latency_ns
-                self._add(Message(Kind.DATA, packet.key, time_ns, packet.pts, 0, packet.data))
+                if isinstance(item, Jumped):
+                    fit = EnvelopeFit(scale)
+                    continue
+                if item.format is not format_ and item.format is not None:
+                    format_ = item.format
+                    self._begin(format_)
+                fit.add(item.pts, item.arrival_ns)
+                time_ns = fit.line.at(item.pts) - self.settings.latency_ns
+                self._add(Message(Kind.DATA, item.key, time_ns, item.pts, 0, item.data))
         finally:
             reader.container.close()
 
@@ -181,21 +187,22 @@ class VideoInput(_Pump):
         self._shown = None
 
     def picture(self, due_ns: int) -> tuple[Scaled | None, int]:
-        """The newest picture not younger than due_ns (CLOCK_BOOTTIME) and its time; (None, 0) before the first.
+        """The picture nearest to due_ns (CLOCK_BOOTTIME), at most half an interval later, and its time; (None, 0) before the first.
 
         It is asked for rising instants; between two calls every packet due is decoded, since later ones need it.
         """
-        due: list[Message] = []
+        until_ns = due_ns + PICTURE_NS // 2
         with self._lock:
             decoder, decoded = self._decoder, self._decoded
-            while self._packets and self._packets[0].time_ns <= due_ns:
-                due.append(self._packets.popleft())
-        newest = None
-        for message in (*due, None):
-            if decoder is not None and message is not None:
+            count = max((n for n, m in enumerate(self._packets, 1) if m.time_ns <= until_ns), default=0)
+            due = [self._packets.popleft() for _ in range(count)]  # in decoding order: some may be of later pictures
+        if decoder is not None:
+            for message in due:
                 decoded.extend(self._decode(decoder, message))
-            while decoded and (decoded[0].pts or 0) <= due_ns:
-                newest = decoded.popleft()
+        ready = [frame for frame in decoded if (frame.pts or 0) <= until_ns]
+        newest = max(ready, key=lambda frame: frame.pts or 0, default=None)
+        for frame in ready:
+            decoded.remove(frame)
         if newest is not None:
             self._shown, self._shown_ns = Scaled(newest, self._rect), int(newest.pts or 0)
         return self._shown, self._shown_ns

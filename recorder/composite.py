@@ -50,7 +50,10 @@ class Composite:
         self._torn: list[tuple[Path, int]] = []
         self._reader: _TornPart | None = None
         try:
-            entries = self._journal.entries()
+            damaged = self._journal.damaged
+            entries = self._journal.entries() if damaged is None else damaged.legible()
+            if damaged is not None:  # its parts are read anew: what the chain no longer vouches for is not believed
+                entries = [e for e in entries if e["kind"] == "part-open"]
             self._replay(entries)
             if not self.ended:
                 self.note("begin", session=session, start_ns=start_ns, boot_id=boot_id(), software=version)

@@ -11,9 +11,11 @@ from recorder.durable import Json
 from recorder.room_time import PICTURE_NS, SECOND_NS, rfc3339
 from recorder.sentence import Sentence
 
-# Between two segments, and at T0 and T1, a hole up to this is rounding of the fitted clock, not a gap: five pictures of 25 a
-# second, the same figure below which a silence does not end a segment.
+# Between two segments, and at T0 and T1, a hole up to this that no `lost` line explains is rounding of the fitted clock, not a
+# gap: five pictures of 25 a second, the same figure below which a silence does not end a segment.
 JOIN_NS = 5 * PICTURE_NS
+# A hole that a `lost` line explains is a gap from this on: one picture, or one block of sound.
+LOSS_NS = PICTURE_NS
 # A `lost` line is written where the stored data ends; fits may move that by so much.
 LOST_SLACK_NS = SECOND_NS
 
@@ -123,8 +125,11 @@ def coverage(entries: Iterable[Json], start_ns: int, end_ns: int, *, without: Co
     segments = [e for e in lines if e["kind"] == "segment"]
     spans = [Span(whole(e["first_ns"]), whole(e["end_ns"])) for e in segments if e["file"] not in without]
     damaged = [Span(whole(e["first_ns"]), whole(e["end_ns"])) for e in segments if e["file"] in without]
+    lost_ns = [start_ns if e.get("from_ns") is None else whole(e["from_ns"]) for e in lines if e["kind"] == "lost"]
     gaps = []
-    for hole in holes(spans, start_ns, end_ns, JOIN_NS):
+    for hole in holes(spans, start_ns, end_ns, LOSS_NS):
+        if hole.ns <= JOIN_NS and not any(abs(at - hole.from_ns) <= LOSS_NS for at in lost_ns):
+            continue
         if any(d.from_ns < hole.to_ns and d.to_ns > hole.from_ns for d in damaged):
             gaps.append(Gap(hole.from_ns, hole.to_ns, DAMAGED))
         else:

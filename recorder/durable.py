@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from recorder.faults import AlreadyRunning, EvidenceFault, NotFound, StorageFault
 
 Json = dict[str, object]
+LOCK_ATTEMPTS, LOCK_PAUSE_S = 5, 0.02
 
 
 def fsync_folder(folder: Path) -> None:
@@ -131,9 +133,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise storage_fault(path, error) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(fd):
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
             raise AlreadyRunning(
                 "{what} already runs on {folder} (process {holder}).",
@@ -141,12 +141,24 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
                 what=what,
                 folder=path.parent,
                 holder=holder or "?",
-            ) from None
+            )
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    """Takes the lock; whoever only asks who holds it (``lock_holder``) has it for an instant, which is waited for."""
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S if attempt < LOCK_ATTEMPTS - 1 else 0)
+        else:
+            return True
+    return False
 
 
 def lock_holder(path: Path) -> int | None:

@@ -7,6 +7,7 @@ line before, without its newline; the first line's is 64 zeros. A line is on sta
 import errno
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +19,8 @@ from recorder.durable import Json, fsync_folder, storage_fault
 from recorder.faults import EvidenceFault
 
 ZERO = "0" * 64
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +109,57 @@ class Journal:
             self._fd = -1
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A damaged journal that was moved beside the new one. line: the first that did not fit, counted from 1."""
+
+    path: Path
+    sha256: str
+    line: object
+
+    def as_json(self) -> Json:
+        """As the new journal tells it."""
+        return {"kept_as": self.path.name, "sha256": self.sha256, "line": self.line}
+
+    def legible(self) -> list[Json]:
+        """Every line that is a journal's entry by itself, whatever the chain says."""
+        entries = []
+        for line in self.path.read_bytes().split(b"\n"):
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
+                    entries.append(entry)
+        return entries
+
+
+def open_or_set_aside(path: Path) -> tuple[Journal, SetAside | None]:
+    """The journal; a damaged one is kept beside a new, empty one, since recording must go on. Raises StorageFault."""
+    try:
+        return Journal(path), None
+    except EvidenceFault as fault:
+        try:
+            kept = path.with_name(f"{path.name}.damaged-{path.stat().st_mtime_ns}")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            path.rename(kept)
+            fsync_folder(path.parent)
+        except OSError as error:
+            raise storage_fault(path, error) from error
+        log.error("journal is damaged and kept aside", extra={"path": str(kept), "fault": str(fault)})
+        return Journal(path), SetAside(kept, digest, fault.values.get("line"))
+
+
 class PatientJournal:
-    """A journal whose lines about what has happened wait in memory, in order, while the disk refuses them."""
+    """A journal whose lines about what has happened wait in memory, in order, while the disk refuses them.
+
+    damaged: the one before it, where that could not be gone on with.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises as Journal does."""
-        self._journal = Journal(path)
+        """Raises StorageFault."""
+        self._journal, self.damaged = open_or_set_aside(path)
         self._waiting: list[tuple[str, Json]] = []
+        if self.damaged is not None:
+            self.later("damaged", **self.damaged.as_json())
 
     def entries(self) -> list[Json]:
         """What is on the disk. Raises EvidenceFault, StorageFault."""

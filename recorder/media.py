@@ -1,6 +1,5 @@
 """Packets and blocks as plain values, between a source and whoever stores or shows them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -12,7 +11,7 @@ class Format:
 
     media "video": codec "h264" or "hevc", extradata as the decoder wants it, time_base of pts in seconds.
     media "audio": signed 16-bit little-endian samples, interleaved; pts counts samples, time_base is 1/rate_hz.
-    template: the demuxer's stream, for a muxer to copy parameters from; None for audio and on the far side of a feed.
+    template: a demuxed stream for a muxer to copy parameters from; None for audio and on the far side of a feed.
     """
 
     media: Literal["video", "audio"]
@@ -29,22 +28,31 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One access unit as the camera sent it, or one block of samples. arrival_ns: CLOCK_BOOTTIME when it was complete here."""
+    """One access unit as the camera sent it, or one block of samples. arrival_ns: CLOCK_BOOTTIME when it was complete here.
+
+    format: what it is encoded as, where that may change within a connection; None: as the connection says.
+    """
 
     pts: int
-    dts: int
     key: bool
     data: bytes
     arrival_ns: int
+    format: Format | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A source delivers from here on, with pts of its own. device: what it says of itself. release: frees the connection."""
+    """A source delivers from here on, with pts of its own. device: what it says of itself."""
 
     format: Format
     device: dict[str, Any]
-    release: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Jumped:
+    """The device's clock jumped; pts go on as if it had not, on a time line to be fitted anew. by_ns: forwards above zero."""
+
+    by_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +62,4 @@ class Lost:
     fault: dict[str, Any]
 
 
-Item = Connected | Packet | Lost
+Item = Connected | Packet | Jumped | Lost

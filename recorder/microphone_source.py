@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from drivers.faults import DeviceFault
-from drivers.microphone import Block, Microphone, check_rate
+from drivers.microphone import BLOCKS_PER_SECOND, Block, Microphone, check_rate
 from recorder.media import Connected, Format, Packet
 from recorder.room_time import SECOND_NS
 from recorder.source import Source
 from wording import Fault
 
 SILENT_S = 1.0
+BLOCK_NS = SECOND_NS // BLOCKS_PER_SECOND
 STALL_NS = 400_000_000  # a block so late means that something stood still, and samples may be missing
-LOSS_NS = 40_000_000  # lateness that remains after the burst is a loss
-SETTLE_BLOCKS = 20
+LOSS_NS = 40_000_000  # lateness that remains after the burst is a loss…
+OVERFLOW_NS = 10_000_000  # …and so little already where the card itself says that it discarded samples
+SETTLE_BLOCKS = 60  # a burst is over after so many blocks at the latest…
+PACE_BLOCKS = 4  # …and with so many in a row that come at the card's own pace
 FLOOR_BLOCKS = 125
+CREPT_BLOCKS = 25  # lateness that remains for so many blocks, one second, came without a stall: samples were lost unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,8 @@ class MicrophoneSource(Source):
             if announced and (block.overflow or run.late_ns(block) > STALL_NS):
                 blocks = [block, *self._settle(microphone)]
                 missing_ns = run.missing_ns(blocks)
-                if missing_ns > LOSS_NS:
-                    self.announce_loss(_hole(block, missing_ns))
-                    run = _Run(self._settings)
-                    self.connected(self._connection(microphone))
+                if missing_ns > (OVERFLOW_NS if block.overflow else LOSS_NS):
+                    run = self._anew(microphone, _hole(block, missing_ns))
             else:
                 blocks = [block]
             if not announced:
@@ -66,14 +68,24 @@ class MicrophoneSource(Source):
                 announced = True
             for each in blocks:
                 self.deliver(run.take(each))
+            if run.crept_ns() > LOSS_NS:
+                run = self._anew(microphone, _crept(run.crept_ns()))
+
+    def _anew(self, microphone: Microphone, loss: Fault) -> "_Run":
+        """The count begins again: what is missing lies between the counts."""
+        self.announce_loss(loss)
+        self.connected(self._connection(microphone))
+        return _Run(self._settings)
 
     def _settle(self, microphone: Microphone) -> list[Block]:
         """What follows a stall: a burst of what was buffered, then the device's own pace again."""
-        blocks = []
-        for _ in range(SETTLE_BLOCKS):
-            if self.stopping:
-                break
-            blocks.append(microphone.read(SILENT_S))
+        blocks: list[Block] = []
+        at_pace = 0
+        while len(blocks) < SETTLE_BLOCKS and at_pace < PACE_BLOCKS and not self.stopping:
+            block = microphone.read(SILENT_S)
+            paced = bool(blocks) and block.arrival_ns - blocks[-1].arrival_ns > BLOCK_NS // 2
+            at_pace = at_pace + 1 if paced else 0
+            blocks.append(block)
         return blocks
 
     def _connection(self, microphone: Microphone) -> Connected:
@@ -118,11 +130,18 @@ class _Run:
             count += self._frames(block)
         return (lowest or 0) - min(self._recent, default=lowest or 0)
 
+    def crept_ns(self) -> int:
+        """By how much the last second's blocks are later than those before: sound that went missing within it."""
+        if len(self._recent) < FLOOR_BLOCKS:
+            return 0
+        excess = list(self._recent)
+        return min(excess[-CREPT_BLOCKS:]) - min(excess[:-CREPT_BLOCKS])
+
     def take(self, block: Block) -> Packet:
         """The block as a packet; its time is that of its first sample, so one block before it was complete."""
         frames = self._frames(block)
         self._recent.append(self._excess_ns(block, self._count))
-        packet = Packet(self._count, self._count, True, block.samples, block.arrival_ns - frames * SECOND_NS // self._rate_hz)
+        packet = Packet(self._count, True, block.samples, block.arrival_ns - frames * SECOND_NS // self._rate_hz)
         self._count += frames
         return packet
 
@@ -139,4 +158,12 @@ def _hole(block: Block, missing_ns: int) -> DeviceFault:
         "The microphone stood still; {seconds} s of sound are missing.",
         "Check its cable; is the sound server overloaded?",
         seconds=seconds,
+    )
+
+
+def _crept(missing_ns: int) -> DeviceFault:
+    return DeviceFault(
+        "{seconds} s of sound went missing within the last second, without a word from the sound card.",
+        "The PC or the sound server is overloaded: close other programs.",
+        seconds=round(missing_ns / SECOND_NS, 3),
     )

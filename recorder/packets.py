@@ -184,25 +184,35 @@ class FeedReader:
     def __init__(self, path: Path, timeout_s: float = 2.0) -> None:
         """Connects. Raises OSError where the track does not listen."""
         self._socket = local_socket.connect(path, timeout_s)
-        self._file = self._socket.makefile("rb", buffering=1 << 16)
+        self._came = bytearray()
 
     def read(self) -> Message | None:
-        """The next message, None at the end of the connection. Raises TimeoutError after timeout_s of silence."""
-        try:
-            header = self._file.read(HEADER.size)
-            if header is None or len(header) < HEADER.size:
-                return None
-            magic, kind, key, size, time_ns, pts, ppb = HEADER.unpack(header)
-            if magic != MAGIC:
-                return None
-            payload = self._file.read(size)
-        except TimeoutError:
-            raise
-        except OSError:
+        """The next message, None at the end of the connection.
+
+        Raises TimeoutError after timeout_s of silence; what had come of a message by then is kept for the next call.
+        """
+        if not self._have(HEADER.size):
             return None
-        if len(payload) < size:
+        magic, kind, key, size, time_ns, pts, ppb = HEADER.unpack_from(self._came)
+        if magic != MAGIC or not self._have(HEADER.size + size):
             return None
+        payload = bytes(memoryview(self._came)[HEADER.size : HEADER.size + size])
+        del self._came[: HEADER.size + size]
         return Message(Kind(kind), bool(key), time_ns, pts, ppb, payload)
+
+    def _have(self, count: int) -> bool:
+        """Waits until so many bytes have come; False at the end of the connection."""
+        while len(self._came) < count:
+            try:
+                piece = self._socket.recv(1 << 16)
+            except TimeoutError:
+                raise
+            except OSError:
+                return False
+            if not piece:
+                return False
+            self._came += piece
+        return True
 
     def close(self) -> None:
         """Ends the connection; a read in another thread returns None."""

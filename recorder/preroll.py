@@ -2,18 +2,30 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
 
-from recorder.media import Packet
+
+class Arrived(Protocol):
+    """One packet. arrival_ns: on a monotonic clock."""
+
+    @property
+    def key(self) -> bool: ...
+
+    @property
+    def arrival_ns(self) -> int: ...
 
 
-class Preroll:
+Kept = TypeVar("Kept", bound=Arrived)
+
+
+class Preroll(Generic[Kept]):
     """Whole groups of pictures covering at least span_ns; nothing is dropped before a key frame that makes it needless."""
 
     def __init__(self, span_ns: int) -> None:
         self._span_ns = span_ns
-        self._groups: deque[list[Packet]] = deque()
+        self._groups: deque[list[Kept]] = deque()
 
-    def add(self, packet: Packet) -> None:
+    def add(self, packet: Kept) -> None:
         """Takes the newest packet. Packets before a connection's first key frame cannot be decoded and are not kept."""
         if packet.key:
             self._groups.append([packet])
@@ -28,7 +40,7 @@ class Preroll:
         """After a new connection."""
         self._groups.clear()
 
-    def since(self, start_ns: int, time_of: Callable[[Packet], int]) -> Iterator[Packet]:
+    def since(self, start_ns: int, time_of: Callable[[Kept], int]) -> Iterator[Kept]:
         """Everything from the key frame at or before start_ns on; from the oldest key frame where all are later."""
         groups = list(self._groups)
         first = 0

@@ -12,10 +12,12 @@ from types import FrameType
 
 from recorder.durable import exclusive, make_folder
 from recorder.faults import StorageFault
+from recorder.notify import notify
 from recorder.room_time import SECOND_NS, boot_id, boottime_ns
 from recorder.wanted import Status
 
-STATUS_EVERY_NS = SECOND_NS * 8 // 10
+STATUS_EVERY_NS = SECOND_NS * 4 // 10  # also the heartbeat: whoever watches takes a process for hung when it fails to come
+DISK_WAIT_S = 60
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ def process(name: str, run: Path) -> Iterator[threading.Event]:
         previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             log.info("process started", extra={"of": name})
+            notify("READY=1")
             yield stop
         finally:
             for number, handler in previous.items():
@@ -52,7 +55,7 @@ def process(name: str, run: Path) -> Iterator[threading.Event]:
 
 
 class Reporter:
-    """Writes a status every 0.8 s, and at once after a change of state or fault. Failing to is logged once."""
+    """Writes a status every 0.4 s, and at once after a change of state or fault. Failing to is logged once."""
 
     def __init__(self, status: Status, run: Path) -> None:
         self.status = status
@@ -80,6 +83,7 @@ class Reporter:
         status = self.status
         self._last_ns = status.at_ns = boottime_ns()
         status.seq += 1
+        notify("WATCHDOG=1")
         self._written = (status.state, status.fault, status.session)
         try:
             status.write(self._folder)
@@ -88,6 +92,24 @@ class Reporter:
             if not self._failing:
                 log.error("status cannot be written", extra={"of": self.status.name, "fault": str(fault)})
             self._failing = True
+
+    @contextmanager
+    def waiting_for_disk(self) -> Iterator[None]:
+        """While the block runs, nobody who watches takes the process for hung."""
+        watchdog_us = os.environ.get("WATCHDOG_USEC")
+        self.status.waiting = "disk"
+        self._last_ns = 0
+        if watchdog_us:
+            notify(f"WATCHDOG_USEC={DISK_WAIT_S}000000")
+        self.report()
+        try:
+            yield
+        finally:
+            self.status.waiting = ""
+            self._last_ns = 0
+            self.report()
+            if watchdog_us:
+                notify(f"WATCHDOG_USEC={watchdog_us}")
 
     def remove(self) -> None:
         """At an orderly end: a process that is gone says nothing."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from recorder.durable import Json, make_folder
 from recorder.faults import StorageFault
-from recorder.journal import PatientJournal
+from recorder.journal import PatientJournal, SetAside
 from recorder.media import Format, Packet
 from recorder.room_time import SECOND_NS
 from recorder.segments import SegmentFacts, Writer, open_writer, recover
@@ -77,6 +77,8 @@ class Recording:
 
     def _resume(self, device: dict[str, Any]) -> None:
         entries = self._journal.entries()
+        if self._journal.damaged is not None:
+            entries = self._read_anew(self._journal.damaged)
         self._replay(entries)
         names = [p.name for p in self.folder.glob("*.mkv")] + [str(e["file"]) for e in entries if e["kind"] == "open"]
         self._next = 1 + max((int(n[:-4]) for n in names if n[:-4].isdigit()), default=-1)
@@ -93,6 +95,13 @@ class Recording:
             software=self.identity.software,
             device=device,
         )
+
+    def _read_anew(self, damaged: SetAside) -> list[Json]:
+        """After a journal that cannot be gone on with: its segments count by what lies on the disk, at the times it told."""
+        told = {str(e["file"]): e for e in damaged.legible() if e["kind"] in ("open", "segment") and "first_ns" in e}
+        for name in sorted(told):
+            self._list_torn(self.folder / name, int(str(told[name]["first_ns"])), str(told[name].get("codec", "")))
+        return [{"kind": "begin", "boot_id": self.identity.boot_id}]
 
     def _replay(self, entries: Iterable[Json]) -> None:
         for entry in entries:
@@ -221,6 +230,10 @@ class Recording:
             self._close(self._open.last_ns + self._interval_ns, ppm)
         if not self.gap_open and not self.ended:
             self._lost(fault)
+
+    def jumped(self, at_ns: int, by_ns: int) -> None:
+        """The device's clock jumped, which moves nothing in the recording: noted. Raises StorageFault: the line waits then."""
+        self._journal.keep("jump", at_ns=at_ns, seconds=round(by_ns / SECOND_NS, 3))
 
     def sync(self) -> bool:
         """Data to stable storage, and any journal line that could not be written before. Raises StorageFault."""

@@ -13,6 +13,7 @@ from recorder.durable import Json, fsync_folder, storage_fault
 from recorder.media import Format, Packet
 
 # Clusters are closed after 900 ms at the latest, and every packet is handed to the file at once.
+REORDER_S = 1  # pictures in decoding order step back by less than this
 MATROSKA = {"flush_packets": "1", "cluster_time_limit": "900", "live": "1"}
 
 
@@ -108,10 +109,14 @@ class VideoWriter:
         self._time_base = format_.time_base
         self._container = av.open(self.sink, "w", format="matroska", options=MATROSKA)
         self._stream = self._container.add_stream_from_template(format_.template)
+        self._reorder = round(REORDER_S / self._time_base)
+        self._dts: int | None = None
 
     def write(self, packet: Packet) -> None:
+        """One packet. Matroska keeps no decoding times: they only have to rise, and to lie before the picture's, for the muxer."""
+        self._dts = packet.pts - self._reorder if self._dts is None else max(packet.pts - self._reorder, self._dts + 1)
         out = av.Packet(packet.data)
-        out.pts, out.dts, out.time_base = packet.pts, packet.dts, self._time_base
+        out.pts, out.dts, out.time_base = packet.pts, self._dts, self._time_base
         out.is_keyframe = packet.key
         out.stream = self._stream
         self._container.mux(out)

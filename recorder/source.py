@@ -9,11 +9,11 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 
 from drivers.faults import DeviceFault, DeviceRefused
-from recorder.media import Connected, Item, Lost, Packet
+from recorder.media import Connected, Item, Jumped, Lost, Packet
 from wording import Fault
 
 QUEUE_ITEMS = 6000  # minutes of packets: a slow disk must not hold the device up
-BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
+BACKOFF_S = (0.2, 0.4, 0.7, 1.0)
 REFUSED_BACKOFF_S = 10.0  # a camera locks an account after some wrong passwords
 
 
@@ -56,9 +56,9 @@ class Source(ABC, threading.Thread):
         """Something is missing although the device stays open; a Connected must follow."""
         self._put(Lost(fault.as_dict()))
 
-    def deliver(self, packet: Packet) -> None:
-        """Passes one packet on. Raises Fault where nobody takes packets any more."""
-        self._put(packet)
+    def deliver(self, item: Packet | Jumped) -> None:
+        """Passes one packet on, or what is to be known before the next one."""
+        self._put(item)
 
     def _put(self, item: Item) -> None:
         while not self._stop_event.is_set():

@@ -71,8 +71,9 @@ def _known(cls: Any, data: Json) -> dict[str, Any]:
 class Status:
     """What every process says of itself at least once a second.
 
-    at_ns, since_ns: CLOCK_BOOTTIME of this status and of the last change of state. fault: wording.Fault.as_dict() of what is
-    wrong now, None where nothing is.
+    at_ns, since_ns: CLOCK_BOOTTIME of this status and of the last change of state. seq: of statuses written. waiting: what the
+    process stands still for and cannot help, "disk" or "". fault: wording.Fault.as_dict() of what is wrong now, None where
+    nothing is.
     """
 
     KIND: ClassVar[str] = "status"
@@ -86,6 +87,7 @@ class Status:
     seq: int = 0
     state: str = "starting"
     session: str | None = None
+    waiting: str = ""
     fault: dict[str, object] | None = None
 
     def write(self, folder: Path) -> None:
@@ -137,7 +139,10 @@ class TrackStatus(Status):
 
 @dataclass(slots=True, kw_only=True)
 class ComposerStatus(Status):
-    """The composer. pictures_*: of the current session over all parts; late: encoded more than 2 s after they were due."""
+    """The composer. pictures_*: of the current session over all parts; late: encoded more than 2 s after they were due.
+
+    encoder: what encodes the open part, or would the next one: "software", "vaapi", "qsv".
+    """
 
     KIND: ClassVar[str] = "composer"
 
@@ -148,6 +153,7 @@ class ComposerStatus(Status):
     late: int = 0
     lag_ms: float = 0.0
     parts: int = 0
+    encoder: str = ""
     lost: list[str] = field(default_factory=list)  # cameras shown as lost now
 
 

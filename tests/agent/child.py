@@ -1,4 +1,4 @@
-"""A process as the supervisor knows them: it holds its lock and writes its status. Words: RUN NAME [deaf|crash|silent]."""
+"""A process as the supervisor knows them: it holds its lock and writes its status. Words: RUN NAME [deaf|crash|silent|hang]."""
 
 import sys
 import time
@@ -21,6 +21,8 @@ def main() -> None:
             if "silent" not in manner:
                 reporter.state("ok")
                 reporter.report()
+            while "hang" in manner and reporter.status.seq:
+                stop.wait(60)
             time.sleep(0.05)
 
 

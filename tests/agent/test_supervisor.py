@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from agent import supervisor
 from agent.places import Places
 from agent.supervisor import Child, ChildSpec, Supervisor, room_agent
 from recorder.durable import lock_holder, make_folder
-from recorder.room_time import SECOND_NS, boot_id
-from recorder.wanted import ClimateStatus, read_status
+from recorder.room_time import SECOND_NS
+from recorder.wanted import read_status
 from tests.agent.live import wait_for
 
 CHILD = Path(__file__).with_name("child.py")
@@ -95,14 +96,26 @@ def test_the_dead_are_restarted_at_once(places: Places) -> None:
         room.stop()
 
 
-def test_the_frozen_are_killed_and_restarted(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "FROZEN_NS", SECOND_NS)
-    room = Supervisor([spec(places)], places, poll_s=0.02)
+def test_one_that_hangs_is_killed_and_restarted(places: Places) -> None:
+    room = Supervisor([replace(spec(places, "climate", "hang"), hung_ns=SECOND_NS)], places, poll_s=0.02)
+    room.start()
+    try:
+        pid = wait_for("the child", lambda: holder(places))
+        wait_for("another one", another(places, pid))
+    finally:
+        room.stop()
+
+
+def test_one_that_was_stopped_is_continued(places: Places) -> None:
+    room = Supervisor([replace(spec(places), hung_ns=SECOND_NS)], places, poll_s=0.02)
     room.start()
     try:
         pid = wait_for("the child", lambda: holder(places))
         os.kill(pid, signal.SIGSTOP)
-        wait_for("another one", another(places, pid))
+        seen = read_status(places.status / "climate.json")
+        assert seen is not None
+        wait_for("it goes on", lambda: (s := read_status(places.status / "climate.json")) and s.seq > seen.seq + 3)
+        assert holder(places) == pid, "the same process"
     finally:
         room.stop()
 
@@ -141,26 +154,6 @@ def test_a_log_is_bounded(places: Places) -> None:
     child.trim_log()
     assert places.log("climate").stat().st_size == 0
     assert (places.logs / "climate.log.1").stat().st_size == supervisor.LOG_BYTES + 1
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        (9.0, 0, boot_id(), 100, False),
-        (11.0, 0, boot_id(), 100, True),
-        (100.0, 1, boot_id(), 15, False),  # the status of the process before: this one is still starting
-        (100.0, 1, boot_id(), 21, True),
-        (-500.0, 0, "another", 15, False),  # of another boot
-    ],
-)
-def test_when_a_process_counts_as_frozen(places: Places, case: tuple[float, int, str, int, bool]) -> None:
-    age_s, pid_offset, boot, lived_s, frozen = case
-    now = 10**12
-    child = Child(spec(places), places, now=lambda: now)
-    child.pid, child._since_ns = 4000, now - lived_s * SECOND_NS
-    at = now - round(age_s * SECOND_NS)
-    ClimateStatus(name="climate", pid=4000 + pid_offset, boot_id=boot, version="", at_ns=at).write(places.status)
-    assert child._frozen() == frozen
 
 
 def test_the_product_s_own_command() -> None:

@@ -58,7 +58,7 @@ def video(folder: Path, codec: str, seconds: int) -> tuple[Format, list[Packet]]
     for packet in container.demux(source):
         if packet.size:
             pts = OFFSET_TICKS + int(packet.pts * packet.time_base * 90_000)
-            packets.append(Packet(pts, pts, packet.is_keyframe, bytes(packet), 0))
+            packets.append(Packet(pts, packet.is_keyframe, bytes(packet), 0))
     name = "h264" if codec == "libx264" else "hevc"
     extradata = bytes(source.codec_context.extradata)
     return Format("video", name, Fraction(1, 90_000), extradata, 320, 180, 25.0, template=source), packets
@@ -69,7 +69,7 @@ def sound(seconds: int) -> tuple[Format, list[Packet]]:
     size = SOUND_HZ // 25
     tone = np.sin(2 * np.pi * 440 * np.arange(seconds * SOUND_HZ) / SOUND_HZ) * 12_000
     blocks = tone.astype("<i2").reshape(-1, size)
-    packets = [Packet(n * size, n * size, True, block.tobytes(), 0) for n, block in enumerate(blocks)]
+    packets = [Packet(n * size, True, block.tobytes(), 0) for n, block in enumerate(blocks)]
     return Format("audio", "flac", Fraction(1, SOUND_HZ), rate_hz=SOUND_HZ, channels=1), packets
 
 

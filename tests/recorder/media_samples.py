@@ -24,7 +24,7 @@ def video(folder: Path, seconds: int = 4, *, gop: int = 25, size: tuple[int, int
     for packet in container.demux(stream):
         if packet.size:
             pts = int((packet.pts or 0) * scale)
-            packets.append(Packet(pts, pts, packet.is_keyframe, bytes(packet), pts * 1_000_000_000 // TICKS))
+            packets.append(Packet(pts, packet.is_keyframe, bytes(packet), pts * 1_000_000_000 // TICKS))
     format_ = Format(
         "video",
         "h264",
@@ -61,5 +61,5 @@ def sound(seconds: float = 2.0, *, rate_hz: int = 48000, tone_hz: float = 440.0)
     for n in range(round(seconds * 25)):
         count = n * size
         samples = np.sin(2 * np.pi * tone_hz * np.arange(count, count + size) / rate_hz) * 12000
-        packets.append(Packet(count, count, True, samples.astype("<i2").tobytes(), n * 40_000_000))
+        packets.append(Packet(count, True, samples.astype("<i2").tobytes(), n * 40_000_000))
     return format_, packets

@@ -16,7 +16,16 @@ import pytest
 
 from drivers.faults import DeviceFault
 from drivers.microphone import Block, check_rate
-from recorder.microphone_source import LOSS_NS, SETTLE_BLOCKS, STALL_NS, MicrophoneSettings, _hole, _Run
+from recorder.microphone_source import (
+    CREPT_BLOCKS,
+    FLOOR_BLOCKS,
+    LOSS_NS,
+    SETTLE_BLOCKS,
+    STALL_NS,
+    MicrophoneSettings,
+    _hole,
+    _Run,
+)
 from recorder.room_time import SECOND_NS
 from tests.equipment.microphone import StandInMicrophone
 from tests.recorder.stand_ins import microphone
@@ -110,6 +119,30 @@ def test_a_card_whose_clock_is_off_loses_nothing_over_ten_minutes(ppm: float) ->
     after = Card(ppm=ppm)
     after.lose(25 * 600)
     assert run.missing_ns(after.blocks(1 + SETTLE_BLOCKS)) <= LOSS_NS
+
+
+@pytest.mark.parametrize("lost_blocks", [2, 5])
+def test_what_goes_missing_without_a_stall_is_seen_a_second_later(lost_blocks: int) -> None:
+    card = Card()
+    run = running(card, FLOOR_BLOCKS)
+    card.lose(lost_blocks)
+    seen = []
+    for each in card.blocks(CREPT_BLOCKS):
+        assert not each.overflow
+        run.take(each)
+        seen.append(run.crept_ns())
+    assert seen[-2] <= LOSS_NS
+    assert seen[-1] == pytest.approx(lost_blocks * BLOCK_NS, abs=5 * MS)
+
+
+@pytest.mark.parametrize("ppm", [0, 1000])
+def test_jitter_and_drift_never_look_like_a_loss(ppm: float) -> None:
+    card = Card(ppm=ppm)
+    run = running(card, FLOOR_BLOCKS)
+    for late_ms in (0, 120, 0, 80, 0):
+        for each in card.blocks(20, late_ns=late_ms * MS):
+            run.take(each)
+            assert run.crept_ns() <= LOSS_NS
 
 
 def test_a_hole_is_named_with_its_length_and_its_cause() -> None:

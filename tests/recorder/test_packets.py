@@ -14,7 +14,7 @@ from tests.recorder import media_samples
 
 
 def message(n: int, gop: int, size: int = 10) -> Message:
-    return data_message(Packet(n, n, n % gop == 0, bytes(size), n), n, 1.5)
+    return data_message(Packet(n, n % gop == 0, bytes(size), n), n, 1.5)
 
 
 def wait_for_clients(server: FeedServer, count: int) -> None:

@@ -8,7 +8,7 @@ PICTURE = 40_000_000
 
 def feed(preroll: Preroll, pictures: int, gop: int, first: int = 0) -> None:
     for n in range(first, first + pictures):
-        preroll.add(Packet(n, n, n % gop == 0, b"x", n * PICTURE))
+        preroll.add(Packet(n, n % gop == 0, b"x", n * PICTURE))
 
 
 def time_of(packet: Packet) -> int:

@@ -94,7 +94,7 @@ def test_a_key_frame_is_a_key_frame_in_the_file(tmp_path: Path) -> None:
     format_, packets = media_samples.video(tmp_path, gop=10)
     writer = open_writer(tmp_path / "s.mkv", format_)
     for packet in packets[:30]:
-        writer.write(Packet(packet.pts, packet.dts, packet.key, packet.data, packet.arrival_ns))
+        writer.write(Packet(packet.pts, packet.key, packet.data, packet.arrival_ns))
     writer.finish()
     writer.sink.close()
     assert writer.keyframes == 3

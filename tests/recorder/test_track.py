@@ -26,7 +26,8 @@ from recorder.recording import Identity, Recording
 from recorder.room_time import SECOND_NS, Epoch, boottime_ns, session_epoch
 from recorder.segments import Sink
 from recorder.ties import read_tie_now
-from recorder.track import SETTLE_NS, STOP_GRACE_NS, Track, TrackSettings
+from recorder.storing import SETTLE_NS, STOP_GRACE_NS
+from recorder.track import Track, TrackSettings
 from recorder.wanted import TrackStatus, Wanted, read_status
 from tests.equipment.camera import StandInCamera
 from tests.equipment.process import wait_for
@@ -150,7 +151,7 @@ def test_a_session_begins_in_memory_and_ends_at_t1_without_a_hole(room: Room, de
         armed = room.until(lambda s: s.fps > 24 and s.keyframe_interval_s is not None, "measurements")
         assert (armed.state, armed.codec, armed.width, armed.height, armed.fault) == ("armed", "h264", 640, 360, None)
         assert (armed.keyframe_interval_s, armed.session, armed.bytes_session) == (0.2, None, 0)
-        wait_for(lambda: len(track._preroll) > 30, "a second in memory")
+        wait_for(lambda: len(track._storing._preroll) > 30, "a second in memory")
         assert not room.folder.exists(), "nothing is stored outside a session"
         start_ns = room.now_ns - SECOND_NS
         room.want(start_ns)
@@ -190,9 +191,9 @@ def test_a_camera_that_goes_and_comes_back_is_a_gap_with_its_cause(room: Room, d
         before_ns = room.now_ns
         device.gone()
         gone_ns = room.now_ns
-        lost = room.until(lambda s: s.fault is not None, "the loss")
+        room.until(lambda s: s.fault is not None, "the loss")
         assert room.now_ns - gone_ns < 3 * SECOND_NS
-        assert lost.gaps == 1
+        room.until(lambda s: s.gaps == 1, "the gap")
         wait_for(lambda: room.now_ns > gone_ns + SECOND_NS // 2, "half a second without the camera")
         device.back()
         room.until(lambda s: s.fault is None and s.reconnects == 1, "the camera")
@@ -230,19 +231,17 @@ class ByHand:
         self.format, self.packets = media_samples.video(samples, seconds=8)
         self.zero_ns = self.now_ns = boottime_ns()
         self.track = Track(self.room.settings, now=lambda: self.now_ns)
-        self.released: list[int] = []
 
     def room_ns(self, picture: int) -> int:
         """Room time of a picture."""
         return self.room.epoch.room_ns(self.zero_ns + picture * PICTURE_NS)
 
     def connect(self, format_: Format | None = None) -> None:
-        self.track._handle(Connected(format_ or self.format, {}, release=lambda: self.released.append(self.now_ns)))
+        self.track._handle(Connected(format_ or self.format, {}))
 
     def turn(self) -> None:
         """What the process does between two packets."""
-        self.track._guarded(self.track._reconcile)
-        self.track._guarded(self.track._sync)
+        self.track._storing.turn()
         self.track._report()
 
     def deliver(self, first: int, end: int, *, late_ns: int = 0, burst: bool = False) -> None:
@@ -267,7 +266,7 @@ class ByHand:
 
     def close(self) -> None:
         """The process ends in good order."""
-        self.track._stopped()
+        self.track._storing.leave()
         self.track._feed.close()
 
     def restart(self) -> None:
@@ -368,7 +367,6 @@ def test_a_new_connection_goes_on_where_the_old_one_ended(by_hand: Callable[...,
     hand.deliver(0, 60)
     fault = Fault("The camera {name} ended the connection.", "Check its power and its network cable.", name="overview")
     hand.track._handle(Lost(fault.as_dict()))
-    assert hand.released, "nobody reads from the old connection any more"
     hand.track._handle(Lost(fault.as_dict()))
     hand.connect(replace(hand.format))
     hand.deliver(75, 130)
@@ -418,7 +416,7 @@ def test_a_disk_that_refuses_for_a_while_costs_what_it_had_not_synced_and_no_mor
     hand.room.want(start_ns)
     hand.connect()
     hand.deliver(0, 60)
-    recording = hand.track._recording
+    recording = hand.track._storing._recording
     assert recording is not None
     assert recording._open is not None
     refuse(recording._open.writer.sink)
@@ -441,7 +439,7 @@ def test_a_journal_that_refuses_for_a_while_has_every_line_once(by_hand: Callabl
     hand.room.want(start_ns)
     hand.connect()
     hand.deliver(0, 40)
-    recording = hand.track._recording
+    recording = hand.track._storing._recording
     assert recording is not None
     fd = recording._journal._journal._fd
     kept = os.dup(fd)

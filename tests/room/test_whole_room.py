@@ -19,7 +19,7 @@ from recorder.wanted import TrackStatus
 from tests.demo import pictures
 from tests.demo.interview import TRACKS
 from tests.equipment.clips import SMALL, prepare
-from tests.room.conftest import LiveRoom, wait_for
+from tests.live_room import LiveRoom, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 SECOND = 1_000_000_000

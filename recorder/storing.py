@@ -1,0 +1,349 @@
+"""One track's way to the disk: a thread of its own, so that a slow disk holds up neither the device nor those who look on.
+
+It keeps the pre-roll in memory, compares what is wanted with what it does, and goes on with a session by itself after any death.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recorder.faults import EvidenceFault, StorageFault
+from recorder.media import Connected, Item, Jumped, Packet
+from recorder.preroll import Preroll
+from recorder.recording import Identity, Recording
+from recorder.room_time import SECOND_NS, EnvelopeFit, Epoch, boot_id, boottime_ns, session_epoch
+from recorder.ties import read_tie_now
+from recorder.wanted import Wanted, WantedFile
+from wording import Fault
+
+SYNC_NS = SECOND_NS
+WANTED_NS = SECOND_NS // 10
+SETTLE_NS = 700_000_000  # a new connection begins with a burst; its time line stands when that has passed
+STOP_GRACE_NS = 1_200_000_000  # how long after T1 a packet at or past T1 is waited for
+RETRY_DISK_NS = SECOND_NS
+DISK_SILENT_NS = 2 * SECOND_NS  # a call to the disk that takes longer is told
+TAKE_ITEMS = 200  # between two looks at what is wanted
+INBOX_ITEMS = 6000  # minutes of packets wait in memory for a disk that does not answer
+MARGIN_ITEMS = 500  # put between two looks at ``full``
+DRAIN_S = 8.0  # at an orderly end
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The time line of one connection. fit: grows with every packet. latency_ns: the device's own delay, taken off."""
+
+    fit: EnvelopeFit
+    latency_ns: int
+
+    def at(self, pts: int) -> int:
+        """CLOCK_BOOTTIME of a timestamp, ns, as far as it is known now."""
+        return self.fit.line.at(pts) - self.latency_ns
+
+    @property
+    def ppm(self) -> float:
+        """The device's drift."""
+        return self.fit.line.ppm
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One item of a source with the time line that holds for it."""
+
+    item: Item
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A packet of the pre-roll."""
+
+    packet: Packet
+    timing: Timing
+
+    @property
+    def key(self) -> bool:
+        return self.packet.key
+
+    @property
+    def arrival_ns(self) -> int:
+        return self.packet.arrival_ns
+
+    @property
+    def boottime_ns(self) -> int:
+        return self.timing.at(self.packet.pts)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is on the disk of the wanted session; times are CLOCK_BOOTTIME. fault: why nothing is stored now."""
+
+    session: str | None = None
+    ended: bool = False
+    last_disk_ns: int | None = None
+    bytes: int = 0
+    packets: int = 0
+    segments: int = 0
+    gaps: int = 0
+    fault: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoringSettings:
+    """name: the track's. root: the data folder."""
+
+    name: str
+    root: Path
+    segment_ns: int
+    preroll_ns: int
+    version: str
+
+
+class Storing(threading.Thread):
+    """``put`` gives it what the source delivers; ``stored`` tells what became of it."""
+
+    def __init__(self, settings: StoringSettings, *, now: Callable[[], int] = boottime_ns) -> None:
+        super().__init__(name="storing", daemon=True)
+        self._settings = settings
+        self._now = now
+        self._inbox: queue.Queue[Timed] = queue.Queue(INBOX_ITEMS)
+        self._ending = threading.Event()
+        self._preroll: Preroll[_Kept] = Preroll(settings.preroll_ns)
+        self._wanted = Wanted()
+        self._wanted_file = WantedFile(settings.root / "wanted.json")
+        self._wanted_at_ns = 0
+        self._connection: Connected | None = None
+        self._timing = Timing(EnvelopeFit(1.0), 0)
+        self._settled_at_ns: int | None = None
+        self._source_fault: Fault | None = None
+        self._recording: Recording | None = None
+        self._epoch: Epoch | None = None
+        self._flowing = False  # packets go from the inbox straight into the recording
+        self._disk_fault: dict[str, Any] | None = None
+        self._disk_retry_ns = 0
+        self._sync_at_ns = 0
+        self._last_disk_ns: int | None = None
+        self._busy_since_ns: int | None = None
+        self._stored = Stored()
+
+    # -- for the track's thread --
+
+    def put(self, timed: Timed) -> None:
+        """One item more; ``full`` must be asked before."""
+        self._inbox.put_nowait(timed)
+
+    @property
+    def full(self) -> bool:
+        """The disk has not answered for minutes: what comes has to wait where it is."""
+        return self._inbox.qsize() >= INBOX_ITEMS - MARGIN_ITEMS
+
+    @property
+    def stored(self) -> Stored:
+        """What is on the disk."""
+        return self._stored
+
+    @property
+    def stuck(self) -> Fault | None:
+        """The disk has not answered a call for too long."""
+        since = self._busy_since_ns
+        if since is None or self._now() - since < DISK_SILENT_NS:
+            return None
+        return StorageFault(
+            "The disk has not answered for {seconds} s; what arrives is kept in memory.",
+            "Check the data disk: its cable, its health (smartctl), and what else writes to it.",
+            seconds=(self._now() - since) // SECOND_NS,
+        )
+
+    def end(self) -> None:
+        """Stores what was put, closes what is open, and ends. A disk that does not answer is waited for some seconds."""
+        self._ending.set()
+        self.join(DRAIN_S)
+
+    # -- the thread --
+
+    def run(self) -> None:
+        while not (self._ending.is_set() and self._inbox.empty()):
+            self.turn(wait_s=0.05)
+        self.leave()
+
+    def turn(self, *, wait_s: float = 0.0) -> None:
+        """One round: what has come, what is wanted, what is due."""
+        self._take(wait_s)
+        self._guarded(self._reconcile)
+        self._guarded(self._sync)
+        self._tell()
+
+    def leave(self) -> None:
+        """An orderly end: what is open is closed, and the journal says why."""
+        self._guarded(self._close)
+        self._tell()
+
+    def _take(self, wait_s: float) -> None:
+        try:
+            timed = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
+            self._busy_since_ns = self._now()
+            for _ in range(TAKE_ITEMS):
+                self._handle(timed)
+                timed = self._inbox.get_nowait()
+        except queue.Empty:
+            self._busy_since_ns = self._now()
+
+    def _tell(self) -> None:
+        recording = self._recording
+        self._busy_since_ns = None
+        if recording is None:
+            self._stored = Stored(fault=self._disk_fault)
+            return
+        self._stored = Stored(
+            session=recording.identity.session,
+            ended=recording.ended,
+            last_disk_ns=self._last_disk_ns,
+            bytes=recording.bytes_now,
+            packets=recording.packets_now,
+            segments=recording.segments,
+            gaps=recording.gaps,
+            fault=self._disk_fault,
+        )
+
+    def _handle(self, timed: Timed) -> None:
+        item, self._timing = timed.item, timed.timing
+        if isinstance(item, Packet):
+            self._packet(item)
+        elif isinstance(item, Connected):
+            self._connection, self._source_fault = item, None
+            self._preroll.clear()
+            self._settled_at_ns, self._flowing = None, False
+        elif isinstance(item, Jumped):
+            self._guarded(lambda: self._jumped(item))
+        else:
+            self._lost(Fault.from_dict(item.fault))
+
+    def _packet(self, packet: Packet) -> None:
+        if self._connection is None:
+            return
+        if self._settled_at_ns is None:
+            self._settled_at_ns = packet.arrival_ns + SETTLE_NS
+        kept = _Kept(packet, self._timing)
+        self._preroll.add(kept)
+        if self._flowing:
+            self._guarded(lambda: self._store(kept))
+
+    def _jumped(self, item: Jumped) -> None:
+        log.warning("the device's clock jumped", extra={"track": self._settings.name, "seconds": item.by_ns / SECOND_NS})
+        if self._recording is not None and self._epoch is not None and not self._recording.ended:
+            self._recording.jumped(self._epoch.room_ns(self._now()), item.by_ns)
+
+    def _lost(self, fault: Fault) -> None:
+        self._connection, self._source_fault, self._flowing = None, fault, False
+        recording = self._recording
+        if recording is not None:
+            self._guarded(lambda: recording.lost(fault, self._timing.ppm))
+
+    def _store(self, kept: _Kept) -> None:
+        recording, connection, epoch = self._recording, self._connection, self._epoch
+        if recording is None or connection is None or epoch is None or recording.ended:
+            return
+        room_ns = epoch.room_ns(kept.boottime_ns)
+        stop_ns = self._wanted.stop_ns
+        if stop_ns is not None and room_ns >= stop_ns:
+            recording.end(stop_ns, kept.timing.ppm)
+        else:
+            recording.write(kept.packet, room_ns, kept.packet.format or connection.format, kept.timing.ppm)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """A disk that refuses stops storing, not the process: what is in memory is stored when it is back."""
+        try:
+            act()
+        except (StorageFault, EvidenceFault) as fault:
+            if self._disk_fault is None:
+                log.error("disk refuses", extra={"track": self._settings.name, "fault": str(fault)})
+            self._disk_fault, self._flowing = fault.as_dict(), False
+            self._disk_retry_ns = self._now() + RETRY_DISK_NS
+            if self._recording is not None:
+                self._recording.give_up(fault)
+
+    def _reconcile(self) -> None:
+        now = self._now()
+        if now < self._wanted_at_ns or now < self._disk_retry_ns:
+            return
+        self._wanted_at_ns = now + WANTED_NS
+        self._wanted = wanted = self._wanted_file.read()
+        if wanted.session is None:
+            self._leave()
+            self._disk_fault = None
+            return
+        if self._recording is None or self._recording.identity.session != wanted.session:
+            self._leave()
+            self._enter(wanted, wanted.session)
+        recording, epoch = self._recording, self._epoch
+        if recording is None or epoch is None or recording.ended:
+            return
+        recording.flush()
+        settled = self._connection is not None and self._settled_at_ns is not None and now >= self._settled_at_ns
+        if wanted.stop_ns is not None and epoch.room_ns(now) > wanted.stop_ns + STOP_GRACE_NS and self._inbox.empty():
+            recording.end(wanted.stop_ns, self._timing.ppm)
+        elif settled and not self._flowing:
+            self._disk_fault = None
+            self._flow(recording, epoch, wanted)
+
+    def _enter(self, wanted: Wanted, session: str) -> None:
+        folder = self._settings.root / "sessions" / session
+        if not folder.is_dir():
+            raise StorageFault(
+                "The folder of session {session} is missing below {root}.",
+                "Mount the data disk; the session goes on by itself when it is back.",
+                session=session,
+                root=self._settings.root,
+            )
+        identity = Identity(self._settings.name, session, boot_id(), self._settings.version)
+        device = self._connection.device if self._connection else {}
+        self._recording = Recording(
+            folder / "tracks" / self._settings.name, identity, wanted.start_ns, self._settings.segment_ns, device=device
+        )
+        self._epoch = session_epoch(folder, read_tie_now, floor_ns=self._recording.end_ns or wanted.start_ns)
+        self._last_disk_ns = None
+        self._disk_fault = None
+        if self._connection is None and self._source_fault is not None:
+            self._recording.lost(self._source_fault, 0.0)
+
+    def _flow(self, recording: Recording, epoch: Epoch, wanted: Wanted) -> None:
+        """From memory into the recording, then straight on: no packet between the two is lost or written twice."""
+        self._flowing = True
+        if recording.last_ns is None:
+            start_ns, after_ns = wanted.start_ns, None
+        else:
+            start_ns = after_ns = recording.last_ns + recording.hole_ns() // 10
+        for kept in list(self._preroll.since(epoch.boottime_ns(start_ns), lambda k: k.boottime_ns)):
+            if after_ns is None or epoch.room_ns(kept.boottime_ns) > after_ns:
+                self._store(kept)
+
+    def _leave(self) -> None:
+        if self._recording is not None:
+            if not self._recording.ended:
+                log.warning("session no longer wanted before its end", extra={"track": self._settings.name})
+                self._recording.lost(_stopped(), self._timing.ppm)
+            self._recording.close()
+        self._recording, self._epoch, self._flowing = None, None, False
+
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._recording.lost(_stopped(), self._timing.ppm)
+            self._recording.close()
+            self._recording = None
+
+    def _sync(self) -> None:
+        now = self._now()
+        if self._recording is None or now < self._sync_at_ns:
+            return
+        self._sync_at_ns = now + SYNC_NS
+        if self._recording.sync():
+            self._last_disk_ns = self._now()
+
+
+def _stopped() -> Fault:
+    return Fault("The recording process was asked to stop.", "Start the service again; the session goes on by itself.")

@@ -1,0 +1,32 @@
+"""``--failing-world``: the whole suite of tests/failing_world/, not only its short part; its last line is JSON."""
+
+import json
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--failing-world", action="store_true", help="everything that can go wrong in a room, not the short part")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "whole: too long for every change; run by --failing-world")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--failing-world"):
+        return
+    whole = [item for item in items if item.get_closest_marker("whole")]
+    items[:] = [item for item in items if item not in whole]
+    config.hook.pytest_deselected(items=whole)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The count as one JSON line, behind everything that pytest says itself."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not config.getoption("--failing-world", default=False) or hasattr(config, "workerinput") or reporter is None:
+        return
+    counted = {word: len(reporter.stats.get(word, [])) for word in ("passed", "failed", "error", "skipped")}
+    failed = counted["failed"] + counted["error"]
+    print(json.dumps({"passed": counted["passed"], "failed": failed, "skipped": counted["skipped"]}))  # noqa: T201

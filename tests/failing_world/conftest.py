@@ -1,0 +1,93 @@
+"""A room of its own for each test that asks for one: what a test breaks stays broken for nobody else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.command import DemoError
+from tests.demo.subscriber import Subscriber
+from tests.equipment.clips import SMALL
+from tests.equipment.room import Overrides, StandInRoom
+from tests.live_room import CACHE, CHEAP, STOP, LiveRoom
+
+MakeRoom = Callable[..., LiveRoom]
+
+
+@pytest.fixture
+def make_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRoom]:
+    """Gives a function that makes an armed room: ``make_room(overrides=…, env=…, root=…, recipe=…, <StandInRoom's options>)``."""
+    with ExitStack() as stack:
+
+        def make(
+            *,
+            overrides: Overrides = CHEAP,
+            env: dict[str, str] | None = None,
+            root: Path | None = None,
+            armed: bool = True,
+            **stand_in: Any,
+        ) -> LiveRoom:
+            folder = tmp_path_factory.mktemp("房间 room")
+            options = {"recipe": SMALL, "units_log": True, **stand_in}
+            stand_ins = stack.enter_context(StandInRoom(folder / "equipment", CACHE, **options))
+            live = LiveRoom(folder, stand_ins, overrides=overrides, env=env, root=root)
+            stack.callback(live.end)
+            if armed:
+                live.armed()
+            return live
+
+        yield make
+
+
+@pytest.fixture
+def room(make_room: MakeRoom) -> LiveRoom:
+    """An armed room."""
+    return make_room()
+
+
+@pytest.fixture
+def feed(room: LiveRoom) -> Iterator[Subscriber]:
+    """The command room of ``room``, listening."""
+    subscriber = room.subscribe()
+    try:
+        yield subscriber
+    finally:
+        subscriber.stop()
+
+
+@pytest.fixture(scope="session")
+def standing_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRoom]:
+    """One room for those tests that break only devices, and leave them well; the cameras are behind relays."""
+    folder = tmp_path_factory.mktemp("房间 room")
+    with StandInRoom(folder / "equipment", CACHE, recipe=SMALL, units_log=True, relay=True) as stand_ins:
+        live = LiveRoom(folder, stand_ins, overrides=CHEAP)
+        try:
+            yield live
+        finally:
+            live.end()
+
+
+@pytest.fixture
+def standing(standing_room: LiveRoom) -> Iterator[LiveRoom]:
+    """The standing room, armed; afterwards every device is well and no session runs."""
+    standing_room.armed()
+    try:
+        yield standing_room
+    finally:
+        for device in ("overview", "closeup", "microphone", "climate"):
+            standing_room.stand_ins.fault(device, "back")
+        standing_room.stand_ins.climate.temperature(23.4)
+        with suppress(DemoError):  # none is running
+            standing_room.command.ask(*STOP)
+
+
+@pytest.fixture
+def standing_feed(standing: LiveRoom) -> Iterator[Subscriber]:
+    """The command room of the standing room, listening."""
+    subscriber = standing.subscribe()
+    try:
+        yield subscriber
+    finally:
+        subscriber.stop()
