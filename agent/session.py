@@ -377,7 +377,7 @@ def composer_done(
     """
     if status is not None and status.finished == session.id:
         return "finished"
-    works = locked if status is None else status.session == session.id and status.state == "recording"
+    works = locked if status is None else status.session == session.id and status.state in ("recording", "closing")
     if wanted:
         return "wait" if waited_ns < (COMPOSER_BUSY_NS if works else COMPOSER_WAIT_NS) else "give up"
     return "wait" if works and waited_ns < COMPOSER_BUSY_NS + COMPOSER_WAIT_NS else "finished"

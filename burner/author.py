@@ -12,13 +12,14 @@ from burner import evidence as evidence_
 from burner import page
 from burner.bag import bag, disc_name
 from burner.deliver import Delivered, clear, deliver, disc_folder
-from burner.evidence import Evidence
+from burner.evidence import MADE_LATER, Evidence
 from burner.faults import DoesNotFit, Stopped, unreadable
 from burner.image import Entry, ImagePlan
-from recorder import journal
+from recorder import journal, later_record
 from recorder.continuity import gap_cause
 from recorder.durable import Json, encode, fsync_folder, storage_fault
 from recorder.faults import BadInput, EvidenceFault
+from recorder.later_check import RECORDS
 from recorder.room_time import SECOND_NS, rfc3339
 from recorder.signature import PRIVATE, device_key, sign_manifest
 from wording import Language, translate
@@ -126,6 +127,7 @@ def plan_disc(evidence: Evidence, folder: Path, delivered: Sequence[Delivered], 
         Entry.of_bytes("data/manifest.json", _read(evidence.folder / "manifest.json")),
         Entry.of_bytes("data/manifest.sig", _read(evidence.folder / "manifest.sig")),
         *_journal_signature(evidence),
+        *_later_records(evidence),
         *(Entry.of_bytes(f"data/journals/{name}.jsonl", _whole_lines(path)) for name, path in evidence.journals.items()),
         *(Entry.of_bytes(f"data/epochs/{p.name}", _read(p)) for p in sorted(evidence.folder.glob("epochs/[!.]*.json"))),
     ]
@@ -183,6 +185,14 @@ def _signed(delivery: bytes, keys: Path) -> Json | None:
     return sign_manifest(delivery, device_key(keys)) if (keys / PRIVATE).exists() else None
 
 
+def _later_records(evidence: Evidence) -> list[Entry]:
+    """What vouches for the MP4s that were made later."""
+    if not evidence.later:
+        return []
+    folder = evidence.folder / later_record.FOLDER
+    return [Entry.of_bytes(f"data/{MADE_LATER}/{name}", _read(folder / name)) for name in RECORDS]
+
+
 def _transcript(evidence: Evidence) -> list[Entry]:
     path = evidence.transcript()
     if path is None:
@@ -201,7 +211,7 @@ def _zone(evidence: Evidence) -> ZoneInfo:
 
 
 def _clip(delivered: Delivered, zone: ZoneInfo) -> page.Clip:
-    place = "composite" if delivered.track == "composite" else "originals"
+    place = delivered.track if delivered.track in ("composite", MADE_LATER) else "originals"
     starts, ends = rfc3339(delivered.first_ns, zone), rfc3339(delivered.end_ns, zone)
     return page.Clip(delivered.track, f"{place}/{delivered.name}", delivered.codec, starts, ends, delivered.sha256)
 

@@ -6,6 +6,7 @@
     index.html                       leads to data/index.html
     data/index.html                  plays everything, offline
     data/composite/, data/originals/ the MP4s
+    data/made-later/                 what was composed after the seal: MP4s, manifest.json, manifest.sig, journal.jsonl
     data/session.json, data/manifest.json, data/manifest.sig
     data/delivery.json, data/delivery.sig   which MP4 was made from which segments
     data/journals/, data/epochs/, data/transcript/

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burner import remux
-from burner.evidence import Evidence, Segment, runs
+from burner.evidence import MADE_LATER, Evidence, Segment, runs
 from burner.faults import BurnFault, DoesNotFit, unreadable
 from burner.remux import StreamDigest
 from recorder.durable import exclusive, make_folder, read_json, storage_fault, write_json
@@ -65,7 +65,7 @@ class _Order:
     end_ns: int
     bytes: int
     sources: tuple[Source, ...]
-    segments: tuple[Segment, ...]  # empty for a part of the composite
+    segments: tuple[Segment, ...]  # empty for a part of the composite, live or made later
 
 
 @contextmanager
@@ -122,6 +122,10 @@ def _orders(evidence: Evidence) -> list[_Order]:
         orders.append(
             _Order(f"composite-{number:02d}.mp4", "composite", "h264", part.start_ns, part.end_ns, part.bytes, source, ())
         )
+    for number, part in enumerate(evidence.later, 1):
+        source = (Source(part.path, part.sha256),)
+        name = f"{MADE_LATER}-{number:02d}.mp4"
+        orders.append(_Order(name, MADE_LATER, "h264", part.start_ns, part.end_ns, part.bytes, source, ()))
     for track, found in evidence.segments.items():
         number = 0
         for run in runs(found):

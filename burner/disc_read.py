@@ -86,7 +86,7 @@ def _read_folder(folder: Path) -> Contents:
 
 
 def _keeps(name: str, size: int) -> bool:
-    return not name.startswith(BULK) and size <= KEEP_BYTES
+    return not name.startswith(BULK) and not name.endswith(".mp4") and size <= KEEP_BYTES
 
 
 def _read_image(file: BinaryIO, path: Path, progress: Callable[[float], object]) -> Contents:

@@ -2,22 +2,26 @@
 
 What is compared with what: every file with the bag's lists; manifest.sig and delivery.sig with what they sign; each journal with
 the head that the manifest sealed; coverage and gaps, computed again from the journals, with the manifest's; the MP4s with
-delivery.json, which names the sealed segments that each was made from; the transcript with its line in the session's journal.
+delivery.json, which names the sealed segments that each was made from; what was made later with its own signed records
+(recorder.later_check); the transcript with its line in the session's journal.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from burner import bag
 from burner.disc_read import Contents, read_target
-from burner.evidence import sealed_files, segments
+from burner.evidence import MADE_LATER, sealed_files, segments
 from burner.page import TRACK_NAMES
 from recorder.durable import Json
 from recorder.faults import EvidenceFault
 from recorder.findings import Finding, Report, bad, from_error, good, lines, note
+from recorder.later_check import RECORDS, Seal, judge_records
+from recorder.later_record import SIGNATURE
 from recorder.manifest import MISSING, RESIZED, Writer, read_writer
 from recorder.sentence import Sentence
 from recorder.signature import check_head_signature, check_signature, fingerprint
@@ -74,7 +78,7 @@ def judge(contents: Contents, trusted: bytes | None = None) -> Iterable[Finding]
         return
     signer, found = _signatures(contents, trusted)
     yield from found
-    for part in (_journals, _delivery, _transcript):
+    for part in (_journals, _delivery, _made_later, _transcript):
         try:
             yield from part(contents, signer)
         except EvidenceFault as fault:
@@ -180,7 +184,7 @@ def _delivery(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
     delivery: dict[str, Any] = _object(contents.kept["data/delivery.json"])
     manifest = _manifest(contents)
     sealed = sealed_files(manifest)
-    sources = {s["path"]: s["sha256"] for f in delivery["files"] for s in f["sources"]}
+    sources = {s["path"]: s["sha256"] for f in delivery["files"] if f["track"] != MADE_LATER for s in f["sources"]}
     wrong = [
         bad("{path} is not the file that was made from the recording.", path=f["path"])
         for f in delivery["files"]
@@ -198,6 +202,23 @@ def _delivery(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
     yield from wrong or [good("Composite and originals were made from the sealed segments, and from all of them.")]
     if delivery.get("draft"):
         yield note("This is a DRAFT, not the final disc of the interview.")
+
+
+def _made_later(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
+    delivery: dict[str, Any] = _object(contents.kept["data/delivery.json"])
+    folder = f"data/{MADE_LATER}"
+    sources = [(s["path"], s["sha256"]) for f in delivery["files"] if f["track"] == MADE_LATER for s in f["sources"]]
+    if signer is None or (not sources and not any(path.startswith(f"{folder}/") for path in contents.digests)):
+        return
+    records = {name: contents.kept[f"{folder}/{name}"] for name in RECORDS if f"{folder}/{name}" in contents.kept}
+    if len(records) < len(RECORDS):
+        yield from (bad("{path} is missing.", path=f"{folder}/{name}") for name in RECORDS if name not in records)
+        return
+    seal = Seal(_manifest(contents), sha256(contents.kept["data/manifest.json"]).hexdigest(), signer)
+    parts, found = judge_records(records, _object(records[SIGNATURE]), seal, folder)
+    yield from found
+    if parts and [(p.path, p.sha256) for p in parts] != sources:
+        yield bad("Track {track} is not complete on this disc.", track=Sentence(TRACK_NAMES[MADE_LATER]))
 
 
 def _entries(contents: Contents, name: str) -> list[Json]:

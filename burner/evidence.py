@@ -3,17 +3,22 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from burner.faults import NotFinal, unreadable
-from recorder import journal
+from recorder import journal, later_record
 from recorder.durable import Json, read_json
 from recorder.faults import EvidenceFault, NotFound
+from recorder.later_check import Seal, checked
+from recorder.signature import check_signature
 
 SEAM_NS = 200_000_000  # segments nearer than this follow one another: the fitted line moves by some ms, a hole is seconds
 FINAL_STATES = ("matched", "on-disc")
 FINAL_VERDICTS = ("match", "excepted")
+
+MADE_LATER = "made-later"  # what was composed after the seal (recorder.later), as a track of the disc
 
 T = TypeVar("T")
 
@@ -49,7 +54,7 @@ class Part:
 class Evidence:
     """A session folder with a seal. record, manifest: session.json and manifest.json; journals: name to path.
 
-    segments, parts: those that were whole when the session was sealed.
+    segments, parts: those that were whole when the session was sealed. later: what was made later of the composite.
     """
 
     folder: Path
@@ -59,6 +64,7 @@ class Evidence:
     journals: dict[str, Path]
     segments: dict[str, tuple[Segment, ...]]
     parts: tuple[Part, ...]
+    later: tuple[Part, ...] = ()
 
     @property
     def verdict(self) -> str | None:
@@ -102,7 +108,18 @@ def read(folder: Path) -> Evidence:
             for track in tracks
         },
         tuple(p for p in parts(journal.read(journals["composite"])) if sealed.get(p.path) == p.sha256),
+        _later(folder, manifest),
     )
+
+
+def _later(folder: Path, manifest: Mapping[str, Any]) -> tuple[Part, ...]:
+    """The parts that were made later, their records checked. Raises EvidenceFault."""
+    if not (folder / later_record.FOLDER).exists():
+        return ()
+    data = (folder / "manifest.json").read_bytes()
+    signer = check_signature(data, read_json(folder / "manifest.sig"))
+    found = checked(folder, Seal(manifest, sha256(data).hexdigest(), bytes.fromhex(signer)))
+    return tuple(Part(p.path, p.bytes, p.sha256, p.pictures, p.start_ns, p.end_ns) for p in found)
 
 
 def sealed_files(manifest: Mapping[str, Any]) -> dict[str, str]:

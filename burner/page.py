@@ -6,7 +6,13 @@ from html import escape
 
 from wording import Language, say
 
-TRACK_NAMES = {"composite": "Composite", "overview": "Overview", "closeup": "Close-up", "microphone": "Microphone"}
+TRACK_NAMES = {
+    "composite": "Composite",
+    "made-later": "Composite, made later from the originals",
+    "overview": "Overview",
+    "closeup": "Close-up",
+    "microphone": "Microphone",
+}
 VERDICTS = {
     "match": "The transcript's times agree with the recording.",
     "excepted": "The transcript's times differ; a second person accepted this with a reason.",
@@ -15,6 +21,7 @@ VERDICTS = {
 }
 
 SEAL = "data/manifest.sig is the recording PC's Ed25519 signature of data/manifest.json, which lists every recorded segment."
+LATER = "The live composite lacks these times. They were composed after the seal from the originals; every picture is marked."
 DELIVERY = "data/delivery.sig signs data/delivery.json, which says from which segments each file here was made, packet by packet."
 
 STYLE = """
@@ -84,6 +91,8 @@ def render(page: Page, language: Language) -> str:
     tracks = list(dict.fromkeys(c.track for c in page.clips))
     for track in tracks:
         parts.append(f"<h2>{text(TRACK_NAMES.get(track, track))}</h2>")
+        if track == "made-later":
+            parts.append(f'<p class="gap">{text(LATER)}</p>')
         parts += [_figure(c, language) for c in page.clips if c.track == track]
         parts += [_gap(g, language) for g in page.gaps if g.track == track]
     for track in dict.fromkeys(g.track for g in page.gaps if g.track not in tracks):

@@ -298,7 +298,10 @@ class Composer:
         status, composite = self._status, self._composite
         state = "armed"
         if composite is not None:
-            state = "finished" if composite.ended else "recording" if composite.part is not None else "waiting"
+            due = self._due(self._wanted)
+            closing = due is not None and self._next_picture >= due
+            state = "closing" if closing else "recording" if composite.part is not None else "waiting"
+            state = "finished" if composite.ended else state
         self._reporter.state("failed" if self._fault is not None else state)
         status.fault = self._fault or self._encoder_fault
         status.encoder = self._encoder.kind

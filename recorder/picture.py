@@ -47,16 +47,17 @@ def inset_rect(width: int, height: int, corner: Corner) -> Rect:
 
 @dataclass(frozen=True, slots=True)
 class OverlayFields:
-    """What the overlay line says besides the time. None: no fresh reading (shown as --.-)."""
+    """What the overlay line says besides the time. None: no fresh reading (shown as --.-). made_later: not composed live."""
 
     room: str
     case_number: str
     temperature_c: float | None
     humidity_pct: float | None
+    made_later: bool = False
 
 
 def overlay_text(moment: datetime, fields: OverlayFields, language: Language) -> str:
-    """Date, weekday, time to the second, temperature, humidity, room, case number, REC (W-6.2.2.4.6)."""
+    """Date, weekday, time to the second, temperature, humidity, room, case number, REC or MADE LATER (W-6.2.2.4.6)."""
     weekday = say(WEEKDAYS[moment.weekday()], language)
     date = f"{moment:%Y}年{moment:%m}月{moment:%d}日 {weekday}" if language == "zh" else f"{moment:%Y-%m-%d} {weekday}"
     temperature = "--.-" if fields.temperature_c is None else f"{fields.temperature_c:.1f}"
@@ -64,7 +65,7 @@ def overlay_text(moment: datetime, fields: OverlayFields, language: Language) ->
     parts = [f"{date} {moment:%H:%M:%S}", f"{temperature}°C", f"{humidity}%RH", fields.room]
     if fields.case_number:
         parts.append(say("Case {number}", language, number=fields.case_number))
-    return "  ".join([*parts, say("● REC", language)])
+    return "  ".join([*parts, say("MADE LATER" if fields.made_later else "● REC", language)])
 
 
 def render_line(text: str, width: int = WIDTH, height: int = STRIP_HEIGHT) -> Plane:

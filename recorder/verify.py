@@ -3,7 +3,8 @@
 What is compared with what: manifest.sig with manifest.json; the manifest with every file of tracks/, composite/ and epochs/
 (length and SHA-256 of the bytes on the disk now); each journal's chain and head with the manifest; coverage and gaps, computed
 again from the journals, with the manifest's; the session's journal after the seal with journal.sig; the transcripts with their
-lines in that journal; and session.json, which is rewritten while the case goes on, with what it repeats of all these.
+lines in that journal; what was made later (recorder.later_check); and session.json, which is rewritten while the case goes on,
+with what it repeats of all these.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from recorder import journal
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.findings import Finding, Report, bad, from_error, gap_notes, good, lines, note, track_name
+from recorder.later_check import Seal, verify_later
 from recorder.manifest import (
     COPIED,
     FOLDERS,
@@ -218,6 +220,7 @@ def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: Pro
     composite = writers["composite"]
     found += check_composite(manifest, composite)
     found += _pictures(folder, manifest, composite)
+    found += verify_later(folder, Seal(manifest, sha256((folder / MANIFEST).read_bytes()).hexdigest(), signer))
     entries, of_journal = _own_journal(folder, manifest, signer)
     return [*found, *of_journal, *_transcripts(folder, entries), *_record(folder, manifest, entries)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent import catalogue
 from agent.commands.context import Context
+from agent.commands.later import made_later_lines, with_made_later
 from agent.refusals import fault_from
 from agent.session import Session, gigabytes
 from recorder.faults import BadInput
@@ -142,7 +143,7 @@ def _sealed_lines(context: Context, session: Session, path: str) -> list[str]:
 
 def status(context: Context) -> Exit:
     """The room now, and the running or newest session, or the one that was asked for."""
-    answer = context.ask("session.status", session=context.arguments.session)
+    answer = with_made_later(context.ask("session.status", session=context.arguments.session))
     context.answer(answer, [*_room_lines(context, answer), *_session_lines(context, answer), *_device_lines(context, answer)])
     return Exit.OK
 
@@ -178,7 +179,7 @@ def _session_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
         lines.append(context.say("  official end: {time}", time=session.official_end))
     if session.active:
         lines += [_track_line(context, name, facts) for name, facts in answer["tracks"].items()]
-    lines += _coverage_lines(context, session)
+    lines += [*_coverage_lines(context, session), *made_later_lines(context, answer)]
     if session.transcript:
         lines.append("  " + _verdict_line(context, session.transcript))
     if session.disc:

@@ -1,0 +1,80 @@
+"""`room-agent session complete`: the pictures that the composite lacks, composed later from the originals."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent import catalogue
+from agent.commands.context import Context
+from agent.session import text_faults
+from recorder.later_record import FOLDER, LaterPart, clock_span, made_later
+from recorder.wanted import WantedFile
+from wording import Exit, Fault
+
+GIB = 1 << 30
+NICE = 19  # whatever records or burns goes before
+
+
+def complete(context: Context) -> Exit:
+    """Composes what a sealed session's composite lacks into a folder of its own, marked as made later."""
+    from agent.settings import composer_settings
+    from agent.view_builder import composite_bps
+    from recorder.later import Order, make_later
+
+    a = context.arguments
+    for fault in text_faults(by=a.by):
+        raise fault
+    folder = catalogue.find(context.places, a.session)
+    config = context.config()
+    wanted = WantedFile(context.places.wanted)
+    order = Order(
+        by=a.by.strip(),
+        keys=context.places.keys,
+        lock=context.places.root / "later.lock",
+        composite_bps=composite_bps(config),
+        reserve_bytes=round(config.storage.reserve_gib * GIB),
+        recording=lambda: wanted.read().session is not None,
+    )
+    os.nice(NICE)
+    made = make_later(folder, composer_settings(config), order, progress=context.meter(context.say("Composing")))
+    start_ns = catalogue.read_session(folder).start_ns
+    parts = parts_made(folder, start_ns)
+    spans = ", ".join(part["span"] for part in parts)
+    if made is not None:
+        lines = [context.say("Made later: {spans}, in {path}", spans=spans, path=folder / FOLDER)]
+    elif parts:
+        lines = [context.say("Nothing is missing: {spans} was made later before.", spans=spans)]
+    else:
+        lines = [context.say("Nothing is missing: the composite has no gap.")]
+    context.answer({"session": folder.name, "made": made is not None, "made_later": parts}, lines)
+    return Exit.OK
+
+
+def parts_made(folder: Path, start_ns: int) -> list[dict[str, Any]]:
+    """What was made later of a session, a part each, as --json answers it. Raises EvidenceFault, StorageFault."""
+    known = made_later(folder)
+    return [_shown(part, start_ns) for part in known[1]] if known else []
+
+
+def _shown(part: LaterPart, start_ns: int) -> dict[str, Any]:
+    return {"path": part.path, "pictures": part.pictures, "span": clock_span(part, start_ns)}
+
+
+def with_made_later(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A status with ``made_later``: what was made later of its session; None where that cannot be read."""
+    session, path = answer.get("session"), answer.get("path")
+    if not session or not path:
+        return {**answer, "made_later": []}
+    try:
+        return {**answer, "made_later": parts_made(Path(path), int(session["start_ns"]))}
+    except Fault:
+        return {**answer, "made_later": None}
+
+
+def made_later_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
+    """For a person, from ``with_made_later``."""
+    parts = answer["made_later"]
+    if parts is None:
+        return [context.say("  made later: not readable; `room-agent verify {session}`", session=answer["session"]["id"])]
+    return [context.say("  made later: {spans}", spans=", ".join(part["span"] for part in parts))] if parts else []
