@@ -1,7 +1,8 @@
-"""Cameras: who they are, what their clock says and where their streams are.
+"""Cameras: who they are, what their clock says, where their streams are, and where they themselves went.
 
-``describe`` asks in this process; ``describe_apart`` asks through a short-lived child (``python -m drivers.camera``), so that the
-SOAP library's memory and a camera that hangs stay out of a recording process. This module itself is light.
+``describe`` and ``find`` ask in this process; ``describe_apart`` and ``find_apart`` ask through a short-lived child (``python -m
+drivers.camera``), so that the SOAP library's memory and a camera that hangs stay out of a recording process. This module itself
+is light.
 """
 
 import json
@@ -12,17 +13,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from drivers.discovery import LISTEN_S, Target, interface_towards, probe
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
 
 SUB_SIZE = (640, 360)
+REFUSED_SPARE_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
+UNCLEAR_SPARE_S = 15.0  # …and one that gave no usable answer is asked again after this
 FAULTS = {kind.__name__: kind for kind in (DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault)}
 
 
@@ -40,18 +44,84 @@ def describe(
     timeout_s: float = 5.0,
     sub_size: tuple[int, int] = SUB_SIZE,
     now: Callable[[], float] = time.time,
+    key_frame: str = "",
 ) -> CameraDescription:
     """Asks the camera. With a plain RTSP address nothing is asked: its two addresses are the description.
 
     timeout_s: of each connection and each answer. sub_size: the inset's, for the choice of the sub-stream. now: our wall clock,
-    Unix seconds. Raises DeviceAbsent (nothing there), DeviceRefused (user or password), DeviceSilent (took the connection and
-    does not answer), DeviceFault (no usable answer).
+    Unix seconds. key_frame: a profile's token: its streams are wanted with a key frame at once, if the camera can.
+    Raises DeviceAbsent (nothing there), DeviceRefused (user or password), DeviceSilent (took the connection and does not
+    answer), DeviceFault (no usable answer).
     """
     if address.rtsp:
         return _plain(address)
     _reach(address, timeout_s)
-    answer: CameraDescription = _onvif_device().ask(address, timeout_s, sub_size, now)
+    answer: CameraDescription = _onvif_device().ask(address, timeout_s, sub_size, now, key_frame=key_frame)
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search gave. found: the camera with its streams, None where nobody is it; host, port: where its ONVIF service is.
+
+    spare_s: devices that were asked and are not the camera, by host:port, and for how long each is not to be asked again, s.
+    """
+
+    found: CameraDescription | None = None
+    host: str = ""
+    port: int = 0
+    spare_s: dict[str, float] | None = None
+
+
+def find(
+    address: CameraAddress,
+    known: CameraDescription,
+    target: Target,
+    *,
+    places: Sequence[tuple[str, int]] = (),
+    spare: Collection[str] = (),
+    timeout_s: float = 2.0,
+    listen_s: float = LISTEN_S,
+    sub_size: tuple[int, int] = SUB_SIZE,
+    now: Callable[[], float] = time.time,
+) -> Search:
+    """Searches the camera by who it is (CameraDescription.is_device), among what answers a probe and the places.
+
+    address: as configured, with the credentials. known: what the camera said of itself before. places: host and port to be asked
+    besides, without a probe. spare: host:port never to be asked. target without an interface: the one towards the address.
+    Raises DeviceFault where the network cannot be searched.
+    """
+
+    def same_endpoint(endpoint: str) -> bool:
+        return endpoint != "" and endpoint == known.endpoint
+
+    if not target.interface:
+        target = replace(target, interface=interface_towards(address.host, address.port))
+    answers = probe(target, listen_s=listen_s, enough=lambda answer: same_endpoint(answer.endpoint) and answer.place not in spare)
+    endpoints = {(answer.host, answer.port): answer.endpoint for answer in answers}
+    asked: dict[str, float] = {}
+    candidates = sorted(endpoints, key=lambda place: not same_endpoint(endpoints[place]))
+    for host, port in dict.fromkeys([*candidates, *places]):
+        text = f"{host}:{port}"
+        if text in spare:
+            continue
+        candidate = replace(address, host=host, port=port)
+        endpoint = endpoints.get((host, port), "")
+        try:
+            _reach(candidate, timeout_s)
+            who: CameraDescription = _onvif_device().identify(candidate, timeout_s, now)
+            if who.is_device(known):
+                found = describe(candidate, timeout_s=timeout_s, sub_size=sub_size, now=now)
+                return Search(replace(found, endpoint=found.endpoint or endpoint), host, port, asked)
+            asked[text] = REFUSED_SPARE_S
+        except DeviceAbsent:
+            continue  # it was asked nothing
+        except DeviceRefused:
+            asked[text] = REFUSED_SPARE_S
+        except DeviceFault:
+            if not same_endpoint(endpoint):  # ours may still be starting
+                asked[text] = UNCLEAR_SPARE_S
+    return Search(spare_s=asked)
 
 
 def _plain(address: CameraAddress) -> CameraDescription:
@@ -108,15 +178,46 @@ def _onvif_device() -> ModuleType:
 
 
 def describe_apart(
-    address: CameraAddress, *, timeout_s: float = 5.0, sub_size: tuple[int, int] = SUB_SIZE, limit_s: float = 15.0
+    address: CameraAddress,
+    *,
+    timeout_s: float = 5.0,
+    sub_size: tuple[int, int] = SUB_SIZE,
+    limit_s: float = 15.0,
+    key_frame: str = "",
 ) -> CameraDescription:
     """``describe`` in a child process that is gone after limit_s at the latest. Raises as describe does."""
-    question = {**asdict(address), "timeout_s": timeout_s, "sub_size": sub_size, "limit_s": limit_s}
+    question = {"timeout_s": timeout_s, "sub_size": sub_size, "key_frame": key_frame}
+    return read_answer(_ask_apart({**asdict(address), **question}, address, limit_s))
+
+
+def find_apart(
+    address: CameraAddress,
+    known: CameraDescription,
+    target: Target,
+    *,
+    places: Sequence[tuple[str, int]] = (),
+    spare: Collection[str] = (),
+    sub_size: tuple[int, int] = SUB_SIZE,
+    limit_s: float = 20.0,
+) -> Search:
+    """``find`` in a child process that is gone after limit_s at the latest. Raises DeviceFault as find does, DeviceSilent."""
+    search = {"known": known.as_dict(), "target": asdict(target), "places": list(places), "spare": sorted(spare)}
+    answer = _read(_ask_apart({**asdict(address), "sub_size": sub_size, "search": search}, address, limit_s))
+    try:
+        found = answer["description"]
+        description = CameraDescription.from_dict(found) if found else None
+        spare_s = {str(place): float(seconds) for place, seconds in answer["spare_s"].items()}
+        return Search(description, str(answer["host"]), int(answer["port"]), spare_s)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_answer() from error
+
+
+def _ask_apart(question: dict[str, object], address: CameraAddress, limit_s: float) -> bytes:
     path = os.pathsep.join(p for p in (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")) if p)
     try:
         child = subprocess.run(
             [sys.executable, "-m", "drivers.camera"],
-            input=json.dumps(question).encode(),
+            input=json.dumps({**question, "limit_s": limit_s}).encode(),
             capture_output=True,
             timeout=limit_s + 1,
             env={**os.environ, "PYTHONPATH": path},
@@ -134,37 +235,61 @@ def describe_apart(
             port=address.port,
             limit_s=limit_s,
         )
-    return read_answer(child.stdout)
+    return child.stdout
 
 
 def read_answer(line: bytes) -> CameraDescription:
     """What ``python -m drivers.camera`` printed. Raises the DeviceFault it tells, or one that says it told nothing."""
     try:
+        return CameraDescription.from_dict(_read(line)["description"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_answer() from error
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
         answer = json.loads(line)
         if answer["ok"]:
-            return CameraDescription.from_dict(answer["description"])
+            return dict(answer)
         told, kind = answer["fault"], FAULTS[answer["kind"]]
         fault = kind(str(told["text"]), str(told["mend"]), **told["values"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DeviceFault(
-            "The program that asks the cameras ended without an answer.",
-            "Run the self-check again; if it comes again, send the log to the maker.",
-        ) from error
+        raise _no_answer() from error
     raise fault
 
 
-def main() -> int:
-    """One JSON object on stdin (the fields of CameraAddress, timeout_s, sub_size, limit_s), one JSON line on stdout.
+def _no_answer() -> DeviceFault:
+    return DeviceFault(
+        "The program that asks the cameras ended without an answer.",
+        "Run the self-check again; if it comes again, send the log to the maker.",
+    )
 
-    ``{"ok": true, "description": …}`` or ``{"ok": false, "kind": "DeviceAbsent", "fault": Fault.as_dict()}``.
+
+def _answer(question: dict[str, Any]) -> dict[str, object]:
+    timeout_s, size = float(question.pop("timeout_s", 5.0)), question.pop("sub_size", SUB_SIZE)
+    search, key_frame = question.pop("search", None), str(question.pop("key_frame", ""))
+    address, sub_size = CameraAddress(**question), (int(size[0]), int(size[1]))
+    if search is None:
+        found = describe(address, timeout_s=timeout_s, sub_size=sub_size, key_frame=key_frame)
+        return {"ok": True, "description": found.as_dict()}
+    known, target = CameraDescription.from_dict(search["known"]), Target(**search["target"])
+    places = [(str(host), int(port)) for host, port in search["places"]]
+    result = find(address, known, target, places=places, spare=search["spare"], sub_size=sub_size)
+    return {"ok": True, **asdict(result), "description": result.found.as_dict() if result.found else None}
+
+
+def main() -> int:
+    """One JSON object on stdin (the fields of CameraAddress, timeout_s, sub_size, limit_s, key_frame), one JSON line on stdout.
+
+    ``{"ok": true, "description": …}`` or ``{"ok": false, "kind": "DeviceAbsent", "fault": Fault.as_dict()}``. With ``search``
+    (known, target, places, spare: see find) the answer also has host, port and spare_s, and description is null where the camera
+    was not found.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         question = json.load(sys.stdin)
         signal.setitimer(signal.ITIMER_REAL, float(question.pop("limit_s", 15.0)))  # SIGALRM ends this process, whatever hangs
-        timeout_s, size = float(question.pop("timeout_s", 5.0)), question.pop("sub_size", SUB_SIZE)
-        found = describe(CameraAddress(**question), timeout_s=timeout_s, sub_size=(int(size[0]), int(size[1])))
-        answer: dict[str, object] = {"ok": True, "description": found.as_dict()}
+        answer = _answer(question)
     except DeviceFault as fault:
         answer = {"ok": False, "kind": type(fault).__name__, "fault": fault.as_dict()}
     except Exception as error:  # the top of this process: whoever asked gets an answer

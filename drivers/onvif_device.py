@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -30,6 +30,7 @@ from drivers.faults import DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
 
 CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
+EXTRA_S = 2.0  # for what is good to know and nothing depends on
 RTSP_TCP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}  # RTP interleaved in the RTSP connection
 REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORECASE)
 
@@ -70,16 +71,24 @@ def at_host(uri: str, host: str, port: int | None = None) -> str:
 
 
 def ask(
-    address: CameraAddress, timeout_s: float, sub_size: tuple[int, int], now: Callable[[], float] = time.time
+    address: CameraAddress,
+    timeout_s: float,
+    sub_size: tuple[int, int],
+    now: Callable[[], float] = time.time,
+    *,
+    key_frame: str = "",
 ) -> CameraDescription:
     """Clock, identity and streams of the camera. now: our wall clock, Unix seconds.
 
-    Raises DeviceRefused, DeviceSilent, DeviceFault.
+    key_frame: the token of a profile whose stream is wanted with a key frame at once. Raises DeviceRefused, DeviceSilent,
+    DeviceFault.
     """
     with _faults(address, timeout_s):
         device = Device(address, timeout_s, now)
         device.read_clock()
-        about = device.information()
+        if key_frame:
+            device.want_key_frame(key_frame)
+        who = _identity(device)
         picked = choose(device.profiles(), sub_size)
         if picked is None:
             raise DeviceFault(
@@ -88,23 +97,41 @@ def ask(
                 **_where(address),
             )
         main, sub = picked
-        return CameraDescription(
-            device.stream(main),
-            device.stream(sub) if sub else None,
-            manufacturer=_text(about, "Manufacturer"),
-            model=_text(about, "Model"),
-            firmware=_text(about, "FirmwareVersion"),
-            serial=_text(about, "SerialNumber"),
-            clock_offset_s=device.clock_offset_s,
-        )
+        return replace(who, main=device.stream(main), sub=device.stream(sub) if sub else None)
+
+
+def identify(address: CameraAddress, timeout_s: float, now: Callable[[], float] = time.time) -> CameraDescription:
+    """Clock and identity alone, without streams; a refused password is not tried a second time.
+
+    Raises DeviceRefused, DeviceSilent, DeviceFault.
+    """
+    with _faults(address, timeout_s):
+        device = Device(address, timeout_s, now, patient=False)
+        device.read_clock()
+        return _identity(device)
+
+
+def _identity(device: "Device") -> CameraDescription:
+    about = device.information()
+    return CameraDescription(
+        Stream(""),
+        manufacturer=_text(about, "Manufacturer"),
+        model=_text(about, "Model"),
+        firmware=_text(about, "FirmwareVersion"),
+        serial=_text(about, "SerialNumber").strip(),
+        clock_offset_s=device.clock_offset_s,
+        hardware=device.hardware(),
+        endpoint=device.endpoint(),
+    )
 
 
 class Device:
     """The camera's device and media services. The wrapper's own camera class is not used: its constructor subscribes to events,
-    asks before the clock is known, and removes proxies from the environment. clock_offset_s: as read last."""
+    asks before the clock is known, and removes proxies from the environment. clock_offset_s: as read last. patient: after a
+    refusal the clock is read anew and the call made once more."""
 
-    def __init__(self, address: CameraAddress, timeout_s: float, now: Callable[[], float]) -> None:
-        self._address, self._timeout_s, self._now = address, timeout_s, now
+    def __init__(self, address: CameraAddress, timeout_s: float, now: Callable[[], float], *, patient: bool = True) -> None:
+        self._address, self._timeout_s, self._now, self._patient = address, timeout_s, now, patient
         self.clock_offset_s: float | None = None
         self._device = self._service("devicemgmt", at_host("http://h/onvif/device_service", address.host, address.port))
         self._media: Any = None
@@ -135,12 +162,12 @@ class Device:
             client.transport.session.auth = HTTPDigestAuth(user, password)
 
     def _call(self, service: Any, operation: str, **arguments: object) -> Any:
-        """One call; after a refusal the clock is read anew and the call made once more. Raises what zeep and requests raise."""
+        """One call, or two: see patient. Raises what zeep and requests raise."""
         call = getattr(service.ws_client, operation)  # past the wrapper's layer, which calls twice and hides the kind of error
         try:
             return call(**arguments)
         except (SoapError, ONVIFError) as error:
-            if not refused(error):
+            if not refused(error) or not self._patient:
                 raise
         self.read_clock()
         self._log_in(service)
@@ -169,11 +196,40 @@ class Device:
         """Manufacturer, model, firmware, serial number: the call that proves the password."""
         return self._call(self._device, "GetDeviceInformation")
 
+    def endpoint(self) -> str:
+        """What the camera calls itself in WS-Discovery (urn:uuid:…), "" where it does not tell."""
+        return _text(self._extra(self._device, "GetEndpointReference"), "GUID").strip().lower()
+
+    def hardware(self) -> str:
+        """The MAC address of its first network interface that has one, "" where it does not tell."""
+        interfaces = self._extra(self._device, "GetNetworkInterfaces") or []
+        return next((mac for one in interfaces if (mac := _text(one, "Info", "HwAddress").strip().lower())), "")
+
+    def want_key_frame(self, token: str) -> None:
+        """Asks for a key frame in the profile's streams (SetSynchronizationPoint). A camera that cannot loses nothing."""
+        with suppress(SoapError, ONVIFError, requests.RequestException):
+            self._extra(self._media_service(), "SetSynchronizationPoint", ProfileToken=token)
+
+    def _extra(self, service: Any, operation: str, **arguments: object) -> Any:
+        """The answer to a call that many cameras do not know, None where there is none."""
+        transport = service.zeep_client.transport
+        limit_s, transport.operation_timeout = transport.operation_timeout, min(EXTRA_S, self._timeout_s)
+        try:
+            return getattr(service.ws_client, operation)(**arguments)
+        except (SoapError, ONVIFError, requests.RequestException):
+            return None
+        finally:
+            transport.operation_timeout = limit_s
+
+    def _media_service(self) -> Any:
+        if self._media is None:
+            named = _text(self._call(self._device, "GetCapabilities", Category="Media"), "Media", "XAddr")
+            self._media = self._service("media", self._own(named or "http://h/onvif/media_service"))
+        return self._media
+
     def profiles(self) -> list[Profile]:
         """Every media profile with a video encoder."""
-        named = _text(self._call(self._device, "GetCapabilities", Category="Media"), "Media", "XAddr")
-        self._media = self._service("media", self._own(named or "http://h/onvif/media_service"))
-        return [p for p in map(profile, self._call(self._media, "GetProfiles") or []) if p]
+        return [p for p in map(profile, self._call(self._media_service(), "GetProfiles") or []) if p]
 
     def _own(self, url: str) -> str:
         """A service's address as we reach it. A camera that names another host than ours names its inner port as well."""
@@ -205,6 +261,7 @@ def profile(raw: Any) -> Profile | None:
         height=int(_number(encoder, "Resolution", "Height")),
         fps=_number(encoder, "RateControl", "FrameRateLimit"),
         bitrate_bps=_number(encoder, "RateControl", "BitrateLimit") * 1000,
+        profile=_text(raw, "token"),
     )
     return Profile(_text(raw, "token"), stream)
 

@@ -1,6 +1,6 @@
 """What the room's devices are to the rest of the product: Protocols and values, no library's terms."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol, Self
 
 
@@ -22,7 +22,10 @@ class CameraAddress:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream of a camera as its description promises it; 0 or "" where it is not told. uri carries no password."""
+    """One stream of a camera as its description promises it; 0 or "" where it is not told. uri carries no password.
+
+    profile: the token of its media profile.
+    """
 
     uri: str
     codec: str = ""  # "h264", "h265"
@@ -30,11 +33,37 @@ class Stream:
     height: int = 0
     fps: float = 0.0
     bitrate_bps: float = 0.0
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a camera's ONVIF service answered, and since when.
+
+    configured: host:port that the configuration named then. before: host:port where it had been, "" where it never moved.
+    how: "configured" or "discovery". at: RFC 3339 time, UTC, at which it was found here.
+    """
+
+    host: str
+    port: int
+    configured: str
+    how: str = "configured"
+    at: str = ""
+    before: str = ""
+
+    @property
+    def text(self) -> str:
+        """host:port"""
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraDescription:
-    """What a camera says of itself. clock_offset_s: its clock minus ours, read before any password is used; None: not told."""
+    """What a camera says of itself. clock_offset_s: its clock minus ours, read before any password is used; None: not told.
+
+    hardware: MAC address, endpoint: its WS-Discovery identity (urn:uuid:…); "" where they are not told. address: where it was
+    when this was written down; None while that is not known.
+    """
 
     main: Stream
     sub: Stream | None = None
@@ -43,6 +72,9 @@ class CameraDescription:
     firmware: str = ""
     serial: str = ""
     clock_offset_s: float | None = None
+    hardware: str = ""
+    endpoint: str = ""
+    address: Place | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For the cache file and the helper process's answer."""
@@ -50,9 +82,35 @@ class CameraDescription:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of as_dict. Raises KeyError, TypeError where it is none."""
-        sub = data.get("sub")
-        return replace(cls(**{**data, "main": Stream(**data["main"]), "sub": Stream(**sub) if sub else None}))
+        """The inverse of as_dict; what another version added is left out. Raises KeyError, TypeError where it is none."""
+        sub, address = data.get("sub"), data.get("address")
+        told = _known(cls, data) | {"main": Stream(**_known(Stream, data["main"]))}
+        told["sub"] = Stream(**_known(Stream, sub)) if sub else None
+        told["address"] = Place(**_known(Place, address)) if address else None
+        return cls(**told)
+
+    @property
+    def tells_who(self) -> bool:
+        """Whether the camera says enough of itself to be told from others of its make."""
+        return bool(self.serial or self.hardware)
+
+    def is_device(self, other: "CameraDescription") -> bool | None:
+        """Whether both are one device, by serial number, maker and model, and MAC address; None where they do not tell."""
+        told: list[bool] = []
+        if self.serial and other.serial:
+            told.append(
+                (self.manufacturer, self.model, self.serial) == (other.manufacturer, other.model, other.serial),
+            )
+        if self.hardware and other.hardware:
+            told.append(self.hardware.lower() == other.hardware.lower())
+        return all(told) if told else None
+
+
+def _known(cls: Any, data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise TypeError(f"{cls.__name__} out of {type(data).__name__}")
+    names = {field.name for field in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Commands of the room: agent, processes of the data plane, configuration, self-check, devices, feed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from agent.config import Config
 
 Settings = TypeVar("Settings")
+CAMERAS_S = 2.0  # how long cameras of the network are listened to
 
 
 def run(context: Context) -> Exit:
@@ -53,11 +55,17 @@ def selfcheck(context: Context) -> Exit:
 
 
 def devices(context: Context) -> Exit:
-    """What this PC has: microphones, serial ports, drives, by the names that the configuration takes."""
+    """What this PC has, by the names that the configuration takes: cameras of its network, microphones, serial ports, drives."""
     from drivers.microphone import list_devices
 
-    found = {"microphones": list_devices(), "serial_ports": serial_ports(Path("/dev")), "drives": drives(Path("/dev"))}
+    found = {
+        "cameras": cameras(context),
+        "microphones": list_devices(),
+        "serial_ports": serial_ports(Path("/dev")),
+        "drives": drives(Path("/dev")),
+    }
     titles = {
+        "cameras": "Cameras (camera.<name>.host and port):",
         "microphones": "Microphones (microphone.device):",
         "serial_ports": "Serial ports (climate.port):",
         "drives": "Drives (burner.drives):",
@@ -65,6 +73,29 @@ def devices(context: Context) -> Exit:
     lines = [line for key, title in titles.items() for line in (context.say(title), *(f"  {n}" for n in found[key] or ["-"]))]
     context.answer(found, lines)
     return Exit.OK
+
+
+def cameras(context: Context) -> list[str]:
+    """Cameras that answer ONVIF's WS-Discovery, with what they call themselves; without a configuration by its defaults."""
+    from agent.config import Config, ConfigFault
+    from agent.settings import discovery_target
+    from drivers.discovery import interface_towards, probe
+    from drivers.faults import DeviceFault
+
+    try:
+        config = context.config()
+    except ConfigFault:
+        config = Config()
+    target = discovery_target(config)
+    if target is None:
+        return []
+    interface = target.interface or interface_towards(config.camera.overview.host, config.camera.overview.port)
+    try:
+        answers = probe(replace(target, interface=interface), listen_s=CAMERAS_S)
+    except DeviceFault as fault:
+        return [fault.say(context.language)]
+    places = {answer.place: (answer.scope("name"), answer.scope("hardware")) for answer in answers}
+    return [" ".join(part for part in (place, *said) if part) for place, said in sorted(places.items())]
 
 
 def serial_ports(folder: Path) -> list[str]:

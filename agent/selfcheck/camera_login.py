@@ -1,8 +1,9 @@
 """Each camera answers over ONVIF and accepts the password."""
 
-from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, skipped
+from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, skipped, warned
 from agent.selfcheck.result import NOTHING, Text, both, of_fault
-from agent.settings import camera
+from agent.settings import camera, camera_address_now
+from recorder.known_camera import moved
 from wording import Fault
 
 
@@ -16,6 +17,10 @@ def look(scene: Scene, device: str) -> Outcome:
         found = scene.description(device)
     except Fault as fault:
         return failed(NOTHING, threshold, *of_fault(fault))
+    now = camera_address_now(scene.config, device)
+    if (now.host, now.port) != (section.host, section.port):
+        found_at, configured = f"{now.host}:{now.port}", f"{section.host}:{section.port}"
+        return warned(Text(found_at, found_at), threshold, *of_fault(moved(device, found_at, configured)))
     named = (
         " ".join(part for part in (found.manufacturer, found.model, found.firmware) if part) or f"{section.host}:{section.port}"
     )

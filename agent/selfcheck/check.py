@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from agent.config import Config
 from agent.selfcheck.feeds import PictureSample, SoundSample, take_pictures, take_sound
 from agent.selfcheck.result import NOTHING, Heading, Status, Text
-from agent.settings import camera_address
+from agent.settings import camera_address_now
 from drivers.camera import describe_apart
 from drivers.ports import CameraDescription
 from recorder.room_time import boot_id, boottime_ns
@@ -78,7 +78,7 @@ class Scene:
     def _describe(self, name: str) -> CameraDescription:
         composite = self.config.composite
         size = (composite.inset_width, composite.inset_height)
-        return describe_apart(camera_address(self.config, name), timeout_s=3.0, sub_size=size, limit_s=ASK_CAMERA_S)
+        return describe_apart(camera_address_now(self.config, name), timeout_s=3.0, sub_size=size, limit_s=ASK_CAMERA_S)
 
     def _watch(self, name: str) -> PictureSample:
         return take_pictures(self.places.feed(name), window_s=max(3.0, self.config.selfcheck.keyframe_max_s + 0.5))

@@ -24,7 +24,7 @@ from drivers.camera import credentialed, describe, describe_apart, read_answer
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.onvif_device import Profile, at_host, choose, wsdl_folder
 from drivers.ports import CameraAddress, CameraDescription, Stream
-from tests.equipment.onvif import OnvifService
+from tests.equipment.onvif import OnvifService, Refusal
 from tests.equipment.onvif_messages import SOAP
 from tests.equipment.onvif_messages import Profile as Offered
 from tests.equipment.process import HOST, free_port
@@ -42,6 +42,7 @@ class Camera(OnvifService):
         super().__init__("overview", profiles, 8554, "admin", PASSWORD, b"")
         self.asked: list[tuple[str, bool]] = []
         self.step_s = 0.0
+        self.unknown: set[str] = set()
 
     def answer(self, request: bytes) -> bytes:
         root = ET.fromstring(request)
@@ -49,6 +50,8 @@ class Camera(OnvifService):
         assert body is not None
         operation = body[0].tag.partition("}")[2]
         self.asked.append((operation, b"UsernameToken" in request))
+        if operation in self.unknown:
+            raise Refusal("ActionNotSupported", operation)
         answer = super().answer(request)
         if operation == "GetSystemDateAndTime" and self.step_s:
             self.set(clock_offset_s=self.step_s)
@@ -72,16 +75,19 @@ def test_describes_the_camera(camera: Camera) -> None:
     found = describe(address_of(camera))
     assert found.clock_offset_s == pytest.approx(0, abs=1.0)
     assert replace(found, clock_offset_s=None) == CameraDescription(
-        Stream(f"rtsp://{HOST}:8554/main", "h264", 1920, 1080, 25.0, 4e6),
-        Stream(f"rtsp://{HOST}:8554/sub", "h264", 640, 360, 25.0, 500e3),
+        Stream(f"rtsp://{HOST}:8554/main", "h264", 1920, 1080, 25.0, 4e6, "main"),
+        Stream(f"rtsp://{HOST}:8554/sub", "h264", 640, 360, 25.0, 500e3, "sub"),
         "Loopback Optics",
         "LO-2 overview",
         "1.0.4",
         "LO2-overview",
+        hardware=camera.mac,
+        endpoint=camera.endpoint,
     )
     assert camera.asked[:2] == [("GetSystemDateAndTime", False), ("GetDeviceInformation", True)]
     assert {operation for operation, _ in camera.asked} <= {
-        "GetSystemDateAndTime", "GetDeviceInformation", "GetCapabilities", "GetProfiles", "GetStreamUri"
+        "GetSystemDateAndTime", "GetDeviceInformation", "GetCapabilities", "GetProfiles", "GetStreamUri",
+        "GetNetworkInterfaces", "GetEndpointReference",
     }  # fmt: skip
 
 
@@ -108,6 +114,22 @@ def test_inner_addresses_are_rewritten(camera: Camera) -> None:
     assert found.main.uri == f"rtsp://{HOST}:8554/main"
     assert found.sub is not None
     assert found.sub.uri == f"rtsp://{HOST}:8554/sub"
+
+
+def test_what_a_camera_does_not_tell_besides_is_left_out(camera: Camera) -> None:
+    camera.unknown = {"GetNetworkInterfaces", "GetEndpointReference", "SetSynchronizationPoint"}
+    found = describe(address_of(camera), key_frame="main")
+    assert (found.serial, found.hardware, found.endpoint) == ("LO2-overview", "", "")
+
+
+def test_a_key_frame_is_asked_for_before_all_else(camera: Camera) -> None:
+    token = describe(address_of(camera)).main.profile
+    camera.asked.clear()
+    describe_apart(address_of(camera), key_frame=token)
+    assert camera.key_frames_wanted == 1
+    operations = [operation for operation, _ in camera.asked]
+    assert operations.index("SetSynchronizationPoint") < operations.index("GetDeviceInformation")
+    assert describe(address_of(camera), key_frame="no such profile").main.profile == "main"
 
 
 def test_wrong_password(camera: Camera) -> None:

@@ -1,8 +1,8 @@
 """A camera's ONVIF service: SOAP over HTTP with WS-UsernameToken, a snapshot with HTTP digest, WS-Discovery where asked for.
 
-As on real cameras, GetSystemDateAndTime, GetCapabilities, GetServices, GetScopes and GetHostname need no password (access class
-PRE_AUTH of the ONVIF core specification); everything else needs a token whose digest is right, whose nonce is new and whose time
-lies within ``FRESH_S`` of the *camera's* clock. Runs in threads of this process.
+As on real cameras, GetSystemDateAndTime, GetCapabilities, GetServices, GetScopes, GetHostname and GetEndpointReference need no
+password (access class PRE_AUTH of the ONVIF core specification); everything else needs a token whose digest is right, whose nonce
+is new and whose time lies within ``FRESH_S`` of the *camera's* clock. Runs in threads of this process.
 """
 
 import base64
@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -19,6 +20,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
 from xml.etree import ElementTree as ET
 
 from tests.equipment import onvif_messages as messages
@@ -26,8 +28,9 @@ from tests.equipment.onvif_messages import DEVICE, MEDIA, SOAP, WSSE, WSU, Osd, 
 from tests.equipment.process import HOST
 
 FRESH_S = 10.0
-PRE_AUTH = {"GetSystemDateAndTime", "GetCapabilities", "GetServices", "GetScopes", "GetHostname"}
+PRE_AUTH = {"GetSystemDateAndTime", "GetCapabilities", "GetServices", "GetScopes", "GetHostname", "GetEndpointReference"}
 REALM = "camera"
+GROUP = "239.255.255.250"  # of WS-Discovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,12 @@ class OnvifService:
         self, name: str, profiles: tuple[Profile, ...], rtsp_port: int, user: str, password: str, jpeg: bytes, port: int = 0
     ) -> None:
         self.name = name
+        self.host = HOST  # where it listens
+        self.reached = HOST  # where clients reach it: a relay may stand between the two, on the same port
         self.port = port
         self.user, self.password = user, password
+        self.serial = f"LO2-{name}"
+        self.key_frames_wanted = 0  # SetSynchronizationPoint of the main profile
         self.faults = OnvifFaults()
         self.osds: list[Osd] = []
         self._profiles = {profile.token: profile for profile in profiles}
@@ -72,7 +79,7 @@ class OnvifService:
     def start(self) -> None:
         """Listens. Raises OSError where the port is taken."""
         self._wake = threading.Event()
-        self._server = _Server((HOST, self.port), self)
+        self._server = _Server((self.host, self.port), self)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name=f"onvif-{self.name}", daemon=True).start()
 
@@ -102,7 +109,21 @@ class OnvifService:
     @property
     def base(self) -> str:
         """What the camera calls itself."""
-        return f"http://{self.faults.address or HOST}:{self.port}"
+        return f"http://{self.faults.address or self.reached}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None
+
+    @property
+    def endpoint(self) -> str:
+        """The device's identity in WS-Discovery; it stays the same at every address."""
+        return f"urn:uuid:{uuid5(NAMESPACE_URL, self.serial)}"
+
+    @property
+    def mac(self) -> str:
+        digits = self.endpoint[-12:]
+        return ":".join(("02", *(digits[n : n + 2] for n in range(2, 12, 2))))
 
     def now(self) -> datetime:
         """The camera's clock, UTC."""
@@ -149,7 +170,11 @@ class OnvifService:
                 case "GetSystemDateAndTime":
                     return messages.system_date_and_time(self.now())
                 case "GetDeviceInformation":
-                    return messages.device_information(self.name, f"LO2-{self.name}")
+                    return messages.device_information(self.name, self.serial)
+                case "GetEndpointReference":
+                    return messages.endpoint_reference(self.endpoint)
+                case "GetNetworkInterfaces":
+                    return messages.network_interfaces(self.mac)
                 case "GetCapabilities":
                     return messages.capabilities(self.base)
                 case "GetServices":
@@ -168,11 +193,14 @@ class OnvifService:
             case "GetProfile":
                 return messages.one_profile(self._profile(request), main)
             case "GetStreamUri":
-                uri = f"rtsp://{self.faults.address or HOST}:{self._rtsp_port}/{self._profile(request).token}"
+                uri = f"rtsp://{self.faults.address or self.reached}:{self._rtsp_port}/{self._profile(request).token}"
                 return messages.media_uri(operation, uri)
             case "GetSnapshotUri":
                 self._profile(request)
                 return messages.media_uri(operation, f"{self.base}/snapshot.jpg")
+            case "SetSynchronizationPoint":
+                self.key_frames_wanted += self._profile(request) is main
+                return "<trt:SetSynchronizationPointResponse/>"
             case "GetOSDs":
                 return messages.osds(self.osds)
             case "CreateOSD":
@@ -284,29 +312,46 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Discovery:
-    """Answers WS-Discovery probes sent to a loopback port; nothing is sent or heard beyond it."""
+    """Answers WS-Discovery probes for a camera: those sent to a loopback port of its own, and with group_port those to the
+    multicast group on the loopback interface. Answers come from the camera's address; one that is off or silent gives none.
+    Nothing is sent or heard beyond loopback."""
 
-    def __init__(self, service: OnvifService, port: int = 0) -> None:
+    def __init__(self, service: OnvifService, port: int = 0, group_port: int = 0) -> None:
         self._service = service
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((HOST, port))
-        self.port: int = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._lines = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+        self._lines[0].bind((HOST, port))
+        self.port: int = self._lines[0].getsockname()[1]
+        if group_port:
+            line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # every camera of a room listens there
+            line.bind((GROUP, group_port))
+            membership = socket.inet_aton(GROUP) + socket.inet_aton(HOST)
+            line.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            self._lines.append(line)
+        self._thread = threading.Thread(target=self._serve, name=f"discovery-{service.name}", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
         while True:
-            request, sender = self._socket.recvfrom(65536)
-            if not request:
-                self._socket.close()
-                return
-            found = re.search(rb"<[^>]*MessageID[^>]*>\s*([^<\s]+)", request)
-            if found and b"Probe" in request:
-                address = f"{self._service.base}/onvif/device_service"
-                self._socket.sendto(messages.probe_match(found.group(1).decode(), self._service.name, address), sender)
+            for line in select.select(self._lines, [], [])[0]:
+                request, sender = line.recvfrom(65536)
+                if not request:
+                    return
+                self._hear(request, sender)
+
+    def _hear(self, request: bytes, sender: tuple[str, int]) -> None:
+        service = self._service
+        found = re.search(rb"<[^>]*MessageID[^>]*>\s*([^<\s]+)", request)
+        if found and b"Probe" in request and service.running and not service.faults.silent:
+            address = f"{service.base}/onvif/device_service"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+                line.bind((service.reached, 0))
+                line.sendto(messages.probe_match(found.group(1).decode(), service.endpoint, service.name, address), sender)
 
     def stop(self) -> None:
         """Ends the responder."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", (HOST, self.port))
         self._thread.join(2)
+        for line in self._lines:
+            line.close()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
@@ -74,6 +75,16 @@ def device_information(name: str, serial: str) -> str:
     }
     inner = "".join(f"<tds:{key}>{escape(value)}</tds:{key}>" for key, value in fields.items())
     return f"<tds:GetDeviceInformationResponse>{inner}</tds:GetDeviceInformationResponse>"
+
+
+def endpoint_reference(endpoint: str) -> str:
+    return f"<tds:GetEndpointReferenceResponse><tds:GUID>{endpoint}</tds:GUID></tds:GetEndpointReferenceResponse>"
+
+
+def network_interfaces(mac: str) -> str:
+    inner = f"<tt:Enabled>true</tt:Enabled><tt:Info><tt:Name>eth0</tt:Name><tt:HwAddress>{mac}</tt:HwAddress></tt:Info>"
+    inner = f'<tds:NetworkInterfaces token="eth0">{inner}</tds:NetworkInterfaces>'
+    return f"<tds:GetNetworkInterfacesResponse>{inner}</tds:GetNetworkInterfacesResponse>"
 
 
 def capabilities(base: str) -> str:
@@ -157,13 +168,15 @@ def read_osd(request: ET.Element) -> Osd:
     return osd
 
 
-def probe_match(relates_to: str, name: str, address: str) -> bytes:
-    """A WS-Discovery answer."""
+def probe_match(relates_to: str, endpoint: str, name: str, address: str) -> bytes:
+    """A WS-Discovery answer. endpoint: urn:uuid:…; name: for the scopes; address: of the device service."""
     wsa, wsd = "http://schemas.xmlsoap.org/ws/2004/08/addressing", "http://schemas.xmlsoap.org/ws/2005/04/discovery"
     header = f"<a:RelatesTo>{escape(relates_to)}</a:RelatesTo><a:Action>{wsd}/ProbeMatches</a:Action>"
     header += f"<a:To>{wsa}/role/anonymous</a:To>"
-    match = f"<a:EndpointReference><a:Address>urn:uuid:{escape(name)}</a:Address></a:EndpointReference>"
-    match += "<d:Types>dn:NetworkVideoTransmitter</d:Types><d:Scopes>onvif://www.onvif.org/Profile/Streaming</d:Scopes>"
+    match = f"<a:EndpointReference><a:Address>{endpoint}</a:Address></a:EndpointReference>"
+    match += "<d:Types>dn:NetworkVideoTransmitter</d:Types>"
+    scope = "onvif://www.onvif.org/"
+    match += f"<d:Scopes>{scope}Profile/Streaming {scope}name/{quote(name)} {scope}hardware/LO-2</d:Scopes>"
     match += f"<d:XAddrs>{address}</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>"
     names = f'xmlns:e="{SOAP}" xmlns:a="{wsa}" xmlns:d="{wsd}" xmlns:dn="http://www.onvif.org/ver10/network/wsdl"'
     body = f"<d:ProbeMatches><d:ProbeMatch>{match}</d:ProbeMatch></d:ProbeMatches>"
