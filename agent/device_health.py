@@ -261,6 +261,7 @@ def _composer_measurements(view: RoomView, status: Status) -> tuple[Measurement,
         Measurement("late", status.late),
         Measurement("lag", round(status.lag_ms), "ms"),
         Measurement("parts", status.parts),
+        Measurement("encoder", status.encoder),
         Measurement("last_disk_age", _age_s(view, status.last_disk_ns), "s"),
     )
 

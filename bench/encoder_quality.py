@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from recorder.part import EncoderSettings, x264_options
+from recorder.encoder import EncoderSettings, x264_options
 from recorder.picture import HEIGHT, WIDTH, Plane, plane_view
 from tests.equipment.clips import prepare
 

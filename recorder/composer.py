@@ -9,13 +9,14 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from recorder.composer_inputs import SoundInput, VideoInput, VideoInputSettings
 from recorder.composite import Composite
+from recorder.encoder_trial import EncoderChoice
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderFault, EncoderSettings, Part
 from recorder.picture import (
@@ -129,8 +130,7 @@ class Composer:
         self._epoch: Epoch | None = None
         self._next_picture = 0
         self._made: tuple[Plane, Samples, int] | None = None  # the next picture, which the encoder has not taken yet
-        self._encoder = settings.encoder
-        self._encoder_fault: dict[str, Any] | None = None
+        self._encoder = EncoderChoice(settings.encoder)
         self._canvases: list[Plane] = [new_canvas() for _ in range(CANVASES)]
         self._fault: dict[str, Any] | None = None
         self._retry_ns = 0
@@ -160,15 +160,15 @@ class Composer:
                     self._composite.release()
             self._reporter.remove()
 
-    def _without_hardware(self, fault: Fault) -> None:
-        """The part ends here; the next one, at once, is encoded by software. The next session tries the hardware again."""
-        log.error("hardware encoder failed, software goes on", extra={"fault": str(fault)})
-        self._encoder = replace(self._encoder, kind="software")
-        self._encoder_fault = fault.as_dict()
-        if self._composite is not None:
+    def _without_hardware(self, fault: EncoderFault) -> None:
+        """The part ends here; the next one, at once, is encoded by software. Between sessions the hardware is tried again."""
+        self._encoder.refuse(fault)
+        composite = self._composite
+        if composite is not None:
+            at_ns = composite.start_ns + self._next_picture * PICTURE_NS
             with suppress(StorageFault), self._reporter.waiting_for_disk():
-                self._composite.close()
-                self._composite.note("encoder", encoder="software", cause=fault.say(), fault=fault.as_dict())
+                composite.close()
+                composite.note("encoder", encoder="software", at_ns=at_ns, cause=fault.say(), fault=fault.as_dict())
 
     def _refused(self, fault: Fault) -> None:
         if self._fault is None:
@@ -188,6 +188,8 @@ class Composer:
                 composite.note("given-up", at_ns=epoch.room_ns(now) if epoch else 0)
                 with self._reporter.waiting_for_disk():
                     composite.close()
+            if composite is None or composite.ended:
+                self._encoder.idle()
             self._main.idle(now)
             self._inset.idle(now)
             time.sleep(0.03)
@@ -202,7 +204,7 @@ class Composer:
                 time.sleep(0.03)
             return
         if composite.part is None:
-            self._open(composite, epoch, wanted, now)
+            self._open(composite, epoch, wanted)
             return
         self._picture(composite, composite.part, epoch, wanted)
 
@@ -226,20 +228,20 @@ class Composer:
         self._composite = Composite(folder / "composite", wanted.session, wanted.start_ns, self._settings.version)
         self._epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
         self._status.session = wanted.session
-        self._encoder, self._encoder_fault = self._settings.encoder, None
         self._marked = set()
         self._next_picture = 0
 
-    def _open(self, composite: Composite, epoch: Epoch, wanted: Wanted, now: int) -> None:
+    def _open(self, composite: Composite, epoch: Epoch, wanted: Wanted) -> None:
         """A session's first part begins at T0, a later one at the first instant that is still to come."""
-        behind = epoch.room_ns(now) - wanted.start_ns - self._settings.delay_ns
+        encoder = self._encoder.settings()  # which waits for the end of a trial
+        behind = epoch.room_ns(self._now()) - wanted.start_ns - self._settings.delay_ns
         at_start = composite.fresh and behind <= CATCH_UP_NS
         first = 0 if at_start else max(0, math.ceil(behind / PICTURE_NS))
         due = self._due(wanted)
         if due is not None and first >= due:
             self._next_picture = due
             return
-        composite.open(self._encoder, first)
+        composite.open(encoder, first)
         self._next_picture, self._made = first, None
         self._fault = None
 
@@ -303,8 +305,9 @@ class Composer:
             state = "closing" if closing else "recording" if composite.part is not None else "waiting"
             state = "finished" if composite.ended else state
         self._reporter.state("failed" if self._fault is not None else state)
-        status.fault = self._fault or self._encoder_fault
-        status.encoder = self._encoder.kind
+        refused, part = self._encoder.fault, composite.part if composite is not None else None
+        status.fault = self._fault or (refused.as_dict() if refused is not None else None)
+        status.encoder = part.encoder_name if part is not None else self._encoder.kind
         if not self._reporter.due():
             return
         if composite is None:
@@ -313,7 +316,6 @@ class Composer:
             status.finished = composite.session if composite.ended else None
             status.pictures_due = self._pictures_due()
             status.pictures_written = composite.pictures_now
-            part = composite.part
             status.late = composite.late + (part.late if part else 0)
             status.parts = composite.parts + (1 if part else 0)
             status.lag_ms = round((part.lag_ns if part else 0) / 1e6, 1)

@@ -106,7 +106,10 @@ class Composite:
             self._torn.append((part.path, part.first_picture))
             raise
         self.late += part.late
-        self._list(part.path, part.first_picture, part.pictures, digest, part.sink.bytes, recovered=False)
+        if part.pictures:
+            self._list(part.path, part.first_picture, part.pictures, digest, part.sink.bytes, recovered=False)
+        else:
+            self._journal.keep("empty", file=part.path.name, first_picture=part.first_picture, present=True)
 
     def _list(self, path: Path, first: int, pictures: int, digest: str, size: int, *, recovered: bool) -> None:
         start, end = span_ns(first, pictures, self.start_ns)

@@ -149,11 +149,14 @@ def _explained(hole: Span, lines: Sequence[Json], start_ns: int, end_ns: int, *,
         if hole.from_ns - LOST_SLACK_NS <= lost_ns < hole.to_ns and (best is None or distance < best[0]):
             best = distance, entry
     if best is not None:
-        fault = best[1].get("fault")
-        return Gap(
-            hole.from_ns, hole.to_ns, str(best[1].get("cause") or UNKNOWN), dict(fault) if isinstance(fault, dict) else None
-        )
+        return _said(hole, best[1])
     return Gap(hole.from_ns, hole.to_ns, _inferred(hole, lines, start_ns, end_ns, any_data=any_data))
+
+
+def _said(gap: Span, entry: Json) -> Gap:
+    """A gap with the cause that a journal's line names. gap: room time."""
+    fault = entry.get("fault")
+    return Gap(gap.from_ns, gap.to_ns, str(entry.get("cause") or UNKNOWN), dict(fault) if isinstance(fault, dict) else None)
 
 
 def _inferred(hole: Span, lines: Sequence[Json], start_ns: int, end_ns: int, *, any_data: bool) -> str:
@@ -214,9 +217,14 @@ def composite_coverage(
     missing = holes(spans, 0, due, 0)
     gaps = []
     for hole in missing:
-        hit = any(d.from_ns < hole.to_ns and d.to_ns > hole.from_ns for d in damaged)
-        cause = DAMAGED if hit else _composite_cause(hole, lines, due, any_data=bool(spans))
-        gaps.append(Gap(start_ns + hole.from_ns * PICTURE_NS, min(end_ns, start_ns + hole.to_ns * PICTURE_NS), cause))
+        missed = Span(start_ns + hole.from_ns * PICTURE_NS, min(end_ns, start_ns + hole.to_ns * PICTURE_NS))
+        failed = [e for e in lines if e["kind"] == "encoder" and missed.from_ns <= whole(e["at_ns"]) <= missed.to_ns]
+        if any(d.from_ns < hole.to_ns and d.to_ns > hole.from_ns for d in damaged):
+            gaps.append(Gap(missed.from_ns, missed.to_ns, DAMAGED))
+        elif failed:
+            gaps.append(_said(missed, failed[0]))
+        else:
+            gaps.append(Gap(missed.from_ns, missed.to_ns, _composite_cause(hole, lines, due, any_data=bool(spans))))
     return CompositeCoverage(due, due - sum(h.ns for h in missing), tuple(gaps))
 
 

@@ -178,7 +178,7 @@ def track_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: ZoneI
     covered = coverage(writer.entries, start_ns, end_ns, without=writer.unusable)
     good = [line for name, line in writer.listed.items() if name not in writer.unusable]
     codecs = [str(e["codec"]) for e in writer.entries if e["kind"] in ("segment", "open")]
-    devices = [e["device"] for e in writer.entries if e["kind"] == "begin" and e.get("device")]
+    devices = [e["device"] for e in writer.entries if e["kind"] in ("begin", "back") and e.get("device")]
     return {
         "codec": codecs[-1] if codecs else "",
         "covered": covered.covered,

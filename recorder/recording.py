@@ -65,12 +65,14 @@ class Recording:
         self.last_ns: int | None = None  # time of the last stored packet
         self.ended = False
         self.gap_open = False
+        self.device = device or {}  # what the device says of itself now
+        self._told_device = self.device
         self._open: _Open | None = None
         self._interval_ns = 40_000_000
         self._start_ns = start_ns
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         try:
-            self._resume(device or {})
+            self._resume(self.device)
         except BaseException:
             self._journal.close()
             raise
@@ -189,7 +191,9 @@ class Recording:
         self._open = _Open(writer, format_, room_ns, room_ns, packet.pts, packet.pts)
         if self.gap_open:
             self.gap_open = False
-            self._journal.keep("back", at_ns=room_ns, cause="")
+            changed = {} if self.device == self._told_device else {"device": self.device}
+            self._told_device = self.device
+            self._journal.keep("back", at_ns=room_ns, cause="", **changed)
         return self._open
 
     def _close(self, end_ns: int, ppm: float) -> None:

@@ -53,13 +53,15 @@ class Sink:
             raise storage_fault(self.path, self.error) from self.error
 
     def sync(self) -> bool:
-        """Data to stable storage; True where there was something new. Raises StorageFault."""
+        """Data to stable storage, with the first of them the file's name; True where there was something new. Raises StorageFault."""
         self.check()
         if self.synced == self.bytes:
             return False
         goal = self.bytes
         try:
             os.fdatasync(self._fd)
+            if self.synced == 0:
+                fsync_folder(self.path.parent)
         except OSError as error:
             self.error = error
             self.check()

@@ -216,6 +216,8 @@ class Storing(threading.Thread):
             self._packet(item)
         elif isinstance(item, Connected):
             self._connection, self._source_fault = item, None
+            if self._recording is not None:
+                self._recording.device = item.device
             self._preroll.clear()
             self._settled_at_ns, self._flowing = None, False
         elif isinstance(item, Jumped):

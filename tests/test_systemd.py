@@ -26,6 +26,7 @@ NAMES = [
 NO_DEVICES = "Service has a minimal device ACL"
 DEVICES = {
     "room-agent-track@microphone.service": {"char-alsa:rw"},
+    "room-agent-composer.service": {"char-drm:rw"},
     "room-agent-climate.service": {"char-ttyUSB:rw", "char-ttyACM:rw", "char-ttyS:rw"},
     "room-agent-burner.service": {"block-sr:rw", "char-sg:rw"},
 }

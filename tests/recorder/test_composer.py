@@ -24,7 +24,7 @@ from recorder.composer_inputs import VideoInputSettings
 from recorder.composite import Composite
 from recorder.continuity import composite_coverage
 from recorder.durable import make_folder
-from recorder.faults import EvidenceFault, StorageFault
+from recorder.faults import StorageFault
 from recorder.packets import FeedServer, Kind, Message, data_message, format_message
 from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part
 from recorder.picture import HEIGHT, STRIP_HEIGHT, WIDTH, OverlayFields, inset_rect, new_canvas, overlay_text, render_line
@@ -167,7 +167,11 @@ def test_a_part_without_a_whole_picture_is_empty_and_its_name_is_not_used_again(
         composite = Composite(folder, "s1", T0, "0")
         end(composite, 60)
         composite.release()
-    assert [(e["file"], e["present"]) for e in lines(folder, "empty")] == [("part-001.mp4", True), ("part-002.mp4", False)]
+    assert [(e["file"], e["present"]) for e in lines(folder, "empty")] == [
+        ("part-003.mp4", True),  # ended in order before its first picture
+        ("part-001.mp4", True),
+        ("part-002.mp4", False),
+    ]
     assert len(lines(folder, "end")) == 1
 
 
@@ -231,11 +235,25 @@ def test_what_cannot_be_journalled_is_said_once_when_it_can(tmp_path: Path, monk
 
 def test_a_folder_that_cannot_be_used_leaves_nothing_open(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "composite")
-    (folder / "journal.jsonl").write_text('{"seq": 0, "prev": "forged"}\n')
+    (folder / "journal.jsonl").mkdir()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    with pytest.raises(EvidenceFault):
+    with pytest.raises(StorageFault):
         Composite(folder, "s1", T0, "0")
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_damaged_journal_is_kept_aside_and_its_parts_are_read_anew(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "composite")
+    (folder / "journal.jsonl").write_text(
+        '{"seq": 0, "kind": "part-open", "file": "part-001.mp4", "first_picture": 0, "prev": "x"}\n'
+    )
+    composite = Composite(folder, "s1", T0, "0")
+    end(composite, 60)
+    composite.release()
+    (damaged,) = lines(folder, "damaged")
+    assert (folder / str(damaged["kept_as"])).exists()
+    assert [(e["file"], e["present"]) for e in lines(folder, "empty")] == [("part-001.mp4", False)]
+    assert len(lines(folder, "end")) == 1
 
 
 def test_an_encoder_that_fails_is_a_fault_and_no_wait(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One track's folder: roll-over without loss, holes named, torn segments kept, every death survived."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -159,3 +160,27 @@ def test_a_failed_write_gives_up_the_segment_and_reads_back_what_is_there(tmp_pa
     gaps = coverage(entries(tmp_path), T0, room(packets[-1])).gaps
     assert len(gaps) == 1
     assert "No space left" in gaps[0].cause
+
+
+def test_a_damaged_journal_is_kept_aside_and_its_segments_are_read_anew(tmp_path: Path) -> None:
+    format_, packets = media_samples.video(tmp_path, seconds=4)
+    recording = begin(tmp_path)
+    write(recording, format_, packets[:60])
+    recording.lost(Fault("The device went.", "Bring it back."), 0.0)
+    recording.close()
+    path = recording.folder / "journal.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], lines[1].replace(b'"at":"', b'"at": "'), *lines[2:]]))
+    again = begin(tmp_path)
+    assert (again.segments, again.packets, again.ended) == (2, 60, False)
+    write(again, format_, packets[75:100])
+    stop = room(packets[99]) + 40_000_000
+    again.end(stop, 0.0)
+    again.close()
+    (damaged,) = [e for e in entries(tmp_path) if e["kind"] == "damaged"]
+    assert hashlib.sha256((recording.folder / damaged["kept_as"]).read_bytes()).hexdigest() == damaged["sha256"]
+    assert damaged["line"] == 3
+    assert media(tmp_path) == [p.data for p in packets[:60] + packets[75:100]]
+    assert [e["recovered"] for e in entries(tmp_path) if e["kind"] == "segment"] == [True, True, False]
+    (gap,) = coverage(entries(tmp_path), T0, stop).gaps
+    assert (gap.from_ns - T0, gap.to_ns - T0) == pytest.approx((60 * 40_000_000, 75 * 40_000_000), abs=2_000_000)

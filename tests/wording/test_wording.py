@@ -26,7 +26,7 @@ READ_AGAIN = {
     "agent/commands/session.py: json.loads(_read_line(connection))": "the agent's answer: a verdict's reasons, each a Sentence",
     "agent/config_problems.py: str(error['ctx']['error'])": "a ValueError of agent/config.py: see VALIDATORS",
     "burner/disc_verify.py: str(attached[-1].get('verdict'))": "a verdict",
-    "recorder/continuity.py: str(best[1].get('cause') or UNKNOWN)": "a fault's own English, or a Gap's cause",
+    "recorder/continuity.py: str(entry.get('cause') or UNKNOWN)": "a fault's own English, or a Gap's cause",
     "recorder/continuity.py: str(fault.get('text'))": "a journalled fault",
     "recorder/continuity.py: str(gap['cause'])": "a Gap's cause",
     "recorder/verify.py: str(expected.get('verdict'))": "a verdict",
