@@ -149,17 +149,27 @@ def build_parser(language: Language) -> argparse.ArgumentParser:
     build.command("check-config", "room:check_config", "check the configuration")
     add = build.command("selfcheck", "room:selfcheck", "check devices, connections, sound and picture")
     add("--report", type=Path, metavar="DIR", text="also write selfcheck.json and selfcheck.html there")
+    _calibrate(build)
     _sessions(build)
     _evidence(build)
     add = build.command("watch", "room:watch", "show the rooms on the health feed")
     add("--seconds", type=_seconds, metavar="S", text="end after so many seconds")
-    build.command("devices", "room:devices", "list microphones, serial ports and drives of this PC", free=True)
+    build.command("devices", "room:devices", "list cameras, microphones, serial ports and drives", free=True)
     add = build.command("track", "room:track", "run the process of one track")
     add("name", choices=TRACKS, metavar="NAME", text="overview, closeup or microphone")
     build.command("composer", "room:composer", "run the composer's process")
     build.command("climate", "room:climate", "run the climate sensor's process")
     build.command("burner", "room:burner", "run the burner worker")
     return build.root
+
+
+def _calibrate(build: _Builder) -> None:
+    add = build.command("calibrate", "calibrate:calibrate", "measure the cameras' delay by claps, and store it")
+    add("--by", required=True, text="who calibrates")
+    cameras = TRACKS[:2]
+    add("--camera", action="append", default=[], choices=cameras, metavar="NAME", text="this camera alone: overview or closeup")
+    add("--seconds", type=_seconds, default=20.0, metavar="S", text="listen for so many seconds (default: 20)")
+    add("--dry-run", action="store_true", text="measure, and store nothing")
 
 
 def _sessions(build: _Builder) -> None:
@@ -180,6 +190,9 @@ def _sessions(build: _Builder) -> None:
     add = build.command("session status", "session:status", "show the room and its session")
     add("session", nargs="?", default="", metavar="SESSION", text="another session than the running or newest one")
     build.command("session list", "session:list_", "list the sessions of this room")
+    add = build.command("session complete", "later:complete", "compose later what the composite lacks, marked as such")
+    add("session", metavar="SESSION", text="its id, a beginning of it, or last")
+    add("--by", required=True, text="who has it made")
     build.group("transcript", "attach the transcript and compare its times")
     add = build.command("transcript attach", "session:attach", "attach a transcript (UTF-8 text or JSON); shows the verdict")
     add("session", metavar="SESSION", text="its id, a beginning of it, or last")

@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Callable
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -107,7 +108,13 @@ class Camera(Section):
     width: int = entry(1920, "Promised picture width of the main stream, pixels.", ge=160, le=7680)
     height: int = entry(1080, "Promised picture height of the main stream, pixels.", ge=120, le=4320)
     fps: float = entry(25.0, "Promised picture rate, 1/s.", gt=0, le=120)
-    latency_ms: float = entry(0.0, "Constant delay from light to arrival, taken off every picture's time, ms.", ge=0, le=5000)
+    latency_ms: float | None = entry(
+        None,
+        "Constant delay from light to arrival, taken off every picture's time, ms; left out: what `room-agent calibrate` found.",
+        ge=0,
+        le=5000,
+        examples=[150.0],
+    )
 
     @field_validator("rtsp", "rtsp_sub")
     @classmethod
@@ -155,6 +162,34 @@ class Cameras(Section):
         return self
 
 
+class Onvif(Section):
+    """Finding cameras in the room's network by ONVIF (WS-Discovery)."""
+
+    discovery: str = entry(
+        "239.255.255.250:3702",
+        "Where a camera is searched that is not at its address, host:port; empty: nowhere.",
+    )
+    interface: str = entry(
+        "", "This PC's IPv4 address in the cameras' network; empty: the one from which the camera's host is reached."
+    )
+
+    @field_validator("discovery")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if value and not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("must be host:port, like 239.255.255.250:3702, or empty")
+        return value
+
+    @field_validator("interface")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            return str(IPv4Address(value)) if value else ""
+        except ValueError:
+            raise ValueError("must be an IPv4 address of this PC, like 192.168.1.2, or empty") from None
+
+
 class Microphone(Section):
     """The pickup between officer and interviewee (W-6.2.2.4.5)."""
 
@@ -191,10 +226,21 @@ class Composite(Section):
     inset_width: int = entry(640, "Width of the inset, pixels, even.", ge=160, le=960, multiple_of=2)
     inset_height: int = entry(360, "Height of the inset, pixels, even.", ge=90, le=540, multiple_of=2)
     inset_corner: Corner = entry("bottom-right", "Where the inset stands.")
-    crf: int = entry(26, "x264 constant rate factor.", ge=10, le=40)
+    encoder: Literal["software", "vaapi", "qsv"] = entry(
+        "software", "What encodes: software (x264), or a graphics processor by vaapi or qsv; software again where that fails."
+    )
+    encoder_device: str = entry("/dev/dri/renderD128", "Render node of the graphics processor.")
+    crf: int = entry(27, "Quality, 10 (best) to 40: x264's constant rate factor, a hardware encoder's quantiser.", ge=10, le=40)
     preset: Literal["ultrafast", "superfast", "veryfast", "faster"] = entry("superfast", "x264 preset.")
     delay_ms: int = entry(300, "How long a picture waits for late packets, ms.", ge=100, le=1500)
     audio_kbps: int = entry(96, "AAC bit rate, kbit/s.", ge=32, le=320)
+
+    @field_validator("encoder_device")
+    @classmethod
+    def _device_path(cls, value: str) -> str:
+        if not value.startswith("/"):
+            raise ValueError("must be an absolute path")
+        return value
 
     @model_validator(mode="after")
     def _two_cameras(self) -> Self:
@@ -304,6 +350,7 @@ class Config(Section):
     room: Room = Room()
     ui: Ui = Ui()
     camera: Cameras = Cameras()
+    onvif: Onvif = Onvif()
     microphone: Microphone = Microphone()
     climate: Climate = Climate()
     recording: Recording = Recording()

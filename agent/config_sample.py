@@ -19,7 +19,10 @@ def _table(name: str, model: BaseModel) -> list[str]:
         out.append(f"[{name}]")
     for key, info in fields.items():
         if key not in inner:
-            out += [f"# {info.description}", f"{info.alias or key} = {toml_value(getattr(model, key))}"]
+            value = getattr(model, key)
+            unset = "# " if value is None else ""  # TOML has no word for "left out": an example stands there as a comment
+            shown = (info.examples or [""])[0] if value is None else value
+            out += [f"# {info.description}", f"{unset}{info.alias or key} = {toml_value(shown)}"]
     out.append("")
     for key, value in inner.items():
         out += _table(f"{name}.{key}", value)

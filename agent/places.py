@@ -36,6 +36,10 @@ class Places:
         return self.root / "cameras"
 
     @property
+    def calibration(self) -> Path:
+        return self.root / "calibration.json"
+
+    @property
     def selfcheck(self) -> Path:
         return self.root / "selfcheck"
 

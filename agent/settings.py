@@ -3,10 +3,12 @@
 Each function imports what it fills in: the agent's own process never loads the libraries of the data plane.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.config import Camera, Config
 from agent.version import product_version
+from drivers.discovery import Target
 from drivers.ports import CameraAddress
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from recorder.climate import ClimateSettings
     from recorder.composer import ComposerSettings
     from recorder.composer_inputs import VideoInputSettings
+    from recorder.encoder import EncoderSettings
     from recorder.track import TrackSettings
 
 MS_NS = 1_000_000
@@ -30,6 +33,21 @@ def camera_address(config: Config, name: str) -> CameraAddress:
     return CameraAddress(name, section.host, section.port, section.user, section.password(name), section.rtsp, section.rtsp_sub)
 
 
+def camera_address_now(config: Config, name: str) -> CameraAddress:
+    """The same where the camera's track found it last. Raises ConfigFault."""
+    from recorder.known_camera import remembered, where
+
+    address = camera_address(config, name)
+    host, port = where(address, remembered(config.storage.places.cameras / f"{name}.json"))
+    return replace(address, host=host, port=port)
+
+
+def discovery_target(config: Config) -> Target | None:
+    """Where cameras are searched, None: nowhere."""
+    host, _, port = config.onvif.discovery.rpartition(":")
+    return Target(host, int(port), config.onvif.interface) if host else None
+
+
 def track_settings(config: Config, name: str) -> "TrackSettings":
     """Of one track. Raises ConfigFault where the camera's password cannot be read."""
     from recorder.camera_source import CameraSettings
@@ -40,10 +58,11 @@ def track_settings(config: Config, name: str) -> "TrackSettings":
     source: CameraSettings | MicrophoneSettings
     if name == "microphone":
         source = MicrophoneSettings(config.microphone.device, config.microphone.rate_hz, config.microphone.channels)
-        latency_ms = config.microphone.latency_ms
+        latency_ms: float | None = config.microphone.latency_ms
     else:
         size = (config.composite.inset_width, config.composite.inset_height)
-        source = CameraSettings(camera_address(config, name), size, places.cameras / f"{name}.json")
+        memory = places.cameras / f"{name}.json"
+        source = CameraSettings(camera_address(config, name), size, memory, discovery_target(config))
         latency_ms = camera(config, name).latency_ms
     return TrackSettings(
         name=name,
@@ -52,15 +71,15 @@ def track_settings(config: Config, name: str) -> "TrackSettings":
         source=source,
         segment_ns=round(recording.segment_s * 1000) * MS_NS,
         preroll_ns=round(recording.preroll_s * 1000) * MS_NS,
-        latency_ns=round(latency_ms * MS_NS),
+        latency_ns=round((latency_ms or 0) * MS_NS),
         version=product_version(),
+        calibration=places.calibration if latency_ms is None else None,
     )
 
 
 def composer_settings(config: Config) -> "ComposerSettings":
     """Of the composer. Raises ConfigFault where the inset camera's password cannot be read."""
     from recorder.composer import ComposerSettings
-    from recorder.part import EncoderSettings
 
     composite = config.composite
     return ComposerSettings(
@@ -71,13 +90,21 @@ def composer_settings(config: Config) -> "ComposerSettings":
         inset_width=composite.inset_width,
         inset_height=composite.inset_height,
         inset_corner=composite.inset_corner,
-        encoder=EncoderSettings(composite.crf, composite.preset, composite.audio_kbps),
+        encoder=encoder_settings(config),
         delay_ns=composite.delay_ms * MS_NS,
         room=config.room.name,
         zone=config.room.zone,
         language=config.ui.language,
         version=product_version(),
     )
+
+
+def encoder_settings(config: Config) -> "EncoderSettings":
+    """Of the composite's encoder."""
+    from recorder.encoder import EncoderSettings
+
+    section = config.composite
+    return EncoderSettings(section.crf, section.preset, section.audio_kbps, section.encoder, section.encoder_device)
 
 
 def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings":
@@ -87,7 +114,8 @@ def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings
     return VideoInputSettings(
         name=name,
         feed=places.feed(name),
-        latency_ns=round(section.latency_ms * MS_NS),
+        latency_ns=round((section.latency_ms or 0) * MS_NS),
+        calibration=places.calibration if section.latency_ms is None else None,
         sub=camera_address(config, name) if sub else None,
         memory=places.cameras / f"{name}.json" if sub else None,
     )

@@ -3,6 +3,12 @@
 CPU seconds are those of the agent and of all its processes from before the start command until the session is sealed, their ended
 children included; those of ``bench/one-ffmpeg`` are the whole command's. Both take the same cameras and the same microphone,
 in interleaved runs; the ratio is that of each pair, the median is given.
+
+``--inset main`` gives the room no sub-stream: the inset is scaled from the other camera's main stream. ``both`` measures each,
+the second under ``inset_main``. ``limit_cpu_s`` is what the decodes and the encode of a run's pictures take alone
+(bench/room_limit.py), ``limit_ratio`` that over the median of one ffmpeg. ``where_cpu_s`` is of a run: what the limit counted,
+what else the composer took (capture of the sub-stream, sound, AAC, container, waiting), and all other processes. Of the
+composer's threads those that live at the session's end are given, in the order of their starting.
 """
 
 import argparse
@@ -14,94 +20,62 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.demo.command import RoomAgent
-from tests.demo.interview import Agent, end_room, wait_until_armed
-from tests.equipment.room import StandInRoom
-
-HOME = Path(__file__).resolve().parents[1]
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+from bench.rig import CACHE, HOME, Room, thread_cpu_s
+from bench.room_limit import least_cpu_s
+from tests.equipment.clips import prepare
+from tests.equipment.room import Overrides, StandInRoom
 
 
-class Room:
-    """A running room and its processes."""
+def session(room: Room, seconds: int, say: Any) -> dict[str, Any]:
+    """One session of so many seconds."""
+    before = room.cpu_s()
+    composer_pid = int(room.composer()["pid"])
+    threads_before = thread_cpu_s(composer_pid)
+    memory: list[tuple[float, float]] = []
+    threads: dict[str, float] = {}
+    late = 0
 
-    def __init__(self, folder: Path, stand_ins: StandInRoom) -> None:
-        self.status = folder / "run" / "status"
-        overrides: dict[str, dict[str, object]] = {"recording": {"selfcheck_valid_minutes": 1440}}
-        config = folder / "config.toml"
-        config.write_text(stand_ins.config_text(folder / "data", folder / "run", "zh", overrides), encoding="utf-8")
-        self.command = RoomAgent(config, stand_ins.env)
-        self.agent = Agent(self.command, folder / "agent.log")
-        wait_until_armed(self.command, self.agent)
+    def look(left: float) -> None:
+        nonlocal late
+        readings = room.readings().values()
+        memory.append((sum(r.rss_mb for r in readings), sum(r.pss_mb for r in readings)))
+        threads.update(thread_cpu_s(composer_pid))
+        status = room.composer()
+        late = max(late, status["late"])
+        say(f"{left:5.0f} s left, lag {status['lag_ms']:.0f} ms, late {late}, {memory[-1][0]:.0f} MiB")
 
-    def pids(self) -> list[int]:
-        """The agent's and those of the processes that tell a status."""
-        found = [self.agent.pid]
-        for path in self.status.glob("[!.]*.json"):
-            found.append(int(json.loads(path.read_text(encoding="utf-8"))["pid"]))
-        return found
+    began = time.monotonic()
+    room.start(seconds)
+    answered_s = time.monotonic() - began
+    room.wait(began + seconds - 0.3, 5.0, look)
+    began = time.monotonic()
+    stopped = room.finish()
+    sealed_s = time.monotonic() - began
+    after = room.cpu_s()
+    by_process = {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
+    composite = stopped["composite"]
+    return {
+        "seconds": seconds,
+        "cpu_s": sum(by_process.values()),
+        "by_process": by_process,
+        "threads": busiest(threads, threads_before),
+        "missing": composite["pictures_due"] - composite["pictures_written"],
+        "late": late,
+        "memory": memory,
+        "answered_s": round(answered_s, 3),
+        "stop_to_sealed_s": round(sealed_s, 3),
+        "covered": {name: facts["covered"] for name, facts in stopped["coverage"].items()},
+    }
 
-    def cpu_s(self) -> dict[str, float]:
-        """By process name: user and system time, with that of its ended children."""
-        times = {}
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            name = words[-2] if words[-2] in ("overview", "closeup", "microphone") else next(w for w in words[::-1] if w)
-            times[name] = sum(int(fields[n]) for n in (11, 12, 13, 14)) * TICK_S
-        return times
 
-    def memory_mb(self) -> tuple[float, float]:
-        """Sum of resident sets, and of proportional sets (shared pages counted once), MiB."""
-        resident = proportional = 0.0
-        for pid in self.pids():
-            resident += int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * PAGE / 2**20
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-                if line.startswith("Pss:"):
-                    proportional += int(line.split()[1]) / 1024
-        return resident, proportional
-
-    def stop(self) -> None:
-        """Ends the agent and its processes, a session that still runs included."""
-        end_room(self.command, self.agent, self.status.parent)
-
-    def session(self, seconds: int, say: Any) -> dict[str, Any]:
-        """One session of so many seconds."""
-        before = self.cpu_s()
-        memory = []
-        began = time.monotonic()
-        self.command.ask(
-            "session", "start", "--case", "1", "--cause", "bench", "--handler", "A", "--interviewee", "B",
-            "--planned-minutes", str(seconds // 60 + 1), "--override-by", "bench", "--override-reason", "bench",
-        )  # fmt: skip
-        answered_s = time.monotonic() - began
-        late = 0
-        while (left := began + seconds - 0.3 - time.monotonic()) > 0:
-            time.sleep(min(5.0, left))
-            memory.append(self.memory_mb())
-            composer = json.loads((self.status / "composer.json").read_text(encoding="utf-8"))
-            late = max(late, composer["late"])
-            say(f"{left:5.0f} s left, lag {composer['lag_ms']:.0f} ms, late {late}, {memory[-1][0]:.0f} MiB")
-        began = time.monotonic()
-        stopped = self.command.ask("session", "stop", "--by", "A", "--reason", "bench")
-        sealed_s = time.monotonic() - began
-        after = self.cpu_s()
-        by_process = {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
-        composite = stopped["composite"]
-        return {
-            "cpu_s": sum(by_process.values()),
-            "by_process": by_process,
-            "missing": composite["pictures_due"] - composite["pictures_written"],
-            "late": late,
-            "memory": memory,
-            "answered_s": round(answered_s, 3),
-            "stop_to_sealed_s": round(sealed_s, 3),
-            "covered": {name: facts["covered"] for name, facts in stopped["coverage"].items()},
-        }
+def busiest(after: Mapping[str, float], before: Mapping[str, float], least_s: float = 0.1) -> dict[str, float]:
+    """CPU seconds between two readings of a process's threads, those left out that did next to nothing."""
+    spent = {name: round(value - before.get(name, 0.0), 2) for name, value in after.items()}
+    return {name: value for name, value in spent.items() if value >= least_s}
 
 
 def one_ffmpeg(stand_ins: StandInRoom, seconds: int, out: Path) -> dict[str, float]:
@@ -118,40 +92,55 @@ def one_ffmpeg(stand_ins: StandInRoom, seconds: int, out: Path) -> dict[str, flo
     return values
 
 
+def without_sub(stand_ins: StandInRoom) -> Overrides:
+    """The closeup by plain RTSP, which names no sub-stream."""
+    camera = stand_ins.closeup
+    return {"camera.closeup": {"rtsp": f"rtsp://{camera.host}:{camera.rtsp_port}/main"}}
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/room", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench/room", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="only the JSON line on stdout")
     parser.add_argument("--runs", type=int, default=3, help="pairs of runs (default 3)")
     parser.add_argument("--seconds", type=int, default=40, help="length of each run of a pair (default 40)")
     parser.add_argument("--long", type=int, default=600, help="length of the session that is counted (default 600, 0: none)")
+    parser.add_argument(
+        "--inset", choices=("sub", "main", "both"), default="sub", help="where the inset comes from (default sub)"
+    )
     chosen = parser.parse_args()
+    if chosen.runs < 1 and not chosen.long:
+        parser.error("--runs 0 --long 0: nothing is left to measure")
 
     def say(text: str) -> None:
         if not chosen.json:
             sys.stderr.write(text + "\n")
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="bench-room-") as name:
-        folder = Path(name)
-        with StandInRoom(folder / "equipment", HOME / ".cache" / "equipment") as stand_ins:
-            result = measure(folder, stand_ins, chosen, say)
-    sys.stdout.write(json.dumps(result) + "\n")
+    results = []
+    for inset in ("sub", "main") if chosen.inset == "both" else (chosen.inset,):
+        with tempfile.TemporaryDirectory(prefix="bench-room-") as name:
+            folder = Path(name)
+            with StandInRoom(folder / "equipment", CACHE) as stand_ins:
+                say(f"inset from the {inset} stream")
+                results.append(measure(folder, stand_ins, chosen, say, sub=inset == "sub"))
+    answer = results[0] if len(results) == 1 else {**results[0], "inset_main": results[1]}
+    sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 
 
-def measure(folder: Path, stand_ins: StandInRoom, chosen: argparse.Namespace, say: Any) -> dict[str, Any]:
+def measure(folder: Path, stand_ins: StandInRoom, chosen: argparse.Namespace, say: Any, *, sub: bool) -> dict[str, Any]:
     """Everything, as one JSON object."""
-    room = Room(folder, stand_ins)
+    room = Room(folder, stand_ins, None if sub else without_sub(stand_ins))
     pairs, sessions = [], []
     try:
         for run in range(chosen.runs):
-            ours = room.session(chosen.seconds, say)
+            ours = session(room, chosen.seconds, say)
             theirs = one_ffmpeg(stand_ins, chosen.seconds, folder / f"one-ffmpeg-{run}")
             say(f"pair {run + 1}: room {ours['cpu_s']:.2f} s, one ffmpeg {theirs['cpu_s']:.2f} s")
             sessions.append(ours)
             pairs.append((ours["cpu_s"], theirs["cpu_s"]))
         if chosen.long:
-            sessions.append(room.session(chosen.long, say))
+            sessions.append(session(room, chosen.long, say))
     finally:
         room.stop()
     longest = sessions[-1]
@@ -173,6 +162,28 @@ def measure(folder: Path, stand_ins: StandInRoom, chosen: argparse.Namespace, sa
         "start_answer_s": [s["answered_s"] for s in sessions],
         "stop_to_sealed_s": [s["stop_to_sealed_s"] for s in sessions],
         "covered": longest["covered"],
+        "inset": "sub" if sub else "main",
+        **where_it_goes(sessions, [b for _, b in pairs], least_cpu_s(prepare(CACHE), chosen.seconds, sub=sub), chosen.seconds),
+    }
+
+
+def where_it_goes(
+    sessions: list[dict[str, Any]], one_ffmpeg_s: list[float], least: Mapping[str, float], seconds: int
+) -> dict[str, Any]:
+    """The limit and the shares. sessions: at least one; least: of least_cpu_s, for so many seconds of room."""
+    room_s = statistics.median(s["cpu_s"] * seconds / s["seconds"] for s in sessions)
+    composer_s = statistics.median(s["by_process"].get("composer", 0.0) * seconds / s["seconds"] for s in sessions)
+    limit = sum(value for what, value in least.items() if what != "compose")
+    return {
+        "limit_cpu_s": round(limit, 2),
+        "limit_ratio": round(limit / statistics.median(one_ffmpeg_s), 3) if one_ffmpeg_s else None,
+        "where_cpu_s": {
+            **least,
+            "rest_of_composer": round(composer_s - sum(least.values()), 2),
+            "other_processes": round(room_s - composer_s, 2),
+        },
+        "encode_share": round(least["encode"] / room_s, 3) if room_s else None,
+        "composer_threads_cpu_s": sessions[-1]["threads"],
     }
 
 

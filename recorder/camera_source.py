@@ -26,6 +26,7 @@ RTSP_PORT = 554
 REACH_S = 0.8
 OPEN_S = 4.0
 READ_S = 1.5  # a stream silent for so long is given up: the gap must be noticed within 3 s
+REORDERED = 4  # packets among which the earliest picture of a stream with B-frames is
 KEY_S = 10  # without a key frame for so long the connection is made anew, upon which cameras send one
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
 # took a second. Not "nobuffer": that throws away what was read while probing, the first key frame with it.
@@ -36,6 +37,16 @@ def _reach(uri: str) -> None:
     """A connection that is not taken within a second will not be; a new one finds a camera that comes back. Raises OSError."""
     parts = urlsplit(uri)
     socket.create_connection((parts.hostname or "", parts.port or RTSP_PORT), REACH_S).close()
+
+
+class _Came:
+    """A packet as the demuxer gave it. stamp: in the stream's time base, None where it has none."""
+
+    __slots__ = ("arrival_ns", "data", "key", "stamp")
+
+    def __init__(self, packet: "av.Packet[av.VideoStream]", arrival_ns: int) -> None:
+        self.stamp: int | None = packet.pts if packet.pts is not None else packet.dts
+        self.key, self.data, self.arrival_ns = bool(packet.is_keyframe), bytes(packet), arrival_ns
 
 
 class StreamReader:
@@ -69,44 +80,40 @@ class StreamReader:
             height=context.height,
             fps=float(self.stream.average_rate or 0),
         )
+        self._interval = round(1 / (self.format.time_base * Fraction(self.format.fps or 25)))
         self._timeline = CameraTimeline(float(self.format.time_base * SECOND_NS))
         self._opened_ns = boottime_ns()
+        self._stamped = 0  # the last timestamp, as the camera gave it
 
     def packets(self) -> Iterator[Packet | Jumped]:
         """Every packet from the first key frame on, as it comes; a Jumped before the first one behind a jump of the timestamps.
 
-        The demuxer gives a connection's first packet no timestamp: it is one interval before the second's. It hands a packet
-        over when the next one's first bytes come, so that is the arrival of the next (measured: 40 ms at 25 pictures a second).
-        A read that times out is hidden once, behind the packet that was held back.
+        The demuxer hands a packet over when the next one's first bytes come, so that is the arrival of the next (measured: 40 ms
+        at 25 pictures a second). A read that times out is hidden once, behind the packet that was held back.
 
         Raises DeviceFault and its kinds when the connection ends.
         """
-        fps = Fraction(self.format.fps or 25)
-        interval = round(1 / (self.format.time_base * fps))
+        interval_ns = round(self._interval * self.format.time_base * SECOND_NS)
         came_ns: int | None = None
-        waiting: list[tuple[bytes, bool, int]] = []
-        previous: int | None = None
+        opening: list[_Came] | None = []
         asked_ns = boottime_ns()
         try:
             for packet in self.container.demux(self.stream):
                 handed_ns = boottime_ns()
                 silent = handed_ns - asked_ns >= READ_S * SECOND_NS
-                arrival_ns = came_ns if came_ns is not None else handed_ns - round(SECOND_NS / fps)
+                came = _Came(packet, came_ns if came_ns is not None else handed_ns - interval_ns)
                 came_ns = handed_ns
                 if packet.size == 0:
                     break
-                data, key = bytes(packet), bool(packet.is_keyframe)
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                if stamp is None and previous is None:
-                    waiting.append((data, key, arrival_ns))
-                    asked_ns = boottime_ns()
-                    continue
-                pts = int(stamp) if stamp is not None else (previous or 0) + interval
-                for n, (early, early_key, arrival) in enumerate(waiting):
-                    yield from self._placed(pts - (len(waiting) - n) * interval, early_key, early, arrival)
-                waiting.clear()
-                previous = pts
-                yield from self._placed(pts, key, data, arrival_ns)
+                if opening is not None:
+                    opening.append(came)
+                    if sum(each.stamp is not None for each in opening) >= self._opening_packets:
+                        self._stamp(opening)
+                        for each in opening:
+                            yield from self._placed(each)
+                        opening = None
+                else:
+                    yield from self._placed(came)
                 if silent:
                     raise TimeoutError
                 asked_ns = boottime_ns()
@@ -114,18 +121,33 @@ class StreamReader:
             raise self._fault(error) from None
         raise DeviceAbsent("The camera {name} ended the connection.", "Check its power and its network cable.", name=self._name)
 
-    def _placed(self, stamp: int, key: bool, data: bytes, arrival_ns: int) -> Iterator[Packet | Jumped]:
+    @property
+    def _opening_packets(self) -> int:
+        """After so many packets with a timestamp that of the connection's first picture is known."""
+        return REORDERED if self.stream.codec_context.has_b_frames else 1
+
+    def _stamp(self, opening: "list[_Came]") -> None:
+        """The demuxer gives the first packets no timestamp: they are an interval each before the earliest that has one."""
+        first = next(n for n, came in enumerate(opening) if came.stamp is not None)
+        earliest = min(came.stamp for came in opening if came.stamp is not None)
+        for n in range(first):
+            opening[n].stamp = earliest - (first - n) * self._interval
+
+    def _placed(self, came: "_Came") -> Iterator[Packet | Jumped]:
         """The packet on the connection's time line, with its format. What comes before a key frame nobody can decode."""
-        if key:
-            self._take_format(data)
+        if came.key:
+            self._take_format(came.data)
         if self.format.template is None:
-            if arrival_ns - self._opened_ns > KEY_S * SECOND_NS:
+            if came.arrival_ns - self._opened_ns > KEY_S * SECOND_NS:
                 raise self._keyless()
             return
-        pts = self._timeline.place(stamp, arrival_ns)
+        if came.stamp is None:
+            came.stamp = self._stamped + self._interval
+        self._stamped = came.stamp
+        pts = self._timeline.place(came.stamp, came.arrival_ns)
         if self._timeline.jumped_ns:
             yield Jumped(self._timeline.jumped_ns)
-        yield Packet(pts, key, data, arrival_ns, self.format)
+        yield Packet(pts, came.key, came.data, came.arrival_ns, self.format)
 
     def _take_format(self, unit: bytes) -> None:
         """A camera may change its parameters, the picture's size among them, at any key frame."""

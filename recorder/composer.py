@@ -192,6 +192,7 @@ class Composer:
                 self._encoder.idle()
             self._main.idle(now)
             self._inset.idle(now)
+            self._sound.idle()
             time.sleep(0.03)
             return
         due = self._due(wanted)

@@ -14,10 +14,12 @@ import numpy as np
 
 from drivers.faults import DeviceFault
 from drivers.ports import CameraAddress, Stream
+from recorder.calibration import Latency
 from recorder.camera_source import StreamReader, remembered
 from recorder.media import Format, Jumped
 from recorder.packets import FeedReader, Kind, Message
 from recorder.picture import Rect, Scaled
+from recorder.process import name_thread
 from recorder.room_time import PICTURE_NS, SECOND_NS, EnvelopeFit, boottime_ns
 from recorder.sound import Samples, SoundLine
 
@@ -33,13 +35,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VideoInputSettings:
-    """One camera of the composite. sub: how to reach its sub-stream, None: main only; memory: where its description lies."""
+    """One camera of the composite. sub: how to reach its sub-stream, None: main only; memory: where its description lies.
+
+    latency_ns: taken off the sub-stream's times; or, where calibration is the file of recorder.calibration, what stands there.
+    """
 
     name: str
     feed: Path
     latency_ns: int
     sub: CameraAddress | None = None
     memory: Path | None = None
+    calibration: Path | None = None
 
 
 class _Pump(ABC, threading.Thread):
@@ -55,6 +61,7 @@ class _Pump(ABC, threading.Thread):
         """One connection. Raises OSError, DeviceFault."""
 
     def run(self) -> None:
+        name_thread(self.name)
         failure = ""
         while not self._stopping.is_set():
             try:
@@ -92,6 +99,7 @@ class VideoInput(_Pump):
         super().__init__(settings.name)
         self.settings = settings
         self._rect = rect
+        self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)
         self._packets: deque[Message] = deque()
         self._decoder: av.VideoCodecContext | None = None
         self._decoded: deque[av.VideoFrame] = deque()
@@ -140,7 +148,7 @@ class VideoInput(_Pump):
                     format_ = item.format
                     self._begin(format_)
                 fit.add(item.pts, item.arrival_ns)
-                time_ns = fit.line.at(item.pts) - self.settings.latency_ns
+                time_ns = fit.line.at(item.pts) - self._latency.ns
                 self._add(Message(Kind.DATA, item.key, time_ns, item.pts, 0, item.data))
         finally:
             reader.container.close()
@@ -185,9 +193,10 @@ class VideoInput(_Pump):
                 self._drop_group()
                 del keys[0]
         self._shown = None
+        self._latency.refresh()
 
     def picture(self, due_ns: int) -> tuple[Scaled | None, int]:
-        """The picture nearest to due_ns (CLOCK_BOOTTIME), at most half an interval later, and its time; (None, 0) before the first.
+        """The picture nearest to due_ns (CLOCK_BOOTTIME), at most half an interval later, with its time; at first (None, 0).
 
         It is asked for rising instants; between two calls every packet due is decoded, since later ones need it.
         """
@@ -243,6 +252,11 @@ class SoundInput(_Pump):
                     samples = samples.reshape(-1, self._channels).mean(axis=1)
                 samples *= 1 / 32768
                 self._line.add(message.pts, message.time_ns, message.ppb, samples)
+
+    def idle(self) -> None:
+        """See SoundLine.idle."""
+        with self._lock:
+            self._line.idle()
 
     def read(self, time_ns: int, count: int) -> tuple[Samples, int]:
         """See SoundLine.read."""

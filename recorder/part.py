@@ -19,6 +19,7 @@ from recorder.durable import storage_fault
 from recorder.encoder import FPS, EncoderFault, EncoderSettings, VideoEncoder, open_encoder
 from recorder.faults import StorageFault
 from recorder.picture import Plane
+from recorder.process import name_thread
 from recorder.room_time import PICTURE_NS, SECOND_NS
 from recorder.segments import Sink
 from recorder.sound import Samples
@@ -117,6 +118,7 @@ class Part:
             log.debug("part abandoned", extra={"path": str(self.path)})
 
     def _encode_all(self) -> None:
+        name_thread("encoder")
         video = self._video
         while (item := self._queue.get()) is not None:
             canvas, sound, due_ns = item
@@ -177,6 +179,7 @@ class Part:
         self.sink.check()
 
     def _sync_all(self) -> None:
+        name_thread("syncer")
         while not self._done.wait(1.0):
             try:
                 if self.sink.sync():

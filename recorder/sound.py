@@ -17,6 +17,8 @@ from recorder.room_time import SECOND_NS
 TAPS = 24
 PHASES = 1024  # the nearest is taken: 1/2048 of a sample at most
 MAX_STEP_ERROR = 2e-3  # relative; a card that is off by more is broken
+BEHIND_S = 90.0  # a reader who is late by less than this finds everything
+BEFORE_S = 1.0  # kept before the position that was read last
 JUMP_S = 0.1  # a larger error is a hole or a new run: the position jumps
 
 Samples = npt.NDArray[np.float32]
@@ -54,9 +56,9 @@ class SoundLine:
     """The newest seconds of one microphone, readable at any instant. Times are CLOCK_BOOTTIME, ns. Not thread-safe."""
 
     def __init__(self, rate_hz: int, keep_s: float = 12.0) -> None:
-        """rate_hz: of the output."""
+        """rate_hz: of the output. keep_s: kept while nobody reads; a reader has at least 90 s to read it."""
         self._rate_hz = rate_hz
-        self._keep_s = keep_s
+        self._idle_s = self._keep_s = keep_s
         self._runs: deque[_Run] = deque()
         self._position: float | None = None
         self._reading: _Run | None = None
@@ -89,6 +91,10 @@ class SoundLine:
         count, at, step = run.line
         return at + (run.next - count) * step
 
+    def idle(self) -> None:
+        """Nobody reads until further notice."""
+        self._keep_s = self._idle_s
+
     def read(self, time_ns: int, count: int) -> tuple[Samples, int]:
         """count output samples from an instant on, and how many of them had no input (silence)."""
         out = np.zeros(count, np.float32)
@@ -106,6 +112,9 @@ class SoundLine:
         step = min(max(step, nominal * (1 - MAX_STEP_ERROR)), nominal * (1 + MAX_STEP_ERROR))
         positions = self._position + step * np.arange(count)
         self._position += step * count
+        self._keep_s = max(self._idle_s, BEHIND_S)
+        while len(run.blocks) > 1 and run.first + run.blocks[0].size < positions[0] - BEFORE_S * run.rate_hz:
+            run.first += run.blocks.popleft().size
         silent = self._interpolate(run, positions, out)
         return out, silent
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from drivers.faults import DeviceFault, DeviceRefused
 from recorder.media import Connected, Item, Jumped, Lost, Packet
+from recorder.process import name_thread
 from wording import Fault
 
 QUEUE_ITEMS = 6000  # minutes of packets: a slow disk must not hold the device up
@@ -31,6 +32,7 @@ class Source(ABC, threading.Thread):
         """Connects and delivers until the device fails. Raises Fault; returns only when stopping."""
 
     def run(self) -> None:
+        name_thread(self.name)
         failures = 0
         while not self._stop_event.is_set():
             delivered = self.reconnects

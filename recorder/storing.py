@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recorder.calibration import Latency
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.media import Connected, Item, Jumped, Packet
 from recorder.preroll import Preroll
+from recorder.process import name_thread
 from recorder.recording import Identity, Recording
 from recorder.room_time import SECOND_NS, EnvelopeFit, Epoch, boot_id, boottime_ns, session_epoch
 from recorder.ties import read_tie_now
@@ -36,14 +38,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The time line of one connection. fit: grows with every packet. latency_ns: the device's own delay, taken off."""
+    """The time line of one connection. fit: grows with every packet. latency: the device's own delay, taken off."""
 
     fit: EnvelopeFit
-    latency_ns: int
+    latency: Latency
 
     def at(self, pts: int) -> int:
         """CLOCK_BOOTTIME of a timestamp, ns, as far as it is known now."""
-        return self.fit.line.at(pts) - self.latency_ns
+        return self.fit.line.at(pts) - self.latency.ns
 
     @property
     def ppm(self) -> float:
@@ -118,7 +120,7 @@ class Storing(threading.Thread):
         self._wanted_file = WantedFile(settings.root / "wanted.json")
         self._wanted_at_ns = 0
         self._connection: Connected | None = None
-        self._timing = Timing(EnvelopeFit(1.0), 0)
+        self._timing = Timing(EnvelopeFit(1.0), Latency(0))
         self._settled_at_ns: int | None = None
         self._source_fault: Fault | None = None
         self._recording: Recording | None = None
@@ -167,6 +169,7 @@ class Storing(threading.Thread):
     # -- the thread --
 
     def run(self) -> None:
+        name_thread(self.name)
         while not (self._ending.is_set() and self._inbox.empty()):
             self.turn(wait_s=0.05)
         self.leave()

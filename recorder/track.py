@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recorder.calibration import MS_NS, Latency
 from recorder.camera_source import CameraSettings, CameraSource
 from recorder.media import Connected, Format, Item, Jumped, Lost, Packet
 from recorder.meter import VideoMeter
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrackSettings:
-    """One track. source: the camera or the microphone. latency_ns is taken off every packet's time."""
+    """One track. source: the camera or the microphone. latency_ns is taken off every packet's time; or, where calibration is the
+    file of recorder.calibration, what stands there."""
 
     name: str
     root: Path
@@ -40,6 +42,7 @@ class TrackSettings:
     preroll_ns: int
     latency_ns: int
     version: str
+    calibration: Path | None = None
 
 
 class Track:
@@ -62,7 +65,8 @@ class Track:
         self._feed = FeedServer(settings.run / f"feed-{settings.name}.sock")
         self._connection: Connected | None = None
         self._format: Format | None = None  # as the feed knows it
-        self._timing = Timing(EnvelopeFit(1.0), settings.latency_ns)
+        self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)
+        self._timing = Timing(EnvelopeFit(1.0), self._latency)
         self._settled_at_ns: int | None = None
         self._meter: VideoMeter | SoundMeter | None = None
         self._source_fault: dict[str, Any] | None = None
@@ -98,7 +102,7 @@ class Track:
         if isinstance(item, Connected):
             self._connected(item)
         elif isinstance(item, Jumped):
-            self._timing = Timing(EnvelopeFit(self._ns_per_tick), self._timing.latency_ns)
+            self._timing = Timing(EnvelopeFit(self._ns_per_tick), self._latency)
         elif isinstance(item, Packet):
             self._packet(item)
         if isinstance(item, Lost):
@@ -112,7 +116,7 @@ class Track:
     def _connected(self, item: Connected) -> None:
         format_ = item.format
         self._connection, self._format, self._source_fault = item, None, None
-        self._timing = Timing(EnvelopeFit(self._ns_per_tick), self._settings.latency_ns)
+        self._timing = Timing(EnvelopeFit(self._ns_per_tick), self._latency)
         self._settled_at_ns = None
         self._meter = VideoMeter(self._ns_per_tick) if format_.media == "video" else _sound_meter(format_)
         status = self._status
@@ -169,6 +173,9 @@ class Track:
         status.bytes_session, status.packets_session = stored.bytes, stored.packets
         status.segments, status.gaps = stored.segments, stored.gaps
         status.finished = stored.session if stored.ended else None
+        if stored.session is None:
+            self._latency.refresh()
+        status.latency_ms = round(self._latency.ns / MS_NS, 1)
         status.drift_ppm = round(self._timing.ppm, 2)
         self._measure()
         self._reporter.report()

@@ -130,6 +130,7 @@ class TrackStatus(Status):
     peak_dbfs: float | None = None
     clipped_ratio: float | None = None  # samples at full scale over the last second
     drift_ppm: float | None = None
+    latency_ms: float | None = None  # taken off every packet's time
     clock_offset_s: float | None = None  # camera clock minus ours, read over ONVIF
     manufacturer: str = ""
     model: str = ""

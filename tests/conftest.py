@@ -29,4 +29,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     counted = {word: len(reporter.stats.get(word, [])) for word in ("passed", "failed", "error", "skipped")}
     failed = counted["failed"] + counted["error"]
-    print(json.dumps({"passed": counted["passed"], "failed": failed, "skipped": counted["skipped"]}))  # noqa: T201
+    print(json.dumps({"passed": counted["passed"], "failed": failed, "skipped": counted["skipped"]}))

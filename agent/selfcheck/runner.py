@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from agent.config import Config
 from agent.selfcheck import (
     broker,
+    calibration,
     camera_clock,
     camera_frozen,
     camera_keyframes,
@@ -21,6 +22,7 @@ from agent.selfcheck import (
     disk_space,
     disk_write,
     drives,
+    encoder,
     microphone_clipped,
     microphone_delivers,
     microphone_level,
@@ -40,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     drives.CHECK,
     disk_space.CHECK,
     disk_write.CHECK,
+    encoder.CHECK,
     camera_login.CHECK,
     camera_clock.CHECK,
     room_clock.CHECK,
@@ -51,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     camera_keyframes.CHECK,
     camera_light.CHECK,
     camera_frozen.CHECK,
+    calibration.CHECK,
 )
 
 log = logging.getLogger(__name__)

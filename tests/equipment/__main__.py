@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             tls=not options.plain,
             microphone_ppm=options.microphone_ppm,
             units_log=options.units_log,
+            relay=options.relay,
             discs=out,
         ) as room:
             config = room.config_text(options.root or out / "data", options.run or out / "run", options.language)
@@ -77,6 +78,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="storage.root in the configuration (default: DIR/data)")
     parser.add_argument("--run", type=Path, help="storage.run in the configuration (default: DIR/run)")
     parser.add_argument("--units-log", action="store_true", help="log every access unit that the cameras send")
+    parser.add_argument("--relay", action="store_true", help="a cable to each camera, for the faults cut, jitter and junk")
     parser.add_argument("--microphone-ppm", type=float, default=0.0, help="let the sound card run fast")
     parser.add_argument("--codec", choices=("h264", "h265"), default="h264")
     parser.add_argument(

@@ -3,12 +3,15 @@
 A clip is a folder with, for each camera, stream and variant, ``<camera>-<stream>-<variant>.bin``, the access units in Annex B
 one after the other, and beside it a ``.json`` index::
 
-    {"codec": "h264", "width": 1920, "height": 1080, "fps": 25, "gop": 25, "sizes": [81234, 9123, …]}
+    {"codec": "h264", "width": 1920, "height": 1080, "fps": 25, "gop": 25, "sizes": [81234, 9123, …], "offsets": [0, 2, …]}
 
-Every ``gop``-th access unit, the first included, is an IDR picture with its parameter sets; no B-frames, closed groups, an even
-number of groups: a clip can be repeated, and swapped for another variant at any key frame, without a fault in the stream.
+Access units stand in decoding order; ``offsets`` says by how many pictures each is shown after its own number, all 0 without
+B-frames. Every ``gop``-th access unit, the first included, is an IDR picture with its parameter sets; groups are closed and
+whole: a clip can be repeated, and swapped for another variant at any key frame, without a fault in the stream.
 Variants: ``scene`` (the film), ``still`` (one picture for ever, equal to the bit, as of a hung encoder), ``black`` (a covered
-lens).
+lens), ``clap`` (as long as the film: hands that meet when the lamp would flash, in a picture that stands still), ``size`` (two
+groups of the film in a smaller picture), ``parameters`` (the same in the usual size, with other parameter sets: profile and
+level). With ``audio`` there is ``sound-<codec>.bin`` too: G.711 at 8 kHz, as long as the film, a beep with each flash.
 """
 
 import fcntl
@@ -16,29 +19,46 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import av
 import numpy as np
 
 from tests.equipment.canvas import Picture
-from tests.equipment.scene import FPS, HEIGHT, WIDTH, Planes, Scene, View, WallClock, scaled
+from tests.equipment.scene import (
+    FLASH_PERIOD_S,
+    FLASH_PICTURES,
+    FPS,
+    HEIGHT,
+    WIDTH,
+    Planes,
+    Scene,
+    View,
+    WallClock,
+    scaled,
+    with_hands,
+)
 
-FORMAT = 6  # of the cache; raise it where the pictures or the files change
+FORMAT = 8  # of the cache; raise it where the pictures or the files change
 Codec = Literal["h264", "h265"]
 STREAMS = ("main", "sub")
-VARIANTS = ("scene", "still", "black")
-SHORT = 2  # groups of the variants still and black
+VARIANTS = ("scene", "still", "black", "clap", "size", "parameters")
+SHORT = 2  # groups of every variant but scene and clap
+SOUND_HZ = 8000
 
 
 @dataclass(frozen=True, slots=True)
 class ClipRecipe:
-    """What the cameras show. seconds: a multiple of 5 (the flash) and even in groups of pictures. gop: pictures, divides 125."""
+    """What the cameras show. seconds: a multiple of 10 (the flash), and a whole number of groups of gop pictures.
+
+    bframes: B-frames between two others. other_size, other_sub_size: of the variant ``size``. audio: a second stream beside the
+    main one, G.711.
+    """
 
     seconds: int = 20
     codec: Codec = "h264"
@@ -49,23 +69,41 @@ class ClipRecipe:
     sub_height: int = 360
     sub_bits_per_s: int = 500_000
     gop: int = 25
+    bframes: int = 0
+    other_size: tuple[int, int] = (1280, 720)
+    other_sub_size: tuple[int, int] = (480, 272)
+    audio: Literal["pcma", "pcmu"] | None = None
     clock: WallClock = field(default=WallClock())
     cameras: tuple[View, ...] = get_args(View)
 
     def __post_init__(self) -> None:
-        if self.seconds % 10 or 125 % self.gop:
-            raise ValueError("seconds must be a multiple of 10, gop a divisor of 125")
+        if self.seconds % 10 or self.seconds * FPS % self.gop:
+            raise ValueError("seconds must be a multiple of 10 and a whole number of groups of pictures")
 
     @property
     def key(self) -> str:
         """Names the clip in the cache."""
-        return hashlib.sha256(json.dumps([FORMAT, asdict(self)], sort_keys=True).encode()).hexdigest()[:16]
+        pictures = asdict(self) | {"audio": None}
+        return hashlib.sha256(json.dumps([FORMAT, pictures], sort_keys=True).encode()).hexdigest()[:16]
 
 
 SMALL = ClipRecipe(
-    seconds=10, width=640, height=360, bits_per_s=1_200_000, sub_width=320, sub_height=180, sub_bits_per_s=400_000, gop=5
+    seconds=10,
+    width=640,
+    height=360,
+    bits_per_s=1_200_000,
+    sub_width=320,
+    sub_height=180,
+    sub_bits_per_s=400_000,
+    gop=5,
+    other_size=(480, 272),
+    other_sub_size=(240, 136),
 )
 """A clip for quick tests: small pictures, and a client waits at most 0.2 s for its first key frame."""
+LONG_GROUPS = replace(SMALL, seconds=20, gop=100)
+"""SMALL with 4 s from key frame to key frame."""
+B_FRAMES = replace(SMALL, gop=25, bframes=2)
+"""SMALL with two B-frames between two others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +120,11 @@ class Clip:
     def units(self, camera: View, stream: str, variant: str = "scene") -> list[bytes]:
         """The access units of one stream, Annex B."""
         return read_units(self.index(camera, stream, variant))
+
+    @property
+    def sound(self) -> Path:
+        """The bytes of the audio stream."""
+        return self.folder / f"sound-{self.recipe.audio}.bin"
 
     def jpeg(self, camera: View) -> bytes:
         """The camera's snapshot."""
@@ -110,6 +153,8 @@ def prepare(cache: Path, recipe: ClipRecipe | None = None) -> Clip:
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda camera: _film(unfinished, recipe, camera), recipe.cameras))
             unfinished.rename(folder)
+        if recipe.audio and not clip.sound.exists():
+            clip.sound.write_bytes(_beeps(recipe.seconds, recipe.audio))
     return clip
 
 
@@ -123,25 +168,52 @@ def _film(folder: Path, recipe: ClipRecipe, camera: View) -> None:
 
     def black(n: int) -> Planes:
         grey = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
-        return noise[n : n + HEIGHT] + np.uint8(20), grey, grey
+        return noise[n % 64 : n % 64 + HEIGHT] + np.uint8(20), grey, grey
 
     _encode(folder / camera, recipe, "scene", (scene.picture(n) for n in range(pictures)), noise)
     _encode(folder / camera, recipe, "still", (still for _ in range(SHORT * recipe.gop)), None)
-    _encode(folder / camera, recipe, "black", (black(n) for n in range(SHORT * recipe.gop)), noise)
+    short = (SHORT if recipe.gop < FPS else 1) * recipe.gop
+    _encode(folder / camera, recipe, "black", (black(n) for n in range(short)), noise)
+    _encode(folder / camera, recipe, "clap", (with_hands(still, camera, n) for n in range(pictures)), noise)
+    dark = FLASH_PICTURES  # a film shorter than the flash's period must not flash
+    period = FLASH_PERIOD_S * FPS - dark
+    _encode(folder / camera, recipe, "size parameters", (scene.picture(dark + n % period) for n in range(short)), noise)
 
 
-def _encode(path: Path, recipe: ClipRecipe, variant: str, pictures: Iterator[Planes], noise: Picture | None) -> None:
-    """Both streams of one variant. noise: for the luma of streams that are scaled down, which takes the first noise away."""
-    kind = _SteadyStream if variant == "still" else _Stream
-    main = kind(path.with_name(f"{path.name}-main-{variant}"), recipe, recipe.width, recipe.height, recipe.bits_per_s)
-    sub = kind(path.with_name(f"{path.name}-sub-{variant}"), recipe, recipe.sub_width, recipe.sub_height, recipe.sub_bits_per_s)
+def _beeps(seconds: int, codec: Literal["pcma", "pcmu"]) -> bytes:
+    """G.711 of a quiet hum with a beep of 1 kHz at each flash."""
+    at = np.arange(seconds * SOUND_HZ)
+    beep = at % (FLASH_PERIOD_S * SOUND_HZ) < FLASH_PICTURES * SOUND_HZ // FPS
+    sound = 300 * np.sin(2 * np.pi * 100 * at / SOUND_HZ) + 12_000 * beep * np.sin(2 * np.pi * 1000 * at / SOUND_HZ)
+    encoder = av.CodecContext.create("pcm_alaw" if codec == "pcma" else "pcm_mulaw", "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format = SOUND_HZ, "mono", "s16"
+    frame = av.AudioFrame.from_ndarray(sound.astype(np.int16)[np.newaxis], format="s16", layout="mono")
+    frame.sample_rate = SOUND_HZ
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def _encode(path: Path, recipe: ClipRecipe, variants: str, pictures: Iterator[Planes], noise: Picture | None) -> None:
+    """Both streams of variants with the same pictures. noise: for the luma of streams that are scaled down, which takes the first
+    noise away."""
+    streams = [stream for variant in variants.split() for stream in _streams(path, recipe, variant)]
     for n, picture in enumerate(pictures):
         shifted = None if noise is None else noise[n % 64 :]
-        for stream in (main, sub):
+        for stream in streams:
             whole = (stream.width, stream.height) == (WIDTH, HEIGHT)
             stream.add(picture if whole else scaled(picture, stream.width, stream.height, shifted))
-    for stream in (main, sub):
+    for stream in streams:
         stream.close()
+
+
+def _streams(path: Path, recipe: ClipRecipe, variant: str) -> "list[_Stream]":
+    """Main stream and sub-stream."""
+    kind = {"still": _SteadyStream, "parameters": _OtherStream}.get(variant, _Stream)
+    main_size, sub_size = (recipe.width, recipe.height), (recipe.sub_width, recipe.sub_height)
+    if variant == "size":
+        main_size, sub_size = recipe.other_size, recipe.other_sub_size
+    main = kind(path.with_name(f"{path.name}-main-{variant}"), recipe, *main_size, recipe.bits_per_s)
+    return [main, kind(path.with_name(f"{path.name}-sub-{variant}"), recipe, *sub_size, recipe.sub_bits_per_s)]
 
 
 class _Stream:
@@ -153,26 +225,51 @@ class _Stream:
         self.width, self.height = width, height
         self._path, self._recipe, self._bits_per_s = path, recipe, bits_per_s
         self._units: list[bytes] = []
+        self._shown: list[int] = []  # numbers of the pictures
+        self._added = 0
         self._encoder = self._new_encoder()
 
     def _new_encoder(self) -> av.VideoCodecContext:
         encoder = _video_context("libx264" if self._recipe.codec == "h264" else "libx265", self.width, self.height, "yuv420p")
         encoder.framerate = Fraction(FPS)
         encoder.bit_rate = self._bits_per_s
-        encoder.options = _options(self._recipe, self._bits_per_s, self.steady)
+        encoder.options = self._options()
         return encoder
 
+    def _options(self) -> dict[str, str]:
+        return _options(self._recipe, self._bits_per_s, self.steady)
+
     def add(self, planes: Planes) -> None:
-        self._units += [bytes(p) for p in self._encoder.encode(_frame(planes))]
+        frame = _frame(planes)
+        frame.pts = self._added
+        self._added += 1
+        self._keep(self._encoder.encode(frame))
+
+    def _keep(self, packets: Iterable["av.Packet[Any]"]) -> None:
+        for packet in packets:
+            assert packet.pts is not None
+            self._units.append(bytes(packet))
+            self._shown.append(packet.pts)
 
     def _flush(self) -> None:
-        self._units += [bytes(p) for p in self._encoder.encode(None)]
+        self._keep(self._encoder.encode(None))
 
     def close(self) -> None:
         self._flush()
         index = {"codec": self._recipe.codec, "width": self.width, "height": self.height, "fps": FPS, "gop": self._recipe.gop}
         self._path.with_suffix(".bin").write_bytes(b"".join(self._units))
-        self._path.with_suffix(".json").write_text(json.dumps(index | {"sizes": [len(u) for u in self._units]}), encoding="utf-8")
+        lists = {"sizes": [len(u) for u in self._units], "offsets": [shown - n for n, shown in enumerate(self._shown)]}
+        self._path.with_suffix(".json").write_text(json.dumps(index | lists), encoding="utf-8")
+
+
+class _OtherStream(_Stream):
+    """With another profile and level."""
+
+    def _options(self) -> dict[str, str]:
+        options = super()._options()
+        if self._recipe.codec == "h264":
+            return {**options, "profile": "main", "x264-params": options["x264-params"].replace("level=4.0", "level=4.2")}
+        return {**options, "x265-params": options["x265-params"] + ":level-idc=5.1:signhide=1"}
 
 
 class _SteadyStream(_Stream):
@@ -183,7 +280,6 @@ class _SteadyStream(_Stream):
     """
 
     steady = True
-    _added = False
 
     def _new_encoder(self) -> av.VideoCodecContext:
         encoder = super()._new_encoder()
@@ -200,7 +296,6 @@ class _SteadyStream(_Stream):
     def add(self, planes: Planes) -> None:
         if self._added:
             return
-        self._added = True
         luma, blue, red = (np.pad(p, ((0, rows), (0, 0)), "edge") for p, rows in zip(planes, self._paddings(), strict=True))
         trial = self._new_encoder()
         unit = b"".join(bytes(p) for p in [*trial.encode(_frame((luma, blue, red))), *trial.encode(None)])
@@ -220,12 +315,15 @@ class _SteadyStream(_Stream):
     def _flush(self) -> None:
         super()._flush()
         self._units *= SHORT
+        self._shown = list(range(len(self._units)))
 
 
 def _options(recipe: ClipRecipe, bits_per_s: int, steady: bool) -> dict[str, str]:
     """The same parameter sets in every variant: rate control of one kind; a steady picture by a fixed quantiser within it."""
     rate = bits_per_s // 1000
-    shared = f"keyint={recipe.gop}:min-keyint={recipe.gop}:scenecut=0:bframes=0:open-gop=0:rc-lookahead=0:repeat-headers=1"
+    bframes = 0 if steady else recipe.bframes
+    shared = f"keyint={recipe.gop}:min-keyint={recipe.gop}:scenecut=0:bframes={bframes}:b-adapt=0:b-pyramid=0"
+    shared += f":open-gop=0:rc-lookahead={bframes and bframes + 1}:repeat-headers=1"  # x265 wants more than its B-frames
     shared += f":vbv-maxrate={rate * 5 // 4}:vbv-bufsize={rate}" + (":qpmin=24:qpmax=24" if steady else "")
     if recipe.codec == "h264":
         return {"preset": "superfast", "profile": "high", "x264-params": shared + ":level=4.0:force-cfr=1:mbtree=0:weightp=0"}

@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.equipment.fault", description="Switches a fault of a stand-in room.")
     parser.add_argument("out", type=Path, metavar="DIR", help="the room's --out")
     parser.add_argument("device", help="overview, closeup, microphone, climate, broker, clock, disc-1, disc-2")
-    parser.add_argument("fault", help="for example gone, frozen, back")
+    parser.add_argument("fault", help="for example gone, frozen, back; a wrong one is answered with the list")
     parser.add_argument("value", type=float, nargs="?", help="where the fault takes a number")
     options = parser.parse_args()
     try:

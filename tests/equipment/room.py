@@ -4,11 +4,13 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -20,7 +22,7 @@ from tests.equipment.clips import Clip, ClipRecipe, prepare
 from tests.equipment.clock import StandInClock
 from tests.equipment.drives import StandInDrive
 from tests.equipment.microphone import RATE_HZ, StandInMicrophone, prepare_sound
-from tests.equipment.process import EquipmentError
+from tests.equipment.process import EquipmentError, free_port
 from tests.equipment.scene import FLASH_PERIOD_S, FLASH_PICTURES, FLASH_RECT
 
 DEFAULT_CACHE = Path(__file__).resolve().parents[2] / ".cache" / "equipment"
@@ -36,12 +38,24 @@ class Device(Protocol):
     def start(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A fault that was switched: it holds from an instant between began_ns and done_ns, CLOCK_BOOTTIME, before and after."""
+
+    device: str
+    fault: str
+    value: float | None
+    began_ns: int
+    done_ns: int
+
+
 class StandInRoom:
     """Two cameras, microphone, climate sensor, broker, time server and drives, on free loopback ports.
 
     folder: for logs, secrets, the broker's data. cache: prepared clips and sound, kept from run to run. recipe: of the clips.
     language: of the speech. run_discs: folder of the drives' files. units_log: write down each access unit that a camera sends
-    (``folder/units-<camera>.jsonl``). Ready in under 6 s when the cache is filled.
+    (``folder/units-<camera>.jsonl``). relay: a process between each camera and its clients, for a network's faults (relay.py).
+    Each switched fault is in ``switches`` and a line of ``folder/switches.jsonl``. Ready in under 6 s when the cache is filled.
     """
 
     def __init__(
@@ -57,11 +71,14 @@ class StandInRoom:
         microphone_ppm: float = 0.0,
         units_log: bool = False,
         discs: Path | None = None,
+        relay: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self.cache = (cache or DEFAULT_CACHE).resolve()
         self.room, self.centre = room, centre
         self._recipe, self._language, self._ppm, self._units_log = recipe or ClipRecipe(), language, microphone_ppm, units_log
+        self._relay, self._discovery_port = relay, free_port(socket.SOCK_DGRAM)
+        self.switches: list[Switch] = []
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "log"
         self._run = _short_folder()
@@ -88,6 +105,7 @@ class StandInRoom:
 
     def _start(self) -> None:
         shutil.rmtree(self.folder / "broker", ignore_errors=True)
+        (self.folder / "switches.jsonl").unlink(missing_ok=True)
         with ThreadPoolExecutor(max_workers=8) as pool:
             at_once: tuple[Device, ...] = (self.broker, self.climate, self.clock, *self.discs)
             simple = [pool.submit(device.start) for device in at_once]
@@ -105,7 +123,17 @@ class StandInRoom:
         if units:
             units.unlink(missing_ok=True)
         log = self.folder / "log" / f"{name}.log"
-        return StandInCamera(name, clip, log, self.epoch_ns, password=secrets.token_hex(8), units_log=units)
+        password = secrets.token_hex(8)
+        return StandInCamera(
+            name,
+            clip,
+            log,
+            self.epoch_ns,
+            password=password,
+            units_log=units,
+            relay=self._relay,
+            discovery_port=self._discovery_port,
+        )
 
     def _write_secrets(self) -> None:
         folder = self.folder / "secrets"
@@ -143,8 +171,8 @@ class StandInRoom:
         named |= {"climate": self.climate, "broker": self.broker, "clock": self.clock}
         return named | {f"disc-{n}": drive for n, drive in enumerate(self.discs, 1)}
 
-    def fault(self, device: str, fault: str, value: float | None = None) -> None:
-        """Switches a fault by name: ``fault("overview", "jump", 7.5)``, ``fault("overview", "back")``.
+    def fault(self, device: str, fault: str, value: float | None = None) -> Switch:
+        """Switches a fault by name, and tells when: ``fault("overview", "jump", 7.5)``, ``fault("overview", "back")``.
 
         Raises EquipmentError naming what there is where the device or the fault is unknown.
         """
@@ -154,10 +182,16 @@ class StandInRoom:
         if fault not in found.FAULTS:
             raise EquipmentError(f"{device} has no fault {fault}; it has: {', '.join(found.FAULTS)}")
         method = getattr(found, fault)
+        began_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         try:
             method() if value is None else method(value)
         except TypeError as error:
             raise EquipmentError(f"{device} {fault}: {error}") from error
+        switch = Switch(device, fault, value, began_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self.switches.append(switch)
+        with open(self.folder / "switches.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(switch)) + "\n")
+        return switch
 
     def facts(self) -> dict[str, Any]:
         """Everything that somebody outside needs to know, for room.json."""
@@ -173,6 +207,7 @@ class StandInRoom:
             "pids": {name: device.pids for name, device in self.devices.items() if hasattr(device, "pids")},
             "epoch_monotonic_ns": self.epoch_ns,
             "flash": {"period_s": FLASH_PERIOD_S, "pictures": FLASH_PICTURES, "rect": list(FLASH_RECT)},
+            "switches": str(self.folder / "switches.jsonl"),
             "env": self.env,
             "overview": camera(self.overview),
             "closeup": camera(self.closeup),
@@ -204,6 +239,7 @@ class StandInRoom:
         sections: dict[str, dict[str, object]] = {
             "room": {"id": self.room, "centre": self.centre, "name": "调查询问室一" if language == "zh" else "Interview room 1"},
             "ui": {"language": language},
+            "onvif": {"discovery": self.overview.discovery},
             "microphone": {"device": "default", "rate_hz": RATE_HZ, "channels": 1},
             "climate": {"port": self.climate.port, "model": "xy-md02", "address": self.climate.ADDRESS},
             "storage": {"root": root, "run": run, "reserve_gib": 0.5},

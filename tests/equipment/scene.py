@@ -5,6 +5,7 @@
 - a slight movement (breathing, a nod, blinking, speaking), periodic in the loop, and sensor noise, so no two pictures are equal;
 - a lamp, the square ``FLASH_RECT``, that flashes white for ``FLASH_PICTURES`` pictures from each fifth second on, while the whole
   picture turns brighter;
+- or, in place of the flash, two hands that clap at the same instants (``with_hands``);
 - ``TC hh:mm:ss:ff``, the time since the loop's start;
 - in the overview, the wall clock behind the interviewee (W-6.2.2.4.6), which shows the fixed text it was given: the film is
   encoded once and repeated, so its clock stands still.
@@ -381,6 +382,35 @@ class Scene:
         for colour, weight in ((30, 8), (225, 2)):
             cv2.putText(strip, text, (8, 46), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (colour,), weight, cv2.LINE_AA)
         luma[1000:1064, 32:432] = strip
+
+
+HANDS: dict[View, tuple[int, int, int, int, int]] = {  # x, y where they meet; half width and height of one; half their distance
+    "overview": (960, 620, 40, 66, 180),
+    "closeup": (960, 800, 70, 120, 280),
+}
+HANDS_TOGETHER_S, HANDS_PART_S, HANDS_CLOSE_S = 0.3, 1.0, 0.28
+
+
+def hands_apart(n: int) -> float:
+    """How far apart the clapping hands are in picture n, 0 to 1: they meet at 0 s and each fifth second, as the beeps sound."""
+    since = n % (FLASH_PERIOD_S * FPS) / FPS
+    until = FLASH_PERIOD_S - since
+    if until < HANDS_CLOSE_S:  # ever faster
+        return 1 - (1 - until / HANDS_CLOSE_S) ** 2
+    parting = float(np.clip((since - HANDS_TOGETHER_S) / HANDS_PART_S, 0, 1))
+    return 0.5 - 0.5 * float(np.cos(np.pi * parting))
+
+
+def with_hands(planes: Planes, view: View, n: int) -> Planes:
+    """A copy of the picture with two hands that clap; see hands_apart."""
+    luma, blue, red = (plane.copy() for plane in planes)
+    x, y, width, height, reach = HANDS[view]
+    for side in (-1, 1):
+        at = x + side * (width + reach * hands_apart(n))
+        for plane, scale, value in ((luma, 1, 210), (blue, 2, 112), (red, 2, 146)):
+            centre, axes = (round(16 * at / scale), 16 * y // scale), (16 * width // scale, 16 * height // scale)
+            cv2.ellipse(plane, centre, axes, 0, 0, 360, (value,), -1, cv2.LINE_AA, 4)
+    return luma, blue, red
 
 
 def scaled(planes: Planes, width: int, height: int, noise: Picture | None = None) -> Planes:

@@ -64,6 +64,7 @@ def test_a_room_in_the_foreground_takes_faults_and_ends_with_everything(tmp_path
         pids = [pid for some in room["pids"].values() for pid in some]
         assert len(pids) == 7
         assert not any(gone([pid]) for pid in pids)
+        assert "no relay" in send(out, "overview", "cut")
         assert send(out, "overview", "gone") == ""
         assert gone(room["pids"]["overview"])
         assert "no fault sideways" in send(out, "overview", "sideways")
@@ -71,11 +72,26 @@ def test_a_room_in_the_foreground_takes_faults_and_ends_with_everything(tmp_path
         assert send(out, "overview", "jump") != ""
         client = [sys.executable, "-m", "tests.equipment.fault", str(out), "climate", "temperature", "31.5"]
         assert subprocess.run(client, cwd=REPOSITORY, check=False).returncode == 0
+        switched = [json.loads(line) for line in Path(room["switches"]).read_text().splitlines()]
+        assert [(line["device"], line["fault"], line["value"]) for line in switched] == [
+            ("overview", "gone", None),
+            ("climate", "temperature", 31.5),
+        ]
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        assert now_ns - 60_000_000_000 < switched[0]["began_ns"] <= switched[0]["done_ns"] < now_ns
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert gone(pids)
         assert not (out / "room.json").exists()
     assert subprocess.run(client, cwd=REPOSITORY, check=False, capture_output=True).returncode == 2
+
+
+def test_with_relays_every_network_fault_is_switched_from_outside(tmp_path: Path, clip: object) -> None:
+    with running(tmp_path, "--relay", "--plain") as process:
+        room = facts(tmp_path, process)
+        assert sum(len(pids) for pids in room["pids"].values()) == 9
+        for fault, value in (("cut", None), ("back", None), ("jitter", 20), ("junk", 100), ("rebooted", 30), ("back", None)):
+            assert send(tmp_path, "closeup", fault, value) == ""
 
 
 def test_nothing_survives_a_killed_room(tmp_path: Path, clip: object) -> None:

@@ -135,7 +135,7 @@ def test_a_clap_that_does_not_agree_with_the_others_does_not_count() -> None:
 @pytest.mark.parametrize("others", [True, False])
 @pytest.mark.parametrize("seed", range(4))
 def test_claps_out_of_the_picture_are_refused(seed: int, others: bool) -> None:
-    """In the picture nobody claps, or somebody else does: three of whose claps (seed 3) fall together with the sound's by chance."""
+    """In the picture nobody claps, or somebody else does: three of whose claps (seed 3) agree with the sound by chance."""
     random, claps, seconds = at_random(seed)
     heard = instants(sound(random, claps, seconds))
     shown = at_random(seed + 50)[1] if others else np.array([99.0])

@@ -109,7 +109,7 @@ def test_the_commands_name_device_codec_and_quality() -> None:
     for each in (vaapi, qsv):
         assert (option(each, "-s"), option(each, "-pixel_format"), option(each, "-framerate")) == ("1920x1080", "yuv420p", "25")
         assert (option(each, "-g"), option(each, "-bf"), each[-1]) == ("50", "0", "pipe:1")
-    assert x264_options(SOFTWARE)["x264-params"] == "aq-mode=0"
+    assert x264_options(SOFTWARE)["x264-params"] == "aq-mode=0:weightp=0"
 
 
 # pictures in, packets out

@@ -6,7 +6,7 @@ from recorder.preroll import Preroll
 PICTURE = 40_000_000
 
 
-def feed(preroll: Preroll, pictures: int, gop: int, first: int = 0) -> None:
+def feed(preroll: Preroll[Packet], pictures: int, gop: int, first: int = 0) -> None:
     for n in range(first, first + pictures):
         preroll.add(Packet(n, n % gop == 0, b"x", n * PICTURE))
 
@@ -16,7 +16,7 @@ def time_of(packet: Packet) -> int:
 
 
 def test_keeps_whole_groups_covering_the_span() -> None:
-    preroll = Preroll(10 * 1_000_000_000)
+    preroll = Preroll[Packet](10 * 1_000_000_000)
     feed(preroll, 1000, 50)
     kept = [p.pts for p in preroll.since(0, time_of)]
     assert kept[0] % 50 == 0
@@ -25,7 +25,7 @@ def test_keeps_whole_groups_covering_the_span() -> None:
 
 
 def test_a_session_begins_with_the_key_frame_at_or_before_its_start() -> None:
-    preroll = Preroll(10 * 1_000_000_000)
+    preroll = Preroll[Packet](10 * 1_000_000_000)
     feed(preroll, 200, 50)
     assert next(preroll.since(149 * PICTURE, time_of)).pts == 100
     assert next(preroll.since(150 * PICTURE, time_of)).pts == 150
@@ -33,19 +33,19 @@ def test_a_session_begins_with_the_key_frame_at_or_before_its_start() -> None:
 
 
 def test_a_start_before_everything_begins_with_the_oldest_key_frame() -> None:
-    preroll = Preroll(10 * 1_000_000_000)
+    preroll = Preroll[Packet](10 * 1_000_000_000)
     feed(preroll, 60, 25, first=10)
     assert [p.pts for p in preroll.since(0, time_of)] == list(range(25, 70))
 
 
 def test_long_groups_are_kept_whole() -> None:
-    preroll = Preroll(4 * 1_000_000_000)
+    preroll = Preroll[Packet](4 * 1_000_000_000)
     feed(preroll, 600, 1000)
     assert len(preroll) == 600
 
 
 def test_nothing_of_an_earlier_connection_is_left() -> None:
-    preroll = Preroll(10 * 1_000_000_000)
+    preroll = Preroll[Packet](10 * 1_000_000_000)
     feed(preroll, 100, 25)
     preroll.clear()
     assert list(preroll.since(0, time_of)) == []

@@ -25,8 +25,8 @@ from recorder.packets import FeedReader, Kind
 from recorder.recording import Identity, Recording
 from recorder.room_time import SECOND_NS, Epoch, boottime_ns, session_epoch
 from recorder.segments import Sink
-from recorder.ties import read_tie_now
 from recorder.storing import SETTLE_NS, STOP_GRACE_NS
+from recorder.ties import read_tie_now
 from recorder.track import Track, TrackSettings
 from recorder.wanted import TrackStatus, Wanted, read_status
 from tests.equipment.camera import StandInCamera

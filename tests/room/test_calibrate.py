@@ -37,7 +37,7 @@ def test_claps_are_measured_and_stored(armed: LiveRoom) -> None:
     answer = armed.command.ask("calibrate", "--by", "李工", "--seconds", str(SECONDS))
     assert answer["stored"] and answer["heard"] >= 3
     stored = read(armed.root / "calibration.json")
-    assert set(stored) == set(CAMERAS)
+    assert set(stored) == set(answer["in_force"]) == set(CAMERAS)
     for name in CAMERAS:
         found, kept = answer["cameras"][name], stored[name]
         assert found["kind"] == "clap" and found["claps"] >= 3 and found["spread_ms"] < 20
