@@ -30,7 +30,7 @@ from recorder.room_time import SECOND_NS, boottime_ns
 from wording import Exit, Fault
 
 TICK_NS = SECOND_NS // 4
-RECORDER_HUNG_NS = 3 * SECOND_NS // 2  # one that records must be back within the 3 s that it may cost
+RECORDER_HUNG_NS = 11 * SECOND_NS // 10  # one that records must be back within the 3 s that it may cost
 SEALING_TICK_NS = SECOND_NS // 20  # while a person waits for the seal
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ Overall = Literal["ok", "degraded", "failed"]
 
 TRACKS = ("overview", "closeup", "microphone")
 PACKET_NS = 3 * SECOND_NS  # a track without a packet for so long delivers nothing
+GIVEN_UP_NS = SECOND_NS  # and for so long already where it names a fault: the connection is lost
 READING_NS = 10 * SECOND_NS  # a climate reading is good for so long; the overlay shows --.- after it
 FIRST_NS = 10 * SECOND_NS  # a device that has delivered nothing so long after its process began has failed
 BEHIND_S = 5.0  # so long after the start every track and the composite must have written
@@ -162,6 +163,8 @@ def _nothing_on_disk(view: RoomView, last_ns: int | None) -> Fault:
 def _track_verdict(view: RoomView, status: Status) -> Verdict:
     fault = _fault(status)
     if not isinstance(status, TrackStatus) or status.state == "failed":
+        return "failed", fault
+    if fault is not None and _older(view, status.last_packet_ns, GIVEN_UP_NS):
         return "failed", fault
     if _older(view, status.last_packet_ns, PACKET_NS):
         if fault is None and status.last_packet_ns is None and not _older(view, status.since_ns, FIRST_NS):

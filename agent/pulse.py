@@ -1,4 +1,4 @@
-"""Whether a process still moves: its statuses follow each other, and the kernel says what its threads wait for."""
+"""Whether a process still moves: its heart beats, and the kernel says what its threads wait for."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,12 +27,14 @@ def thread_states(pid: int, proc: Path = Path("/proc")) -> frozenset[str]:
 class Pulse:
     """Looks at one process some times a second.
 
-    hung_ns: how long its statuses may fail to follow each other while it neither computes nor waits for the disk.
+    hung_ns: how long its heartbeat (the time of change of its status file) may fail to come while it neither computes nor waits
+    for the disk.
     """
 
     def __init__(self, status: Path, pid: int, hung_ns: int, now: Callable[[], int]) -> None:
         self._status, self._pid, self._hung_ns, self._now = status, pid, hung_ns, now
-        self._seq: int | None = None
+        self._told = False  # it has written a status of its own
+        self._changed_ns = 0
         self._beat_ns = self._looked_ns = now()
 
     def stopped(self) -> bool:
@@ -40,20 +42,30 @@ class Pulse:
         return thread_states(self._pid) == {"T"}
 
     def hung(self) -> bool:
-        """It has not moved for longer than anything explains. With a lost device it would still tell so."""
+        """It has not moved for longer than anything explains. With a lost device it would still move."""
         now = self._now()
         self._beat_ns += max(0, now - self._looked_ns - LOOK_NS)
         self._looked_ns = now
-        status = read_status(self._status)
-        own = status is not None and status.pid == self._pid and status.boot_id == boot_id()
-        seq = status.seq if status is not None and own else None
-        if seq != self._seq:
-            self._seq, self._beat_ns = seq, now
+        self._look(now)
         silent_ns = now - self._beat_ns
         if silent_ns <= self._hung_ns:
             return False
-        if seq is None:
+        if not self._told:
             return silent_ns > STARTING_NS
+        status = read_status(self._status)
         if status is not None and status.waiting:
             return silent_ns > DISK_NS
         return silent_ns > WORKING_NS or thread_states(self._pid).isdisjoint("RD")
+
+    def _look(self, now: int) -> None:
+        changed_ns = 0
+        with suppress(OSError):
+            changed_ns = self._status.stat().st_mtime_ns
+        if changed_ns == self._changed_ns:
+            return
+        self._changed_ns = changed_ns
+        if not self._told:
+            status = read_status(self._status)
+            self._told = status is not None and status.pid == self._pid and status.boot_id == boot_id()
+        if self._told:
+            self._beat_ns = now

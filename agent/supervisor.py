@@ -22,7 +22,7 @@ from recorder.faults import StorageFault
 from recorder.room_time import SECOND_NS, boottime_ns
 from wording import Exit
 
-POLL_S = 0.25
+POLL_S = 0.2
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 STEADY_NS = 30 * SECOND_NS  # a process that lived so long is restarted at once again
 HUNG_NS = 10 * SECOND_NS

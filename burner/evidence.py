@@ -167,13 +167,14 @@ def segments(track: str, entries: Iterable[Json]) -> tuple[Segment, ...]:
 
 
 def parts(entries: Iterable[Json]) -> tuple[Part, ...]:
-    """Pure: the parts that the composer's journal lists, in order. Raises EvidenceFault."""
+    """Pure: the parts that the composer's journal lists, in the order of their times: one that was torn is listed after its
+    followers. Raises EvidenceFault."""
 
     def make(e: dict[str, Any]) -> Part:
         name = f"composite/{_plain_name(e['file'])}"
         return Part(name, int(e["bytes"]), str(e["sha256"]), int(e["pictures"]), int(e["start_ns"]), int(e["end_ns"]))
 
-    return _listed("part", "composite", entries, make)
+    return tuple(sorted(_listed("part", "composite", entries, make), key=lambda part: part.start_ns))
 
 
 def _listed(kind: str, writer: str, entries: Iterable[Json], make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:

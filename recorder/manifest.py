@@ -238,6 +238,8 @@ def build(folder: Path, session: Mapping[str, Any], *, software_version: str, re
 
 def _epochs(folder: Path, problems: list[Json]) -> Iterator[Json]:
     for path, entry in walk(folder, ["epochs"]):
+        if entry.name.startswith("."):  # on its way to its name when its writer died; kept, and no epoch
+            continue
         try:
             yield read_json(Path(entry.path))
         except EvidenceFault as fault:

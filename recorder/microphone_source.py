@@ -132,7 +132,7 @@ class _Run:
 
     def crept_ns(self) -> int:
         """By how much the last second's blocks are later than those before: sound that went missing within it."""
-        if len(self._recent) < FLOOR_BLOCKS:
+        if len(self._recent) < 3 * CREPT_BLOCKS:
             return 0
         excess = list(self._recent)
         return min(excess[-CREPT_BLOCKS:]) - min(excess[:-CREPT_BLOCKS])

@@ -194,7 +194,7 @@ def count_pictures(path: Path) -> int:
     count = 0
     try:
         with av.open(str(path)) as container:
-            count = sum(1 for packet in container.demux(video=0) if packet.size)
+            count = sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
     except (av.error.FFmpegError, IndexError):
         log.debug("part torn", extra={"path": str(path), "pictures": count})
     return count

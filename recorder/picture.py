@@ -62,10 +62,16 @@ def overlay_text(moment: datetime, fields: OverlayFields, language: Language) ->
     date = f"{moment:%Y}年{moment:%m}月{moment:%d}日 {weekday}" if language == "zh" else f"{moment:%Y-%m-%d} {weekday}"
     temperature = "--.-" if fields.temperature_c is None else f"{fields.temperature_c:.1f}"
     humidity = "--.-" if fields.humidity_pct is None else f"{fields.humidity_pct:.1f}"
-    parts = [f"{date} {moment:%H:%M:%S}", f"{temperature}°C", f"{humidity}%RH", fields.room]
+    parts = [f"{date} {moment:%H:%M:%S}{_offset(moment)}", f"{temperature}°C", f"{humidity}%RH", fields.room]
     if fields.case_number:
         parts.append(say("Case {number}", language, number=fields.case_number))
     return "  ".join([*parts, say("MADE LATER" if fields.made_later else "● REC", language)])
+
+
+def _offset(moment: datetime) -> str:
+    """The offset from UTC in the hour that a day has twice, at the end of summer time; else nothing."""
+    twice = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
+    return moment.isoformat(timespec="seconds")[19:] if twice else ""
 
 
 def render_line(text: str, width: int = WIDTH, height: int = STRIP_HEIGHT) -> Plane:

@@ -16,7 +16,8 @@ from recorder.notify import notify
 from recorder.room_time import SECOND_NS, boot_id, boottime_ns
 from recorder.wanted import Status
 
-STATUS_EVERY_NS = SECOND_NS * 4 // 10  # also the heartbeat: whoever watches takes a process for hung when it fails to come
+STATUS_EVERY_NS = SECOND_NS * 8 // 10
+BEAT_NS = SECOND_NS // 5  # the status file's time of change is the heartbeat: a process whose heartbeat fails to come hangs
 DISK_WAIT_S = 60
 
 log = logging.getLogger(__name__)
@@ -62,14 +63,17 @@ def process(name: str, run: Path) -> Iterator[threading.Event]:
 
 
 class Reporter:
-    """Writes a status every 0.4 s, and at once after a change of state or fault. Failing to is logged once."""
+    """Writes a status every 0.8 s, and at once after a change of state or fault; touches it five times a second.
+
+    Failing to is logged once.
+    """
 
     def __init__(self, status: Status, run: Path) -> None:
         self.status = status
         status.pid, status.boot_id = os.getpid(), boot_id()
         self._folder = run / "status"
         self._written: tuple[str, object, str | None] | None = None
-        self._last_ns = 0
+        self._last_ns = self._beat_ns = 0
         self._failing = False
 
     def state(self, state: str) -> None:
@@ -79,7 +83,8 @@ class Reporter:
             log.info("state changed", extra={"of": self.status.name, "state": state, "session": self.status.session})
 
     def due(self) -> bool:
-        """Whether ``report`` would write now: measuring for it may be saved otherwise."""
+        """Whether ``report`` would write now: measuring for it may be saved otherwise. Asking is moving: the heart beats."""
+        self._beat()
         status = self.status
         return (status.state, status.fault, status.session) != self._written or boottime_ns() - self._last_ns >= STATUS_EVERY_NS
 
@@ -90,7 +95,6 @@ class Reporter:
         status = self.status
         self._last_ns = status.at_ns = boottime_ns()
         status.seq += 1
-        notify("WATCHDOG=1")
         self._written = (status.state, status.fault, status.session)
         try:
             status.write(self._folder)
@@ -99,6 +103,14 @@ class Reporter:
             if not self._failing:
                 log.error("status cannot be written", extra={"of": self.status.name, "fault": str(fault)})
             self._failing = True
+
+    def _beat(self) -> None:
+        now = boottime_ns()
+        if now - self._beat_ns >= BEAT_NS:
+            self._beat_ns = now
+            notify("WATCHDOG=1")
+            with suppress(OSError):  # there is none before the first status
+                os.utime(self._folder / f"{self.status.name}.json")
 
     @contextmanager
     def waiting_for_disk(self) -> Iterator[None]:

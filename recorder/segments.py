@@ -12,9 +12,9 @@ import av
 from recorder.durable import Json, fsync_folder, storage_fault
 from recorder.media import Format, Packet
 
-# Clusters are closed after 900 ms at the latest, and every packet is handed to the file at once.
+# The muxer keeps a cluster in memory until it is closed, after 100 ms or 32 KiB: a power cut costs it, and what is not synced.
 REORDER_S = 1  # pictures in decoding order step back by less than this
-MATROSKA = {"flush_packets": "1", "cluster_time_limit": "900", "live": "1"}
+MATROSKA = {"flush_packets": "1", "cluster_time_limit": "100", "live": "1"}
 
 
 class Sink:
@@ -53,7 +53,7 @@ class Sink:
             raise storage_fault(self.path, self.error) from self.error
 
     def sync(self) -> bool:
-        """Data to stable storage, with the first of them the file's name; True where there was something new. Raises StorageFault."""
+        """Data, and at first the file's name, to stable storage; True where there was something new. Raises StorageFault."""
         self.check()
         if self.synced == self.bytes:
             return False
@@ -115,7 +115,7 @@ class VideoWriter:
         self._dts: int | None = None
 
     def write(self, packet: Packet) -> None:
-        """One packet. Matroska keeps no decoding times: they only have to rise, and to lie before the picture's, for the muxer."""
+        """One packet. Matroska keeps no decoding times: for the muxer they have to rise and to lie before the picture's."""
         self._dts = packet.pts - self._reorder if self._dts is None else max(packet.pts - self._reorder, self._dts + 1)
         out = av.Packet(packet.data)
         out.pts, out.dts, out.time_base = packet.pts, self._dts, self._time_base

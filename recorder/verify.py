@@ -105,7 +105,7 @@ def count_pictures(path: Path) -> int:
     """Pictures in a video file, by its packets. Raises EvidenceFault where it is no such file."""
     try:
         with av.open(str(path)) as container:
-            return sum(1 for packet in container.demux(video=0) if packet.size)
+            return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise EvidenceFault("{path} is not readable as video.", COMPARE, path=path.name) from error
 

@@ -21,6 +21,7 @@ from tests.equipment.room import Overrides, StandInRoom
 HOME = Path(__file__).resolve().parents[1]
 CACHE = HOME / ".cache" / "equipment"
 SECOND = 1_000_000_000
+ARMED_S = 10.0
 TRACKS = ("overview", "closeup", "microphone")
 OVERRIDE = ("--override-by", "test", "--override-reason", "test")
 CASE = ("--case", "温综执〔2026〕1号", "--cause", "test", "--handler", "甲", "--interviewee", "乙")
@@ -78,7 +79,15 @@ class LiveRoom:
 
     def armed(self) -> None:
         """Waits until every track could begin."""
+        deadline = time.monotonic() + ARMED_S  # the files first: asking by the command costs much of a small PC
+        while time.monotonic() < deadline and not all(self._says(name) == "armed" for name in (*TRACKS, "composer")):
+            self.agent.check()
+            time.sleep(0.05)
         wait_until_armed(self.command, self.agent)
+
+    def _says(self, name: str) -> str | None:
+        status = read_status(self.run / "status" / f"{name}.json")
+        return status.state if status is not None else None
 
     def start(self) -> dict[str, Any]:
         """A session; its answer."""
@@ -90,7 +99,8 @@ class LiveRoom:
 
     def subscribe(self) -> Subscriber:
         """The command room, listening from now on; ``stop`` it."""
-        return Subscriber(self.stand_ins.facts()["broker"], self.folder / f"feed-{time.monotonic_ns()}.jsonl")
+        name = f"feed-{time.monotonic_ns()}"
+        return Subscriber(self.stand_ins.facts()["broker"], self.folder / f"{name}.jsonl", client=name)
 
     # -- the processes --
 
@@ -126,7 +136,10 @@ class LiveRoom:
     def record_for(self, seconds: float) -> None:
         """Waits until so much of the running session is recorded and reaches the disk."""
         wait_for(self.recording, "every track recording")
-        wait_for(lambda: self.command.ask("session", "status")["recorded_s"] >= seconds, f"{seconds} s recorded", seconds + 10)
+        deadline = time.monotonic() + seconds + 10
+        while (left_s := seconds - self.command.ask("session", "status")["recorded_s"]) > 0:
+            assert time.monotonic() < deadline, f"not recorded in time: {seconds} s"
+            time.sleep(left_s)
 
     # -- the account --
 

@@ -28,7 +28,9 @@ def burn(seconds: float) -> None:
 def test_a_process_is_read_from_proc(tmp_path: Path) -> None:
     before = read_process(os.getpid())
     with open(tmp_path / "one", "w", encoding="utf-8"), open(tmp_path / "two", "w", encoding="utf-8"):
-        held = mmap.mmap(-1, 40 << 20)  # pages of its own, whatever memory Python has to spare
+        held = mmap.mmap(
+            -1, 40 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )  # pages of its own, whatever memory Python has to spare
         held.write(os.urandom(1 << 20) * 40)
         burn(0.3)
         after = read_process(os.getpid())

@@ -15,8 +15,8 @@ TAKES_S = 10.0
 class Subscriber:
     """Keeps what the broker sends. Lines hold topic, qos, retain and payload, as ``mosquitto_sub -F %J`` writes them."""
 
-    def __init__(self, broker: dict[str, Any], out: Path) -> None:
-        """broker: host, port, ca_file, command_user, command_password."""
+    def __init__(self, broker: dict[str, Any], out: Path, *, client: str = "demo-subscriber") -> None:
+        """broker: host, port, ca_file, command_user, command_password. client: its identity, kept by the broker."""
         self._out = out
         self._file = out.open("wb")
         tls = ["--cafile", broker["ca_file"]] if broker["ca_file"] else []
@@ -24,7 +24,7 @@ class Subscriber:
         self._child = subprocess.Popen(
             [
                 *("mosquitto_sub", "-V", "5", "-h", broker["host"], "-p", str(broker["port"]), *tls, *login),
-                *("-i", "demo-subscriber", "-c", "-x", "60", "-q", "1", "-t", "interview-room/v1/#", "-F", "%J"),
+                *("-i", client, "-c", "-x", "60", "-q", "1", "-t", "interview-room/v1/#", "-F", "%J"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._file,
