@@ -205,13 +205,13 @@ class VideoInput(_Pump):
             decoder, decoded = self._decoder, self._decoded
             count = max((n for n, m in enumerate(self._packets, 1) if m.time_ns <= until_ns), default=0)
             due = [self._packets.popleft() for _ in range(count)]  # in decoding order: some may be of later pictures
-        if decoder is not None:
-            for message in due:
+        newest: av.VideoFrame | None = None
+        for message in (*due, None):  # one after the other: at a session's beginning they are seconds of pictures
+            if decoder is not None and message is not None:
                 decoded.extend(self._decode(decoder, message))
-        ready = [frame for frame in decoded if (frame.pts or 0) <= until_ns]
-        newest = max(ready, key=lambda frame: frame.pts or 0, default=None)
-        for frame in ready:
-            decoded.remove(frame)
+            for frame in [frame for frame in decoded if (frame.pts or 0) <= until_ns]:
+                decoded.remove(frame)
+                newest = frame if newest is None or (frame.pts or 0) > (newest.pts or 0) else newest
         if newest is not None:
             self._shown, self._shown_ns = Scaled(newest, self._rect), int(newest.pts or 0)
         return self._shown, self._shown_ns

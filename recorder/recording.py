@@ -63,6 +63,7 @@ class Recording:
         self.segments = self.packets = self.bytes = self.gaps = 0
         self.end_ns: int | None = None  # where what is stored ends
         self.last_ns: int | None = None  # time of the last stored packet
+        self.next_sample: tuple[Format, int] | None = None  # of sound: the first count that no closed segment has
         self.ended = False
         self.gap_open = False
         self.device = device or {}  # what the device says of itself now
@@ -221,6 +222,7 @@ class Recording:
             samples=_samples(segment, self._interval_ns),
         )
         self._count(facts.as_dict())
+        self.next_sample = segment.format, segment.first_pts + facts.samples
         self._journal.keep("segment", **facts.as_dict())
 
     def _lost(self, fault: Fault) -> None:
@@ -268,6 +270,8 @@ class Recording:
         else:
             self._count(facts.as_dict())
             self._journal.later("segment", **facts.as_dict())
+        if segment.format.media == "audio":
+            self.next_sample = segment.format, segment.first_pts + (facts.samples if facts else 0)
 
     def end(self, stop_ns: int, ppm: float) -> None:
         """The official end is reached: last segment closed, ``end`` journalled. Raises StorageFault."""

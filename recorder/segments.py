@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 
@@ -185,12 +185,14 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
     rate = 0
     try:
         with av.open(str(path), "r", format="matroska") as container:
-            stream = container.streams[0]
+            stream: Any = container.streams[0]
             time_base = stream.time_base or time_base
             rate = getattr(stream.codec_context, "sample_rate", 0) or 0
             for packet in container.demux(stream):
                 if packet.pts is None or packet.size == 0:
                     continue
+                if rate:
+                    samples += sum(frame.samples for frame in packet.decode())  # to the sample, which timestamps are not
                 packets += 1
                 keyframes += packet.is_keyframe
                 first = packet.pts if first is None else min(first, packet.pts)
@@ -205,8 +207,6 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
     def room(ticks: int) -> int:
         return first_ns + int((ticks - first) * time_base * 1_000_000_000)
 
-    if rate:
-        samples = int((end - first) * time_base * rate)
     return SegmentFacts(
         file=path.name,
         bytes=path.stat().st_size,

@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -323,9 +323,32 @@ class Storing(threading.Thread):
             start_ns, after_ns = wanted.start_ns, None
         else:
             start_ns = after_ns = recording.last_ns + recording.hole_ns() // 10
-        for kept in list(self._preroll.since(epoch.boottime_ns(start_ns), lambda k: k.boottime_ns)):
-            if after_ns is None or epoch.room_ns(kept.boottime_ns) > after_ns:
-                self._store(kept)
+        stored, connection = recording.next_sample, self._connection
+        if stored is not None and connection is not None and connection.format is stored[0] and stored[0].media == "audio":
+            kept_packets = self._from_sample(stored[1])
+        else:
+            kept_packets = [
+                kept
+                for kept in self._preroll.since(epoch.boottime_ns(start_ns), lambda k: k.boottime_ns)
+                if after_ns is None or epoch.room_ns(kept.boottime_ns) > after_ns
+            ]
+        for kept in kept_packets:
+            self._store(kept)
+
+    def _from_sample(self, count: int) -> list[_Kept]:
+        """The blocks of sound in memory from a count on, the first one cut to it."""
+        assert self._connection is not None
+        frame_bytes = 2 * self._connection.format.channels
+        found = []
+        for kept in self._preroll.since(0, lambda k: k.boottime_ns):
+            packet = kept.packet
+            behind = count - packet.pts
+            if behind <= 0:
+                found.append(kept)
+            elif behind * frame_bytes < len(packet.data):
+                cut = replace(packet, pts=count, data=packet.data[behind * frame_bytes :])
+                found.append(replace(kept, packet=cut))
+        return found
 
     def _leave(self) -> None:
         if self._recording is not None:

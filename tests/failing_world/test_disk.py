@@ -8,6 +8,7 @@ import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,9 +102,8 @@ def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     full_ns = pc.disk.leave(0)
     for name in TRACKS:
         told(pc, pc_feed, name, full_ns)
-    status = pc.command.ask("session", "status")
-    assert status["recording"] is False or status["not_on_disk"]
-    time.sleep(3.0)  # the disk stays full for some time
+    wait_for(lambda: not pc.command.ask("session", "status")["recording"], "nobody says that it records", 2 * TELLS_S)
+    assert pc.command.ask("session", "status")["not_on_disk"] == list(TRACKS)
     pc.disk.well()
     wait_for(pc.recording, "every track records again", 10.0)
     recorded(pc, 2.0)
@@ -180,6 +180,11 @@ def test_one_folder_has_i_o_errors(pc: Machine, pc_feed: Subscriber, track: str)
     pc.verified(started)
 
 
+def says_fault(pc: Machine, name: str) -> bool:
+    status = pc.track(name)
+    return status is not None and status.fault is not None
+
+
 @whole_only
 def test_the_disk_is_very_slow(pc: Machine, pc_feed: Subscriber) -> None:
     """Each sync takes 2.5 s for a while: that is told, what arrives waits in memory, and nothing at all is lost."""
@@ -189,7 +194,7 @@ def test_the_disk_is_very_slow(pc: Machine, pc_feed: Subscriber) -> None:
     with pc.world.rule("", Calls.SYNC, delay_s=2.5):
         slow_ns = boottime_ns()
         for name in TRACKS:
-            wait_for(lambda name=name: (s := pc.track(name)) and s.fault, f"{name} says that it waits for the disk", 8.0)
+            wait_for(partial(says_fault, pc, name), f"{name} says that it waits for the disk", 8.0)
         print(f"told in the statuses after {(boottime_ns() - slow_ns) / SECOND:.2f} s")
         time.sleep(4.0)
     wait_for(pc.recording, "every track records again", 20.0)

@@ -19,6 +19,7 @@ from recorder.wanted import TrackStatus
 from tests.demo import pictures
 from tests.demo.interview import TRACKS
 from tests.equipment.clips import SMALL, prepare
+from tests.failing_world.truth import nal_units
 from tests.live_room import LiveRoom, wait_for
 
 pytestmark = pytest.mark.timeout(180)
@@ -43,16 +44,6 @@ def digest(nals: list[bytes]) -> str:
         if nal and nal[0] & 31 not in PARAMETER_SETS:
             found.update(len(nal.rstrip(b"\0")).to_bytes(4) + nal.rstrip(b"\0"))
     return found.hexdigest()
-
-
-def split_lengths(packet: bytes) -> list[bytes]:
-    """The NAL units of a packet as Matroska and MP4 frame them: four bytes of length before each."""
-    nals, at = [], 0
-    while at < len(packet):
-        size = int.from_bytes(packet[at : at + 4])
-        nals.append(packet[at + 4 : at + 4 + size])
-        at += 4 + size
-    return nals
 
 
 def stored_packets(folder: Path, journal: list[dict[str, Any]]) -> list[bytes]:
@@ -98,7 +89,7 @@ def test_packets_are_the_camera_s_none_missing_none_twice(room: LiveRoom, camera
     packets = stored_packets(folder / "tracks" / camera, journal)
     assert len([e for e in journal if e["kind"] == "segment"]) >= 2
     order = units_sent(room, camera)
-    places = [order[digest(split_lengths(packet))] for packet in packets]
+    places = [order[digest(nal_units(packet))] for packet in packets]
     assert len(places) >= 200
     assert all(b == (a + 1) % len(order) for a, b in pairwise(places))
 
