@@ -230,6 +230,7 @@ class Composite(Section):
         "software", "What encodes: software (x264), or a graphics processor by vaapi or qsv; software again where that fails."
     )
     encoder_device: str = entry("/dev/dri/renderD128", "Render node of the graphics processor.")
+    encoder_threads: int = entry(1, "Processors that x264 uses; 2 where the self-check finds the encoder slow.", ge=1, le=4)
     crf: int = entry(27, "Quality, 10 (best) to 40: x264's constant rate factor, a hardware encoder's quantiser.", ge=10, le=40)
     preset: Literal["ultrafast", "superfast", "veryfast", "faster"] = entry("superfast", "x264 preset.")
     delay_ms: int = entry(300, "How long a picture waits for late packets, ms.", ge=100, le=1500)

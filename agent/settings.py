@@ -104,7 +104,14 @@ def encoder_settings(config: Config) -> "EncoderSettings":
     from recorder.encoder import EncoderSettings
 
     section = config.composite
-    return EncoderSettings(section.crf, section.preset, section.audio_kbps, section.encoder, section.encoder_device)
+    return EncoderSettings(
+        section.crf,
+        section.preset,
+        section.audio_kbps,
+        section.encoder,
+        section.encoder_device,
+        threads=section.encoder_threads,
+    )
 
 
 def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings":

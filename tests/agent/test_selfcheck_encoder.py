@@ -38,12 +38,16 @@ def composer(looked: Scene, state: str, *, fault: EncoderFault | None = None, ki
     status.write(make_folder(looked.places.status))
 
 
-def test_software_passes_with_its_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder, "SPEED", 1e9)
+@pytest.mark.parametrize(("least", "status"), [(0.01, "passed"), (1e9, "warning")])
+def test_software_is_told_with_its_speed_and_never_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: float, status: str
+) -> None:
+    monkeypatch.setattr(encoder, "SPEED", least)
     found = encoder.look(scene(tmp_path, "software"), "")
-    assert (found.status, found.threshold.en) == ("passed", "at least 30 dB")
+    assert (found.status, found.threshold.en) == (status, f"at least {least:g} times real time, 30 dB")
     assert found.value.en.startswith("software: ")
     assert found.value.zh.startswith("software：实时的 ")
+    assert ("encoder_threads" in found.mend.en) is (status == "warning")
 
 
 @pytest.mark.parametrize("kind", ["vaapi", "qsv"])
