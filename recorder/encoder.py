@@ -71,7 +71,7 @@ class SoftwareEncoder:
     def __init__(self, settings: EncoderSettings, container: av.container.OutputContainer) -> None:
         self._stream: Any = container.add_stream("libx264", rate=FPS, options=x264_options(settings))
         self._stream.width, self._stream.height, self._stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        # One thread costs least: with two the composer takes an eighth more. Slices, unlike threads of whole pictures, delay none.
+        # One thread costs least: with two the composer takes an eighth more. Slices delay no picture, whole-picture threads do.
         self._stream.codec_context.thread_count = settings.threads
         self._stream.codec_context.thread_type = "SLICE"
         self._pictures = 0
