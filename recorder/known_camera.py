@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from drivers.camera import describe_apart, find_apart
 from drivers.discovery import Target
-from drivers.faults import DeviceFault
+from drivers.faults import DeviceFault, DeviceRefused
 from drivers.ports import CameraAddress, CameraDescription, Place
 from recorder.durable import make_folder, read_json, write_json
 from recorder.room_time import SECOND_NS, boottime_ns
@@ -25,6 +25,7 @@ SEARCH_AFTER_S = 3.0  # so long without the camera, then it is searched
 SEARCH_AGAIN_S = (3.0, 3.0, 5.0, 5.0, 10.0)  # between searches; the last one for ever
 DESCRIBE_AGAIN_NS = 60 * SECOND_NS  # while it is away
 ASK_AGAIN_NS = 10 * SECOND_NS  # after it came back, at most so often
+UNTOLD_AGAIN_NS = 3 * SECOND_NS  # its stream came back and its ONVIF service did not answer: a camera starts one after the other
 OTHER_S = 600.0  # so long another device at the camera's address is taken for a mistake and the camera searched
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class KnownCamera:
         self._asked_ns = -DESCRIBE_AGAIN_NS
         self._asking: threading.Thread | None = None
         self._searching: threading.Thread | None = None
+        self._untold = 0  # questions in a row that it did not answer
+        self._untold_ns = UNTOLD_AGAIN_NS  # until the next one
         self._connected = False
         self._calm = threading.Event()  # nothing is to be searched
         self._stopped = False
@@ -134,6 +137,8 @@ class KnownCamera:
     def stay(self, description: CameraDescription) -> None:
         """Raises DeviceFault where the connection made with this description is to be given up: the camera is elsewhere."""
         used = self._used
+        if self._untold and used is not None and boottime_ns() - self._asked_ns >= self._untold_ns:
+            self._ask_beside(used)
         if used is description or used is None or used is not self._known or used.address is None or description.address is None:
             return
         if used.address.text != description.address.text:
@@ -171,9 +176,13 @@ class KnownCamera:
         places = dict.fromkeys((where(address, known), self._at))
         try:
             self._ask(tuple(places), key_frame=known.main.profile)
+            self._untold = 0
         except Fault as fault:
+            self._untold += 1
+            often = not isinstance(fault, DeviceRefused)  # a camera locks an account after some wrong passwords
+            self._untold_ns = min(UNTOLD_AGAIN_NS << min(self._untold, 5), DESCRIBE_AGAIN_NS) if often else DESCRIBE_AGAIN_NS
             with self._lock:
-                if self._known is None or self._known is self._used:
+                if self._untold > 1 and (self._known is None or self._known is self._used):
                     self.fault = fault.as_dict()
         finally:
             self._asking = None

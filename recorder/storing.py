@@ -293,8 +293,9 @@ class Storing(threading.Thread):
         if wanted.stop_ns is not None and epoch.room_ns(now) > wanted.stop_ns + STOP_GRACE_NS and self._inbox.empty():
             recording.end(wanted.stop_ns, self._timing.ppm)
         elif settled and not self._flowing:
-            self._disk_fault = None
             self._flow(recording, epoch, wanted)
+        elif self._connection is None:
+            self._disk_fault = None  # the journal's lines are taken again, and nothing else is to be stored
 
     def _enter(self, wanted: Wanted, session: str) -> None:
         folder = self._settings.root / "sessions" / session
@@ -371,6 +372,7 @@ class Storing(threading.Thread):
         self._sync_at_ns = now + SYNC_NS
         if self._recording.sync():
             self._last_disk_ns = self._now()
+            self._disk_fault = None
 
 
 def _stopped() -> Fault:

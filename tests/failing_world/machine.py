@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recorder.room_time import boot_id, boottime_ns, read_tie
 from recorder.wanted import ComposerStatus, Status, TrackStatus, read_statuses
 from tests.demo.command import DemoError, RoomAgent
@@ -144,7 +146,7 @@ class Machine(LiveRoom):
             self.agent.check()
             self._finish()
             self.armed()
-        except (DemoError, subprocess.TimeoutExpired):
+        except (DemoError, subprocess.TimeoutExpired, pytest.fail.Exception):
             self.cut(random.Random(0))
             self.power_up()
             self._finish()
@@ -176,8 +178,9 @@ class Machine(LiveRoom):
                     os.kill(pid, number)
         self.agent.stop()
         wait_for(lambda: not list(self._processes()), "every process is gone")
-        shutil.copytree(self.run / "log", self.folder / f"log-{len(self.boots)}", dirs_exist_ok=True)
-        shutil.rmtree(self.run)
+        if (self.run / "log").is_dir():  # not where the cut came before the agent had begun
+            shutil.copytree(self.run / "log", self.folder / f"log-{len(self.boots)}", dirs_exist_ok=True)
+        shutil.rmtree(self.run, ignore_errors=True)
         for line in power_cut.cut(self.root, self.world.log, chance, within=within):
             print(line)
         self._halt()

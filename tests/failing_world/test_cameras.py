@@ -145,7 +145,7 @@ def test_a_network_cut_for_one_second_costs_nothing_that_tcp_repairs(standing: L
     wait_for(lambda: standing.recording() and _bytes(standing) > bytes_before + 300_000, "it records on", 10.0)
     standing.record_for(7.0)
     standing.stop()
-    manifest, truth = standing.manifest(started), truth_of(standing, started, "overview")
+    manifest, truth = standing.manifest(started), truth_of(standing, started, "overview", damaged=2)
     check_ledger(truth, manifest, "overview")
     assert sum(gap.ns for gap in truth.gaps) <= (1 + BACK_S) * SECOND
     assert standing.pid("overview") == pid

@@ -103,7 +103,7 @@ def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     for name in TRACKS:
         told(pc, pc_feed, name, full_ns)
     wait_for(lambda: not pc.command.ask("session", "status")["recording"], "nobody says that it records", 2 * TELLS_S)
-    assert pc.command.ask("session", "status")["not_on_disk"] == list(TRACKS)
+    wait_for(lambda: pc.command.ask("session", "status")["not_on_disk"] == list(TRACKS), "it is said of each", TELLS_S)
     pc.disk.well()
     wait_for(pc.recording, "every track records again", 10.0)
     recorded(pc, 2.0)
