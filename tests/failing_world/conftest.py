@@ -144,7 +144,7 @@ def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if not file:
         return
     base = tmp_path_factory.getbasetemp()
-    for path in sorted(base.glob("*/*/sessions/*/manifest.json")):
+    for path in sorted({each.resolve() for each in base.glob("*/*/sessions/*/manifest.json")}):
         if path in TOLD:
             continue
         TOLD.add(path)
