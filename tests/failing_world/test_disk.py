@@ -24,11 +24,10 @@ from tests.failing_world.world import Calls
 from tests.live_room import SECOND, START, TRACKS, gap_spans, wait_for
 from wording import Exit
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
 
 TELLS_S = 3.0
 MB, GB = 1_000_000, 1_000_000_000
-whole_only = pytest.mark.whole
 Json = dict[str, Any]
 
 
@@ -82,7 +81,6 @@ def test_no_room_at_the_start(pc: Machine) -> None:
         pc.verified(started)
 
 
-@whole_only
 def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     """First the composite is given up; when nothing is left the originals stop, and go on by themselves when there is room."""
     heard(pc_feed)
@@ -122,7 +120,6 @@ def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     pc.verified(started)
 
 
-@whole_only
 def test_the_disk_becomes_read_only(pc: Machine, pc_feed: Subscriber) -> None:
     """As the kernel makes it after an error: everybody tells of it; what is on it stays readable, and all go on afterwards."""
     heard(pc_feed)
@@ -155,7 +152,6 @@ def all_readable_now(pc: Machine, started: Json) -> None:
                 assert (pc.session_folder(started) / "tracks" / name / entry["file"]).stat().st_size == entry["bytes"]
 
 
-@whole_only
 @pytest.mark.parametrize("track", ["overview", "microphone"])
 def test_one_folder_has_i_o_errors(pc: Machine, pc_feed: Subscriber, track: str) -> None:
     """One track's folder takes nothing: it alone tells so within 3 s, goes on from memory when it can, and all else is whole."""
@@ -185,7 +181,6 @@ def says_fault(pc: Machine, name: str) -> bool:
     return status is not None and status.fault is not None
 
 
-@whole_only
 def test_the_disk_is_very_slow(pc: Machine, pc_feed: Subscriber) -> None:
     """Each sync takes 2.5 s for a while: that is told, what arrives waits in memory, and nothing at all is lost."""
     heard(pc_feed)

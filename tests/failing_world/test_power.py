@@ -27,12 +27,11 @@ from tests.failing_world.sound_truth import heard_holes, pieces
 from tests.failing_world.world import Calls
 from tests.live_room import SECOND, STOP, TRACKS, gap_spans, wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
 
 LOST_S = 1.0  # of what came before the cut, a track
 COMPOSITE_LOST_S = 4.0  # a second until a fragment is written, one until it is synced, and what the encoder is behind
 BACK_S = 30.0
-whole_only = pytest.mark.whole
 Json = dict[str, Any]
 
 
@@ -89,7 +88,7 @@ def check_torn(pc: Machine, started: Json, track: str) -> None:
                 assert (pc.session_folder(started) / "tracks" / track / entry["file"]).stat().st_size == listed[0]["bytes"]
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=whole_only), pytest.param(3, marks=whole_only)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_power_cut_while_recording(pc: Machine, seed: int) -> None:
     """The session goes on by itself: a second at most is lost before the cut, and the ledger is the truth."""
     chance = random.Random(seed)
@@ -102,7 +101,6 @@ def test_a_power_cut_while_recording(pc: Machine, seed: int) -> None:
     check_cut(pc, started, cut_ns, up_ns)
 
 
-@whole_only
 def test_two_power_cuts_in_one_session(pc: Machine) -> None:
     """The power comes back for moments only: each boot goes on, and each gap is told."""
     chance = random.Random(4)
@@ -122,7 +120,6 @@ def test_two_power_cuts_in_one_session(pc: Machine) -> None:
     pc.verified(started)
 
 
-@whole_only
 def test_a_power_cut_in_the_middle_of_a_journal_s_line(pc: Machine) -> None:
     """Half a line is no line: its bytes are kept beside the journal, which says so, and the segment is read back."""
     chance = random.Random(5)
@@ -141,7 +138,6 @@ def test_a_power_cut_in_the_middle_of_a_journal_s_line(pc: Machine) -> None:
     check_cut(pc, started, cut_ns, up_ns)
 
 
-@whole_only
 def test_a_power_cut_in_a_ready_room(pc: Machine) -> None:
     """Between sessions: the room arms itself again, and the next session is whole."""
     pc.cut(random.Random(6))
@@ -154,7 +150,6 @@ def test_a_power_cut_in_a_ready_room(pc: Machine) -> None:
     pc.verified(started)
 
 
-@whole_only
 @pytest.mark.parametrize("seed", [7, 8])
 def test_a_power_cut_while_sealing(pc: Machine, seed: int) -> None:
     """Between the official end and the seal: the session is sealed by itself, to the same end."""
@@ -185,7 +180,6 @@ def test_a_power_cut_while_sealing(pc: Machine, seed: int) -> None:
     pc.verified(started)
 
 
-@whole_only
 def test_a_power_cut_after_the_seal(pc: Machine) -> None:
     """A sealed session is as it was, to the byte, and the room is ready for the next."""
     started = pc.start()
@@ -202,7 +196,6 @@ def test_a_power_cut_after_the_seal(pc: Machine) -> None:
     pc.verified(started)
 
 
-@whole_only
 @pytest.mark.parametrize("track", ["overview", "microphone"])
 def test_zeros_or_garbage_behind_what_was_synced(pc: Machine, tmp_path: Path, track: str) -> None:
     """A disk may lie about the end of a file: what was synced is recovered to the packet, and no time is made up."""
@@ -237,7 +230,6 @@ def recovered(path: Path, data: bytes) -> tuple[list[str], int]:
     return digests, facts.end_ns if facts else 0
 
 
-@whole_only
 def test_a_pc_without_a_clock_battery(pc: Machine) -> None:
     """Its wall clock begins in 2020 after the cut: room time does not go back nor jump later, and the record says so."""
     started = pc.start()
