@@ -180,7 +180,7 @@ class KnownCamera:
         except Fault as fault:
             self._untold += 1
             often = not isinstance(fault, DeviceRefused)  # a camera locks an account after some wrong passwords
-            self._untold_ns = min(UNTOLD_AGAIN_NS << min(self._untold, 5), DESCRIBE_AGAIN_NS) if often else DESCRIBE_AGAIN_NS
+            self._untold_ns = min(UNTOLD_AGAIN_NS << min(self._untold - 1, 5), DESCRIBE_AGAIN_NS) if often else DESCRIBE_AGAIN_NS
             with self._lock:
                 if self._untold > 1 and (self._known is None or self._known is self._used):
                     self.fault = fault.as_dict()

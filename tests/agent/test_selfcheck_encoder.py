@@ -42,7 +42,7 @@ def composer(looked: Scene, state: str, *, fault: EncoderFault | None = None, ki
 def test_software_is_told_with_its_speed_and_never_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: float, status: str
 ) -> None:
-    monkeypatch.setattr(encoder, "SPEED", least)
+    monkeypatch.setattr(encoder, "SOFTWARE_SPEED", least)
     found = encoder.look(scene(tmp_path, "software"), "")
     assert (found.status, found.threshold.en) == (status, f"at least {least:g} times real time, 30 dB")
     assert found.value.en.startswith("software: ")

@@ -4,7 +4,6 @@ import mmap
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -41,22 +40,31 @@ def test_a_process_is_read_from_proc(tmp_path: Path) -> None:
     held.close()
 
 
+BURNING = """
+import sys, threading, time
+def work():
+    until = time.thread_time() + 0.3
+    while time.thread_time() < until:
+        pass
+    sys.stdin.readline()
+print("ready", flush=True)
+sys.stdin.readline()
+threading.Thread(target=work).start()
+"""
+
+
 def test_a_thread_is_told_by_its_place() -> None:
-    stop = threading.Event()
-
-    def work() -> None:
-        burn(0.3)
-        stop.wait(10)
-
-    thread = threading.Thread(target=work)
-    before = thread_cpu_s(os.getpid())
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not (spent := {n: s for n, s in busiest(thread_cpu_s(os.getpid()), before, 0.25).items() if n not in before}):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    stop.set()
-    thread.join()
+    with subprocess.Popen([sys.executable, "-c", BURNING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdout.readline()
+        before = thread_cpu_s(child.pid)
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        deadline = time.monotonic() + 20
+        while not (spent := {n: s for n, s in busiest(thread_cpu_s(child.pid), before, 0.25).items() if n not in before}):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.stdin.write("end\n")
     assert len(spent) == 1 and next(iter(spent)).split()[0] == f"{len(before):02d}"
 
 

@@ -225,7 +225,7 @@ def test_what_asking_beside_finds_is_told_and_costs_nothing(
     sources.append(source)
     source.start()
     until(source, is_packet, 5)
-    wait_for(lambda: source.description_fault is not None, "the fault of ONVIF")
+    wait_for(lambda: source.description_fault is not None, "the fault of ONVIF, once it was asked again", 15)
     assert source.description_fault is not None
     assert source.description_fault["exit_code"] == 7
     assert not [item for item in until(source, is_packet, 2) if isinstance(item, Lost)]

@@ -124,7 +124,7 @@ def _start_words() -> tuple[str, ...]:
 def test_one_track_and_the_composer_may_die(room: LiveRoom) -> None:
     room.armed()
     started = room.start()
-    room.record_for(2.0)
+    room.record_for(4.0)
     victims = {name: room.pid(name) for name in ("closeup", "composer")}
     for pid in victims.values():
         os.kill(pid, signal.SIGKILL)
