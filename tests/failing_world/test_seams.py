@@ -13,7 +13,7 @@ from recorder import journal
 from tests.equipment.microphone import RATE_HZ
 from tests.failing_world.sound_truth import heard_holes, lost_by_the_card, pieces, samples_of
 from tests.failing_world.truth import PICTURE_NS, check_ledger, delivered, packets_of, packets_stored, truth_of
-from tests.live_room import SECOND, LiveRoom, wait_for
+from tests.live_room import SECOND, TRACKS, LiveRoom, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -36,7 +36,9 @@ class Sealed:
 def sealed(standing_room: LiveRoom) -> Sealed:
     """The session of all tests of this file."""
     room = standing_room
-    room.armed()
+    wait_for(
+        lambda: room.composer() and all((t := room.track(n)) and t.state == "armed" for n in TRACKS), "the room is armed", 30.0
+    )
     started, unheard = room.start(), lost_by_the_card(room)
     room.record_for(4.0)
     for name in ("composer", "closeup"):
