@@ -16,13 +16,13 @@ from agent.version import product_version
 from drivers.faults import DeviceSilent
 from recorder.calibration import LARGEST_MS, Calibration, Device, latency_ns
 from recorder.clap import HEIGHT, WIDTH, Film, Measured, NotMeasured, difference, onsets
+from recorder.decoding import video_decoder
 from recorder.media import Format
 from recorder.packets import FeedReader, Kind, Message
-from recorder.room_time import SECOND_NS, boot_id, boottime_ns
+from recorder.room_time import MS_NS, SECOND_NS, boot_id, boottime_ns
 from recorder.wanted import Status, TrackStatus, read_statuses
 from wording import Fault
 
-MS_NS = 1_000_000
 SILENCE_S = 1.6  # a track gives its device up after 1.5 s of silence
 FOLLOWS_S = 4.0  # a track reads the file, and says so, once a second
 NEGLIGIBLE_MS = 20.0  # a picture that seems to come so much before its light: half a picture, the measurement's own limit
@@ -106,11 +106,7 @@ def heard(format_: Format | None, blocks: Sequence[Message]) -> NDArray[np.int64
 
 def film(format_: Format, units: Sequence[Message]) -> Film:
     """The pictures of a camera's feed, small and grey. Damaged ones are left out."""
-    codec = av.CodecContext.create(format_.codec, "r")
-    assert isinstance(codec, av.VideoCodecContext)
-    if format_.extradata:
-        codec.extradata = format_.extradata
-    codec.thread_count = 1
+    codec = video_decoder(format_)
     times = {unit.pts: unit.time_ns for unit in units}
     found: list[tuple[int, NDArray[np.uint8]]] = []
     for unit in (*units, None):

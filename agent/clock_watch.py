@@ -6,9 +6,8 @@ import threading
 from drivers.clock import clock_state, read_pair
 from drivers.faults import DeviceFault
 from drivers.ports import ClockState
-from recorder.room_time import Tie, TieSource, boot_id
+from recorder.room_time import CLOCK_STEP_NS, Tie, TieSource, boot_id
 
-STEP_NS = 500_000_000
 EVERY_S = 30.0
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ class ClockWatch:
         """The wall clock against CLOCK_BOOTTIME now, with what the last measurement said of it. Takes microseconds."""
         boottime, utc = read_pair()
         before, self._shift_ns = self._shift_ns, utc - boottime
-        if before is not None and abs(self._shift_ns - before) > STEP_NS:
+        if before is not None and abs(self._shift_ns - before) > CLOCK_STEP_NS:
             self.state = None  # what was measured before a step says nothing of the clock after it
             self._again.set()
         state = self.state

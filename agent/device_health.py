@@ -167,10 +167,10 @@ def _track_verdict(view: RoomView, status: Status) -> Verdict:
     if fault is not None and _older(view, status.last_packet_ns, GIVEN_UP_NS):
         return "failed", fault
     if _older(view, status.last_packet_ns, PACKET_NS):
-        if fault is None and status.last_packet_ns is None and not _older(view, status.since_ns, FIRST_NS):
+        if status.last_packet_ns is None and not _older(view, status.since_ns, FIRST_NS):
             return "unknown", None
         since = status.since_ns if status.last_packet_ns is None else status.last_packet_ns
-        return "failed", fault or Fault(
+        return "failed", Fault(
             "The device has delivered nothing for {seconds} s.",
             "Check its power, its cable and the network.",
             seconds=round(max(0, view.boottime_ns - since) / SECOND_NS),

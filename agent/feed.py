@@ -20,7 +20,7 @@ from functools import partial
 
 from agent import messages
 from agent.config import Config
-from agent.health import STEP_NS, DeviceHealth, Event, Limits, clock_step, devices, events, not_looking
+from agent.health import DeviceHealth, Event, Limits, clock_step, devices, events, not_looking
 from agent.machine_load import MachineLoad
 from agent.messages import Machine
 from agent.mqtt_link import Broker, FeedFault, Link, Message, Will, defect
@@ -29,7 +29,7 @@ from agent.publisher import STATE, Publisher, Retained
 from agent.schemas import CHANNELS, SCHEMA, channel_of, event_fields, topic_root
 from agent.version import product_version
 from agent.view import RoomView
-from recorder.room_time import SECOND_NS, boottime_ns
+from recorder.room_time import CLOCK_STEP_NS, SECOND_NS, boottime_ns
 from wording import Fault
 
 log = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ class Feed:
         view = self._view
         if before is None or view is None or view.state not in ("recording", "sealing"):
             return
-        if abs(shift - before) > STEP_NS:
+        if abs(shift - before) > CLOCK_STEP_NS:
             self._store(clock_step(shift - before, view))
 
     # The connection.

@@ -20,11 +20,10 @@ from agent.device_health import (
     overall,
 )
 from agent.view import RoomView
-from recorder.room_time import SECOND_NS
+from recorder.room_time import CLOCK_STEP_NS, SECOND_NS
 from recorder.wanted import BurnerStatus, TrackStatus
 
 __all__ = [
-    "STEP_NS",
     "DeviceHealth",
     "DeviceStatus",
     "Event",
@@ -40,7 +39,6 @@ __all__ = [
 ]
 
 RECENT_S = 60.0  # a burn result that is older was told before
-STEP_NS = SECOND_NS // 2  # a wall clock that moves more than this against CLOCK_BOOTTIME was set, not slewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ def _clock_events(before: RoomView, after: RoomView) -> Iterable[Event]:
     """Only outside sessions: room time, which a session's looks carry, does not step."""
     if {before.state, after.state}.isdisjoint({"recording", "sealing"}):
         step = (after.room_ns - after.boottime_ns) - (before.room_ns - before.boottime_ns)
-        if abs(step) > STEP_NS:
+        if abs(step) > CLOCK_STEP_NS:
             yield clock_step(step, after)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from recorder.durable import file_stamp
 from recorder.room_time import SECOND_NS, boot_id
 from recorder.wanted import read_status
 
@@ -18,10 +19,16 @@ def thread_states(pid: int, proc: Path = Path("/proc")) -> frozenset[str]:
     states = set()
     with suppress(OSError):
         for thread in (proc / str(pid) / "task").iterdir():
-            with suppress(OSError):
-                text = (thread / "stat").read_text(encoding="ascii", errors="replace")
-                states.add(text.rpartition(") ")[2][:1])
-    return frozenset(states)
+            states.add(_state(thread))
+    return frozenset(states - {""})
+
+
+def _state(process: Path) -> str:
+    """Of a folder of /proc; "" where it is gone."""
+    try:
+        return (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2][:1]
+    except OSError:
+        return ""
 
 
 class Pulse:
@@ -34,11 +41,13 @@ class Pulse:
     def __init__(self, status: Path, pid: int, hung_ns: int, now: Callable[[], int]) -> None:
         self._status, self._pid, self._hung_ns, self._now = status, pid, hung_ns, now
         self._told = False  # it has written a status of its own
-        self._changed_ns = 0
+        self._stamp: tuple[int, int] | None = None
         self._beat_ns = self._looked_ns = now()
 
     def stopped(self) -> bool:
         """Somebody stopped it (SIGSTOP): it goes on where it was when it is continued."""
+        if _state(Path(f"/proc/{self._pid}")) != "T":  # one look for most processes, most of the time
+            return False
         return thread_states(self._pid) == {"T"}
 
     def hung(self) -> bool:
@@ -58,12 +67,10 @@ class Pulse:
         return silent_ns > WORKING_NS or thread_states(self._pid).isdisjoint("RD")
 
     def _look(self, now: int) -> None:
-        changed_ns = 0
-        with suppress(OSError):
-            changed_ns = self._status.stat().st_mtime_ns
-        if changed_ns == self._changed_ns:
+        stamp = file_stamp(self._status)
+        if stamp == self._stamp:
             return
-        self._changed_ns = changed_ns
+        self._stamp = stamp
         if not self._told:
             status = read_status(self._status)
             self._told = status is not None and status.pid == self._pid and status.boot_id == boot_id()

@@ -30,13 +30,23 @@ from agent.session import (
 from agent.session_folder import SessionFolder, make_session_folder, stored_until_ns, track_heads
 from recorder.durable import lock_holder
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.room_time import SECOND_NS, Epoch, Tie, boot_id, boottime_ns, rfc3339, session_epoch, snap_end, snap_start
+from recorder.room_time import (
+    CLOCK_STEP_NS,
+    SECOND_NS,
+    Epoch,
+    Tie,
+    boot_id,
+    boottime_ns,
+    rfc3339,
+    session_epoch,
+    snap_end,
+    snap_start,
+)
 from recorder.wanted import ComposerStatus, Status, TrackStatus, Wanted
 from wording import Fault
 
 MINUTE_NS = 60 * SECOND_NS
 RETRY_NS = 10 * SECOND_NS  # between attempts to seal that failed
-CLOCK_STEP_NS = SECOND_NS // 2
 SPARE_S = 600.0  # the composite is given up when there is room for less than so many seconds of everything
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from agent.config import Camera, Config
 from agent.version import product_version
 from drivers.discovery import Target
 from drivers.ports import CameraAddress
+from recorder.room_time import MS_NS
 
 if TYPE_CHECKING:
     from burner.burn import BurnerSettings
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from recorder.composer_inputs import VideoInputSettings
     from recorder.encoder import EncoderSettings
     from recorder.track import TrackSettings
-
-MS_NS = 1_000_000
 
 
 def camera(config: Config, name: str) -> Camera:
@@ -50,7 +49,7 @@ def discovery_target(config: Config) -> Target | None:
 
 def track_settings(config: Config, name: str) -> "TrackSettings":
     """Of one track. Raises ConfigFault where the camera's password cannot be read."""
-    from recorder.camera_source import CameraSettings
+    from recorder.known_camera import CameraSettings
     from recorder.microphone_source import MicrophoneSettings
     from recorder.track import TrackSettings
 

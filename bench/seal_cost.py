@@ -28,11 +28,12 @@ import numpy as np
 from agent.session_folder import make_session_folder, track_heads
 from bench.rig import CACHE, TRACK_NAMES
 from recorder.composite import Composite
+from recorder.encoder import EncoderSettings
 from recorder.journal import Journal
 from recorder.manifest import seal
 from recorder.media import Format, Packet
 from recorder.parameter_sets import format_of, parameter_sets
-from recorder.part import SAMPLES_PER_PICTURE, EncoderSettings
+from recorder.part import SAMPLES_PER_PICTURE
 from recorder.picture import new_canvas
 from recorder.recording import Identity, Recording
 from recorder.room_time import PICTURE_NS, SECOND_NS, boot_id, rfc3339, session_epoch, snap_start

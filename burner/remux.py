@@ -19,10 +19,9 @@ import ffmpeg
 from burner.evidence import Segment
 from burner.faults import BurnFault, Stopped
 from recorder.faults import EvidenceFault
-from recorder.room_time import SECOND_NS
+from recorder.room_time import SECOND_NS, believed_rate
 
 VIDEO_TICKS = Fraction(1, 90_000)
-MAX_PPM = 2_000  # a camera clock is wrong by some 500 ppm; a fit beyond this is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +195,7 @@ class _Line:
 
 def _room_times(segment: Segment, packets: "Sequence[av.Packet[Any]]") -> list[tuple[int, int]]:
     """Room time of each packet's presentation and decoding."""
-    rate = 1 + segment.ppm * 1e-6 if abs(segment.ppm) <= MAX_PPM else 1.0
+    rate = believed_rate(segment.ppm)
 
     base: Fraction = packets[0].time_base
 

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from recorder.durable import Json, read_json, write_json
+from recorder.durable import Json, file_stamp, read_json, write_json
 from recorder.faults import NotFound
+from recorder.room_time import MS_NS
 from wording import Fault
 
 SCHEMA = "interview-room-calibration/1"
-MS_NS = 1_000_000
 LARGEST_MS = 5000.0
 
 log = logging.getLogger(__name__)
@@ -128,11 +128,7 @@ class Latency:
         """Takes the file's newest state; whether the delay changed. Not for a time line that is being recorded: it would jump."""
         if self._path is None:
             return False
-        try:
-            found = self._path.stat()
-            seen = (found.st_ino, found.st_mtime_ns)
-        except OSError:
-            seen = None
+        seen = file_stamp(self._path)
         if seen == self._seen:
             return False
         self._seen, before = seen, self.ns

@@ -14,13 +14,11 @@ from drivers.camera import credentialed
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
 from recorder.camera_timeline import CameraTimeline
-from recorder.known_camera import CameraSettings, KnownCamera, remembered
+from recorder.known_camera import CameraSettings, KnownCamera
 from recorder.media import Connected, Format, Jumped, Packet
 from recorder.parameter_sets import format_of, parameter_sets
 from recorder.room_time import SECOND_NS, boottime_ns
 from recorder.source import Source
-
-__all__ = ["CameraSettings", "CameraSource", "StreamReader", "remembered"]
 
 RTSP_PORT = 554
 REACH_S = 0.8

@@ -31,25 +31,29 @@ class CameraTimeline:
         """The count of a timestamp, in the camera's ticks. arrival_ns: on a monotonic clock."""
         placed = stamp + self._shift
         self.jumped_ns = 0
-        if self._newest is not None:
-            early_ns = min(self._floors) - (arrival_ns - placed * self._ns_per_tick)
-            back_ns = (self._newest - placed) * self._ns_per_tick
-            if early_ns > EARLY_NS or back_ns > BACK_NS:
-                placed = self._unwrapped(placed, self._newest)
-                early_ns = min(self._floors) - (arrival_ns - placed * self._ns_per_tick)
-                back_ns = (self._newest - placed) * self._ns_per_tick
-            if early_ns > EARLY_NS or back_ns > BACK_NS:
-                expected = max(self._newest + self._step, round((arrival_ns - min(self._floors)) / self._ns_per_tick))
-                self.jumped_ns = round((placed - expected) * self._ns_per_tick)
-                self._shift += expected - placed
-                placed = expected
-                self._floors.clear()
+        if self._newest is not None and self._off(placed, arrival_ns, self._newest):
+            placed = self._unwrapped(placed, self._newest)
+            if self._off(placed, arrival_ns, self._newest):
+                placed = self._rebased(placed, arrival_ns, self._newest)
         while placed in self._latest:
             placed += self._step
         self._latest.append(placed)
         self._newest = placed if self._newest is None else max(self._newest, placed)
         self._keep_floor(arrival_ns - placed * self._ns_per_tick, arrival_ns)
         return placed
+
+    def _off(self, placed: int, arrival_ns: int, newest: int) -> bool:
+        """Whether no picture can have this time: it would have come early, or steps back too far."""
+        early_ns = min(self._floors) - (arrival_ns - placed * self._ns_per_tick)
+        return early_ns > EARLY_NS or (newest - placed) * self._ns_per_tick > BACK_NS
+
+    def _rebased(self, placed: int, arrival_ns: int, newest: int) -> int:
+        """After a jump: where the arrival says that the count goes on."""
+        expected = max(newest + self._step, round((arrival_ns - min(self._floors)) / self._ns_per_tick))
+        self.jumped_ns = round((placed - expected) * self._ns_per_tick)
+        self._shift += expected - placed
+        self._floors.clear()
+        return expected
 
     def _unwrapped(self, placed: int, newest: int) -> int:
         """RTP counts modulo 2³² (RFC 3550, 5.1): of the counts that a timestamp may mean, the one nearest to the newest."""

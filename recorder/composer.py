@@ -16,9 +16,10 @@ from typing import Any
 
 from recorder.composer_inputs import SoundInput, VideoInput, VideoInputSettings
 from recorder.composite import Composite
+from recorder.encoder import EncoderFault, EncoderSettings
 from recorder.encoder_trial import EncoderChoice
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderFault, EncoderSettings, Part
+from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
 from recorder.picture import (
     FULL,
     Corner,
@@ -166,8 +167,8 @@ class Composer:
         composite = self._composite
         if composite is not None:
             at_ns = composite.start_ns + self._next_picture * PICTURE_NS
-            with suppress(StorageFault), self._reporter.waiting_for_disk():
-                composite.close()
+            with suppress(StorageFault):
+                self._close_part(composite)
                 composite.note("encoder", encoder="software", at_ns=at_ns, cause=fault.say(), fault=fault.as_dict())
 
     def _refused(self, fault: Fault) -> None:
@@ -176,8 +177,8 @@ class Composer:
         self._fault = fault.as_dict()
         self._retry_ns = self._now() + RETRY_PART_NS
         if self._composite is not None and self._composite.part is not None:
-            with suppress(StorageFault), self._reporter.waiting_for_disk():
-                self._composite.close()
+            with suppress(StorageFault):
+                self._close_part(self._composite)
 
     def _step(self) -> None:
         self._read_wanted()
@@ -186,8 +187,7 @@ class Composer:
         if composite is None or epoch is None or composite.ended or not wanted.composite or now < self._retry_ns:
             if composite is not None and composite.part is not None and not wanted.composite:
                 composite.note("given-up", at_ns=epoch.room_ns(now) if epoch else 0)
-                with self._reporter.waiting_for_disk():
-                    composite.close()
+                self._close_part(composite)
             if composite is None or composite.ended:
                 self._encoder.idle()
             self._main.idle(now)
@@ -198,8 +198,7 @@ class Composer:
         due = self._due(wanted)
         if due is not None and self._next_picture >= due:
             if composite.part is not None:
-                with self._reporter.waiting_for_disk():
-                    composite.close()
+                self._close_part(composite)
             composite.end(due)
             if not composite.ended:
                 time.sleep(0.03)
@@ -208,6 +207,11 @@ class Composer:
             self._open(composite, epoch, wanted)
             return
         self._picture(composite, composite.part, epoch, wanted)
+
+    def _close_part(self, composite: Composite) -> None:
+        """Ends the open part: the one wait for the disk that is long. Raises StorageFault."""
+        with self._reporter.waiting_for_disk():
+            composite.close()
 
     @staticmethod
     def _due(wanted: Wanted) -> int | None:

@@ -15,7 +15,9 @@ import numpy as np
 from drivers.faults import DeviceFault
 from drivers.ports import CameraAddress, Stream
 from recorder.calibration import Latency
-from recorder.camera_source import StreamReader, remembered
+from recorder.camera_source import StreamReader
+from recorder.decoding import video_decoder
+from recorder.known_camera import remembered
 from recorder.media import Format, Jumped
 from recorder.packets import FeedReader, Kind, Message
 from recorder.picture import Rect, Scaled
@@ -160,11 +162,7 @@ class VideoInput(_Pump):
             self._add(message)
 
     def _begin(self, format_: Format) -> None:
-        decoder = av.CodecContext.create(format_.codec, "r")
-        assert isinstance(decoder, av.VideoCodecContext)
-        if format_.extradata:
-            decoder.extradata = format_.extradata
-        decoder.thread_count = 1
+        decoder = video_decoder(format_)
         decoder.flags |= 0x80000  # AV_CODEC_FLAG_LOW_DELAY: a picture comes out with its packet
         with self._lock:
             self._decoder, self._need_key = decoder, True

@@ -5,9 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from recorder.durable import Json, make_folder
+from recorder.encoder import EncoderSettings
 from recorder.faults import StorageFault
 from recorder.journal import PatientJournal
-from recorder.part import SAMPLES_PER_PICTURE, EncoderSettings, Part, count_pictures, span_ns
+from recorder.part import SAMPLES_PER_PICTURE, Part, count_pictures, span_ns
 from recorder.room_time import boot_id, boottime_ns
 from recorder.segments import file_sha256
 

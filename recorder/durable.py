@@ -124,6 +124,15 @@ def read_json(path: Path) -> Json:
     return value
 
 
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Another value whenever the file was replaced or written to; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Holds the lock file while the block runs; the kernel releases it at any death. Raises AlreadyRunning, StorageFault."""

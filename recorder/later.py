@@ -15,11 +15,11 @@ from typing import Any
 from recorder import later_record
 from recorder.composer import ComposerSettings
 from recorder.durable import Json, exclusive, fsync_folder, make_folder, read_json, storage_fault
+from recorder.encoder import FPS
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.later_check import Seal, checked
 from recorder.later_making import NEW, Making, Order
 from recorder.later_record import missing_pictures
-from recorder.part import FPS
 from recorder.signature import check_signature, public_key
 from wording import Exit, Fault
 

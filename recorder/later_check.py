@@ -14,6 +14,7 @@ from typing import Any
 import av
 
 from recorder import journal
+from recorder.decoding import whole_pictures
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault
 from recorder.findings import Finding, bad, from_error, good, note
@@ -165,8 +166,7 @@ def _part(folder: Path, part: LaterPart) -> list[Finding]:
     try:
         if file_sha256(path) != part.sha256:
             return [bad("{path} was changed: its SHA-256 is another.", path=part.path)]
-        with av.open(str(path)) as container:
-            pictures = sum(1 for packet in container.demux(video=0) if packet.size)
+        pictures = whole_pictures(path)
     except Fault as fault:
         return [from_error(fault)]
     except (av.error.FFmpegError, IndexError):

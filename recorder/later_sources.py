@@ -17,11 +17,10 @@ from recorder.manifest import JOURNAL, read_writer
 from recorder.media import Format
 from recorder.packets import Kind, Message, format_message
 from recorder.picture import Rect
-from recorder.room_time import PICTURE_NS, SECOND_NS
+from recorder.room_time import PICTURE_NS, SECOND_NS, believed_rate
 from recorder.segments import file_sha256
 from recorder.sound import Samples, SoundLine
 
-MAX_PPM = 2_000  # a camera clock is wrong by some 500 ppm; a fit beyond this is none
 AHEAD_NS = SECOND_NS // 2  # reordered pictures and the taps of the resampler need what comes after an instant
 BEFORE_NS = SECOND_NS
 SOUND_KEEP_S = 4.0
@@ -46,8 +45,7 @@ class SealedSegment:
 
     def room_ns(self, after: Fraction) -> int:
         """Room time of what lies so many seconds of the source's clock after the first packet."""
-        rate = 1 + self.ppm * 1e-6 if abs(self.ppm) <= MAX_PPM else 1.0
-        return self.first_ns + round(after.numerator * SECOND_NS / after.denominator * rate)
+        return self.first_ns + round(after.numerator * SECOND_NS / after.denominator * believed_rate(self.ppm))
 
     @property
     def source(self) -> Json:

@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 
+from recorder.decoding import whole_pictures
 from recorder.durable import storage_fault
 from recorder.encoder import FPS, EncoderFault, EncoderSettings, VideoEncoder, open_encoder
 from recorder.faults import StorageFault
@@ -23,18 +24,6 @@ from recorder.process import name_thread
 from recorder.room_time import PICTURE_NS, SECOND_NS
 from recorder.segments import Sink
 from recorder.sound import Samples
-
-__all__ = [
-    "FPS",
-    "FRAGMENTED",
-    "SAMPLES_PER_PICTURE",
-    "SOUND_HZ",
-    "EncoderFault",
-    "EncoderSettings",
-    "Part",
-    "count_pictures",
-    "span_ns",
-]
 
 SOUND_HZ = 48000
 SAMPLES_PER_PICTURE = SOUND_HZ // FPS
@@ -191,13 +180,11 @@ class Part:
 
 def count_pictures(path: Path) -> int:
     """Whole pictures in a part that was cut off."""
-    count = 0
     try:
-        with av.open(str(path)) as container:
-            count = sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
+        return whole_pictures(path)
     except (av.error.FFmpegError, IndexError):
-        log.debug("part torn", extra={"path": str(path), "pictures": count})
-    return count
+        log.debug("part torn before its first picture", extra={"path": str(path)})
+        return 0
 
 
 def span_ns(first_picture: int, pictures: int, start_ns: int) -> tuple[int, int]:

@@ -222,8 +222,12 @@ class Recording:
             samples=_samples(segment, self._interval_ns),
         )
         self._count(facts.as_dict())
-        self.next_sample = segment.format, segment.first_pts + facts.samples
+        self._stored_sound(segment, facts.samples)
         self._journal.keep("segment", **facts.as_dict())
+
+    def _stored_sound(self, segment: _Open, samples: int) -> None:
+        if segment.format.media == "audio":
+            self.next_sample = segment.format, segment.first_pts + samples
 
     def _lost(self, fault: Fault) -> None:
         self.gap_open = True
@@ -270,8 +274,7 @@ class Recording:
         else:
             self._count(facts.as_dict())
             self._journal.later("segment", **facts.as_dict())
-        if segment.format.media == "audio":
-            self.next_sample = segment.format, segment.first_pts + (facts.samples if facts else 0)
+        self._stored_sound(segment, facts.samples if facts else 0)
 
     def end(self, stop_ns: int, ppm: float) -> None:
         """The official end is reached: last segment closed, ``end`` journalled. Raises StorageFault."""

@@ -18,6 +18,9 @@ from recorder.durable import create_json, make_folder, read_json
 from recorder.faults import EvidenceFault
 
 SECOND_NS = 1_000_000_000
+MS_NS = 1_000_000
+CLOCK_STEP_NS = SECOND_NS // 2  # a wall clock that moves more than this against CLOCK_BOOTTIME was set, not slewed
+MAX_PPM = 2_000  # a source's clock is wrong by some 500 ppm; a fit beyond this is none
 PICTURE_NS = 40_000_000  # 25 pictures a second
 
 TieSource = Literal["ntp", "unsynchronised", "floor"]
@@ -117,6 +120,11 @@ def rfc3339(room_ns: int, zone: tzinfo = UTC) -> str:
     seconds, rest = divmod(room_ns, SECOND_NS)
     moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
     return moment.astimezone(zone).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def believed_rate(ppm: float) -> float:
+    """Seconds of room time in a second of a source's clock, by the fit that its journal tells; 1 where that is none."""
+    return 1 + ppm * 1e-6 if abs(ppm) <= MAX_PPM else 1.0
 
 
 @dataclass(frozen=True, slots=True)

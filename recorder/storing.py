@@ -13,7 +13,7 @@ from typing import Any
 
 from recorder.calibration import Latency
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.media import Connected, Item, Jumped, Packet
+from recorder.media import Connected, Format, Item, Jumped, Packet
 from recorder.preroll import Preroll
 from recorder.process import name_thread
 from recorder.recording import Identity, Recording
@@ -320,28 +320,25 @@ class Storing(threading.Thread):
     def _flow(self, recording: Recording, epoch: Epoch, wanted: Wanted) -> None:
         """From memory into the recording, then straight on: no packet between the two is lost or written twice."""
         self._flowing = True
-        if recording.last_ns is None:
-            start_ns, after_ns = wanted.start_ns, None
-        else:
-            start_ns = after_ns = recording.last_ns + recording.hole_ns() // 10
         stored, connection = recording.next_sample, self._connection
-        if stored is not None and connection is not None and connection.format is stored[0] and stored[0].media == "audio":
-            kept_packets = self._from_sample(stored[1])
+        if stored is not None and connection is not None and connection.format is stored[0]:
+            kept_packets = self._from_sample(*stored)
+        elif recording.last_ns is None:
+            kept_packets = self._kept_since(epoch.boottime_ns(wanted.start_ns))
         else:
-            kept_packets = [
-                kept
-                for kept in self._preroll.since(epoch.boottime_ns(start_ns), lambda k: k.boottime_ns)
-                if after_ns is None or epoch.room_ns(kept.boottime_ns) > after_ns
-            ]
+            after_ns = epoch.boottime_ns(recording.last_ns + recording.hole_ns() // 10)
+            kept_packets = [kept for kept in self._kept_since(after_ns) if kept.boottime_ns > after_ns]
         for kept in kept_packets:
             self._store(kept)
 
-    def _from_sample(self, count: int) -> list[_Kept]:
+    def _kept_since(self, boottime: int) -> list[_Kept]:
+        return list(self._preroll.since(boottime, lambda kept: kept.boottime_ns))
+
+    def _from_sample(self, format_: Format, count: int) -> list[_Kept]:
         """The blocks of sound in memory from a count on, the first one cut to it."""
-        assert self._connection is not None
-        frame_bytes = 2 * self._connection.format.channels
+        frame_bytes = 2 * format_.channels
         found = []
-        for kept in self._preroll.since(0, lambda k: k.boottime_ns):
+        for kept in self._kept_since(0):
             packet = kept.packet
             behind = count - packet.pts
             if behind <= 0:
@@ -352,18 +349,15 @@ class Storing(threading.Thread):
         return found
 
     def _leave(self) -> None:
-        if self._recording is not None:
-            if not self._recording.ended:
-                log.warning("session no longer wanted before its end", extra={"track": self._settings.name})
-                self._recording.lost(_stopped(), self._timing.ppm)
-            self._recording.close()
-        self._recording, self._epoch, self._flowing = None, None, False
+        if self._recording is not None and not self._recording.ended:
+            log.warning("session no longer wanted before its end", extra={"track": self._settings.name})
+        self._close()
 
     def _close(self) -> None:
         if self._recording is not None:
-            self._recording.lost(_stopped(), self._timing.ppm)
+            self._recording.lost(_stopped(), self._timing.ppm)  # which says nothing of a session that has ended
             self._recording.close()
-            self._recording = None
+        self._recording, self._epoch, self._flowing = None, None, False
 
     def _sync(self) -> None:
         now = self._now()

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recorder.calibration import MS_NS, Latency
-from recorder.camera_source import CameraSettings, CameraSource
+from recorder.calibration import Latency
+from recorder.camera_source import CameraSource
+from recorder.known_camera import CameraSettings
 from recorder.media import Connected, Format, Item, Jumped, Lost, Packet
 from recorder.meter import VideoMeter
 from recorder.microphone_source import MicrophoneSettings, MicrophoneSource
 from recorder.packets import FeedServer, Kind, Message, data_message, format_message
 from recorder.process import Reporter, process
-from recorder.room_time import SECOND_NS, EnvelopeFit, boottime_ns
+from recorder.room_time import MS_NS, SECOND_NS, EnvelopeFit, boottime_ns
 from recorder.source import Source
 from recorder.storing import SETTLE_NS, Storing, StoringSettings, Timed, Timing
 from recorder.wanted import ON_DISK_NS, TrackStatus
@@ -105,7 +106,7 @@ class Track:
             self._timing = Timing(EnvelopeFit(self._ns_per_tick), self._latency)
         elif isinstance(item, Packet):
             self._packet(item)
-        if isinstance(item, Lost):
+        else:
             self._lost(item)
         self._storing.put(Timed(item, self._timing))
 

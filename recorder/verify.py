@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import av
 
 from recorder import journal
+from recorder.decoding import whole_pictures
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.findings import Finding, Report, bad, from_error, gap_notes, good, lines, note, track_name
@@ -104,8 +105,7 @@ def check_composite(manifest: dict[str, Any], writer: Writer | None) -> list[Fin
 def count_pictures(path: Path) -> int:
     """Pictures in a video file, by its packets. Raises EvidenceFault where it is no such file."""
     try:
-        with av.open(str(path)) as container:
-            return sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_corrupt)
+        return whole_pictures(path)
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise EvidenceFault("{path} is not readable as video.", COMPARE, path=path.name) from error
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from recorder.durable import Json, read_json, replace_volatile, write_json
+from recorder.durable import Json, file_stamp, read_json, replace_volatile, write_json
 from recorder.faults import NotFound
 from recorder.room_time import SECOND_NS
 from wording import Fault
@@ -51,12 +51,7 @@ class WantedFile:
 
     def read(self) -> Wanted:
         """See Wanted.read."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            seen = None
-        else:
-            seen = (found.st_ino, found.st_mtime_ns)
+        seen = file_stamp(self._path)
         if seen is None or seen != self._seen:
             self._wanted, self._seen = Wanted.read(self._path), seen
         return self._wanted

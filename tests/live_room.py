@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from recorder import journal
 from recorder.room_time import boot_id, boottime_ns, read_tie
 from recorder.wanted import ComposerStatus, TrackStatus, read_status, read_statuses
-from tests.demo.command import RoomAgent
+from tests.demo.command import DemoError, RoomAgent
 from tests.demo.interview import Agent, end_room, wait_until_armed
 from tests.demo.subscriber import Subscriber
 from tests.equipment.room import Overrides, StandInRoom
@@ -140,6 +141,19 @@ class LiveRoom:
         while (left_s := seconds - self.command.ask("session", "status")["recorded_s"]) > 0:
             assert time.monotonic() < deadline, f"not recorded in time: {seconds} s"
             time.sleep(left_s)
+
+    def record_on(self, seconds: float) -> None:
+        """Waits until so much more of the running session is recorded and reaches the disk."""
+        self.record_for(self.command.ask("session", "status")["recorded_s"] + seconds)
+
+    def settle(self) -> None:
+        """Between two tests: an agent runs, and no session does."""
+        try:
+            self.agent.check()
+        except DemoError:
+            self.start_agent()
+        with suppress(DemoError):  # none is running
+            self.command.ask(*STOP)
 
     # -- the account --
 

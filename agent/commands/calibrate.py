@@ -1,6 +1,5 @@
 """``room-agent calibrate``: claps in the room tell how late each camera's picture comes."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.commands.context import Context
@@ -20,6 +19,7 @@ def calibrate(context: Context) -> Exit:
     from agent import calibration as room
     from agent.settings import camera
     from recorder.calibration import store
+    from recorder.journal import utc_now
     from recorder.room_time import boot_id, boottime_ns
     from recorder.wanted import read_statuses
 
@@ -40,7 +40,7 @@ def calibrate(context: Context) -> Exit:
             good[name] = room.judge(take, name, before_ms=before_ms, microphone_ms=microphone_ms)
         except Fault as fault:
             bad[name] = fault
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = utc_now()
     measured = {n: room.calibration(r, statuses.get(n), microphone_ms=microphone_ms, at=at, by=by) for n, r in good.items()}
     stored = bool(measured) and not arguments.dry_run
     if stored:

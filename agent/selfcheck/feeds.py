@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from recorder.decoding import video_decoder
 from recorder.media import Format
 from recorder.packets import FeedReader, Kind, Message
 from recorder.room_time import SECOND_NS
@@ -140,11 +141,7 @@ def decode(format_: Format, data: Sequence[Message]) -> tuple[tuple[Luma, ...], 
     """Luma planes spread over the messages, and whether they have the full range. Damaged pictures are left out."""
     keys = [m for m in data if m.key]
     wanted = spread(keys) if len(keys) > 1 else data
-    codec = av.CodecContext.create(format_.codec, "r")
-    assert isinstance(codec, av.VideoCodecContext)
-    if format_.extradata:
-        codec.extradata = format_.extradata
-    codec.thread_count = 1
+    codec = video_decoder(format_)
     kept = {id(m) for m in spread(wanted)}
     lumas: list[Luma] = []
     full_range = False

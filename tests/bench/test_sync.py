@@ -8,7 +8,8 @@ import pytest
 from bench.flash_beep import beep_onset, flashes, within
 from bench.sync_measure import LAMPS, Event, Session, aligned_epoch_ns, by_minute, events_of, summary, track_errors
 from bench.sync_model import Simulation, change_ms, simulate
-from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part
+from recorder.encoder import EncoderSettings
+from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
 from recorder.picture import FULL, Rect, inset_rect, new_canvas
 from recorder.room_time import PICTURE_NS, SECOND_NS
 from tests.equipment.microphone import BEEP_HZ, BEEP_S

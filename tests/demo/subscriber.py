@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.watch import SequenceCheck
 from tests.demo.command import DemoError
@@ -30,6 +30,12 @@ class Subscriber:
             stdout=self._file,
             stderr=subprocess.DEVNULL,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def wait_for(self, topic_end: str, wanted: dict[str, Any], limit_s: float = TAKES_S) -> None:
         """Until a message of the topic holds these values. Raises DemoError."""

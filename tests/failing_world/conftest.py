@@ -55,11 +55,8 @@ def room(make_room: MakeRoom) -> LiveRoom:
 @pytest.fixture
 def feed(room: LiveRoom) -> Iterator[Subscriber]:
     """The command room of ``room``, listening."""
-    subscriber = room.subscribe()
-    try:
+    with room.subscribe() as subscriber:
         yield subscriber
-    finally:
-        subscriber.stop()
 
 
 @pytest.fixture(scope="session")
@@ -91,11 +88,8 @@ def standing(standing_room: LiveRoom) -> Iterator[LiveRoom]:
 @pytest.fixture
 def standing_feed(standing: LiveRoom) -> Iterator[Subscriber]:
     """The command room of the standing room, listening."""
-    subscriber = standing.subscribe()
-    try:
+    with standing.subscribe() as subscriber:
         yield subscriber
-    finally:
-        subscriber.stop()
 
 
 BERLIN: Overrides = {**CHEAP, "room": {"timezone": "Europe/Berlin"}}
@@ -129,11 +123,8 @@ def pc(standing_machine: Machine) -> Iterator[Machine]:
 @pytest.fixture
 def pc_feed(pc: Machine) -> Iterator[Subscriber]:
     """The command room of the PC, listening."""
-    subscriber = pc.subscribe()
-    try:
+    with pc.subscribe() as subscriber:
         yield subscriber
-    finally:
-        subscriber.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -253,8 +253,3 @@ def machine(folder: Path, *, overrides: Overrides, **stand_in: Any) -> Iterator[
                 made.end()
     finally:
         disk.remove()
-
-
-def recorded(room: Machine, seconds: float) -> None:
-    """Waits until so much more is recorded."""
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + seconds)

@@ -17,7 +17,7 @@ from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import lost, said, whole
 from tests.failing_world.conftest import MakeRoom
-from tests.live_room import CASE, HOME, STOP, TRACKS, LiveRoom, wait_for
+from tests.live_room import CASE, HOME, TRACKS, LiveRoom, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -37,12 +37,7 @@ def room(standing_room: LiveRoom) -> Iterator[LiveRoom]:
     finally:
         with suppress(ProcessLookupError):
             standing_room.signal("agent", signal.SIGCONT)
-        try:
-            standing_room.agent.check()
-        except DemoError:
-            standing_room.start_agent()
-        with suppress(DemoError):  # none is running
-            standing_room.command.ask(*STOP)
+        standing_room.settle()
 
 
 def killed(room: LiveRoom, feed: Subscriber) -> None:
@@ -131,14 +126,11 @@ def agents(room: LiveRoom, started: dict[str, Any]) -> int:
     return sum(1 for e in room.session_journal(started) if e["kind"] == "event" and e["event"] == "agent-started")
 
 
-@pytest.mark.parametrize(
-    "breaks",
-    [
-        pytest.param(killed, marks=whole_only),
-        pytest.param(frozen, marks=whole_only),
-        pytest.param(asked_to_stop, marks=whole_only),
-    ],
-)
+each_way = pytest.mark.parametrize("breaks", [killed, frozen, asked_to_stop])
+
+
+@whole_only
+@each_way
 def test_the_agent_in_a_ready_room(room: LiveRoom, feed: Subscriber, breaks: Break) -> None:
     """Between sessions: the agent comes back to a room that is as ready as before, and the next session is whole."""
     assert room.command.ask("selfcheck", expected=(0, 1))["exit_code"] == 0
@@ -218,14 +210,8 @@ class Stopping:
         self._thread.join(60)
 
 
-@pytest.mark.parametrize(
-    "breaks",
-    [
-        pytest.param(killed, marks=whole_only),
-        pytest.param(frozen, marks=whole_only),
-        pytest.param(asked_to_stop, marks=whole_only),
-    ],
-)
+@whole_only
+@each_way
 def test_the_agent_while_it_seals(room: LiveRoom, feed: Subscriber, breaks: Break) -> None:
     """Between the official end and the seal: the agent that comes seals the session by itself, to the same end."""
     started = room.start()
@@ -262,14 +248,8 @@ def test_the_agent_dies_at_the_instant_of_the_seal(room: LiveRoom, feed: Subscri
     account(room, feed, started)
 
 
-@pytest.mark.parametrize(
-    "breaks",
-    [
-        pytest.param(killed, marks=whole_only),
-        pytest.param(frozen, marks=whole_only),
-        pytest.param(asked_to_stop, marks=whole_only),
-    ],
-)
+@whole_only
+@each_way
 def test_the_agent_after_the_seal(room: LiveRoom, feed: Subscriber, breaks: Break) -> None:
     """A sealed session stays as it is, to the byte, and is the newest one to the agent that comes."""
     started = room.start()
@@ -287,11 +267,8 @@ def test_the_agent_after_the_seal(room: LiveRoom, feed: Subscriber, breaks: Brea
 def test_the_agent_is_replaced_by_another_version_in_mid_session(make_room: MakeRoom, tmp_path: Path) -> None:
     """An update of the agent during a session: nothing is lost, the same processes record on, and the record names both."""
     room = make_room()
-    feed = room.subscribe()
-    try:
+    with room.subscribe() as feed:
         replace_agent(room, feed, tmp_path)
-    finally:
-        feed.stop()
 
 
 def replace_agent(room: LiveRoom, feed: Subscriber, tmp_path: Path) -> None:

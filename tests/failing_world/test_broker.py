@@ -13,12 +13,11 @@ import pytest
 
 from agent.outbox import Outbox
 from recorder.room_time import boottime_ns
-from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.equipment.process import HOST, free_port
 from tests.failing_world.account import Json, came_at, events, happened_ns, lost, said, unique, whole
 from tests.failing_world.conftest import MakeRoom
-from tests.live_room import CHEAP, SECOND, STOP, LiveRoom, wait_for
+from tests.live_room import CHEAP, SECOND, LiveRoom, wait_for
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
 
@@ -43,12 +42,7 @@ def room(standing_room: LiveRoom) -> Iterator[LiveRoom]:
         broker.password(stand_in.passwords[stand_in.room_user])
         broker.acl(allowed)
         stand_in.back()
-        try:
-            standing_room.agent.check()
-        except DemoError:
-            standing_room.start_agent()
-        with suppress(DemoError):  # none is running
-            standing_room.command.ask(*STOP)
+        standing_room.settle()
 
 
 def session_states(feed: Subscriber, started: Json) -> list[Json]:
@@ -129,7 +123,7 @@ def record_meanwhile(room: LiveRoom) -> Json:
     room.signal("closeup", signal.SIGKILL)
     room.replaced("closeup", pid)
     wait_for(room.recording, "every track recording again")
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + 1.5)
+    room.record_on(1.5)
     room.stop()
     return started
 

@@ -79,7 +79,7 @@ def away(
     wait_for(lambda: (t := room.track("overview")) and t.state == "recording" and not t.fault, "it records again", limit_s)
     wait_for(lambda: (c := room.composer()) and c.lost == [], "the composite shows the camera again", 6.0)
     event_after(feed, "overview", ("device-back",), wall_s, 6.0)
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + 1.5)
+    room.record_on(1.5)
     room.stop()
     assert room.pid("overview") == pid, "no process died of it"
     manifest = room.manifest(started)
@@ -180,7 +180,7 @@ def test_a_camera_that_gets_a_new_address_is_found_by_its_identity(standing: Liv
     assert event_after(standing_feed, "overview", LOSS_EVENTS, wall_s) <= TOLD_S
     wait_for(lambda: any(e["kind"] == "back" for e in standing.journal(started, "overview")), "it records again", 20.0)
     wait_for(lambda: (c := standing.composer()) and c.lost == [], "the composite shows the camera again", 6.0)
-    standing.record_for(standing.command.ask("session", "status")["recorded_s"] + 1.5)
+    standing.record_on(1.5)
     standing.stop()
     manifest, truth = standing.manifest(started), truth_of(standing, started, "overview")
     check_ledger(truth, manifest, "overview")

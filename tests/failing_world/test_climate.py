@@ -93,7 +93,7 @@ def test_a_silent_sensor_is_dashes_in_the_composite(standing: LiveRoom, standing
     sensor = standing.stand_ins.climate
     started = standing.start()
     gone_ns, back_ns = (standing.room_ns(started, at) for at in broken(standing, standing_feed, sensor.silent, sensor.back))
-    standing.record_for(standing.command.ask("session", "status")["recorded_s"] + 2.5)
+    standing.record_on(2.5)
     standing.stop()
     shown = overlay(standing, started, 23.4, 45.0)
     assert None not in shown.numbers

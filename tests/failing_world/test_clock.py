@@ -20,7 +20,7 @@ from recorder.picture import STRIP_HEIGHT, OverlayFields, overlay_text, render_l
 from recorder.room_time import PICTURE_NS, boottime_ns
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import events, happened_ns, whole
-from tests.failing_world.machine import Machine, recorded
+from tests.failing_world.machine import Machine
 from tests.live_room import SECOND, wait_for
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
@@ -83,7 +83,7 @@ def test_the_wall_clock_is_set_in_mid_session(pc: Machine, pc_feed: Subscriber, 
     pc.record_for(2.0)
     set_ns = pc.world.set_wall(3600.0 * hours)
     check_step(pc, pc_feed, session, set_ns, 3600.0 * hours)
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     manifest = session.stop()
     before = [tie for tie in manifest["ties"] if tie["boottime_ns"] < pc.on_boot_ns(set_ns)]
     after = [tie for tie in manifest["ties"] if tie["boottime_ns"] > pc.on_boot_ns(set_ns)]
@@ -110,7 +110,7 @@ def test_the_time_server_comes_late(pc: Machine, pc_feed: Subscriber) -> None:
     set_ns = pc.world.set_wall(0.0)
     check_step(pc, pc_feed, session, set_ns, 40.0)
     wait_for(lambda: abs(clock_offset_s(pc_feed)) < 1.0, "the agent has measured the clock again", MEASURED_S)
-    recorded(pc, 1.0)
+    pc.record_on(1.0)
     manifest = session.stop()
     first, last = manifest["ties"][0], manifest["ties"][-1]
     assert (first["source"], last["source"]) == ("unsynchronised", "ntp")

@@ -18,7 +18,7 @@ from recorder.room_time import boottime_ns
 from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import as_the_truth, events, happened_ns, whole
-from tests.failing_world.machine import Machine, recorded
+from tests.failing_world.machine import Machine
 from tests.failing_world.truth import delivered, packets_stored, pictures_in
 from tests.failing_world.world import Calls
 from tests.live_room import SECOND, START, TRACKS, gap_spans, wait_for
@@ -91,7 +91,7 @@ def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     (low,) = wait_for(lambda: [e for e in pc.session_journal(started) if e.get("event") == "disk-low"], "it is in the journal")
     assert 0 < low["free_bytes"] <= 150 * MB
     wait_for(lambda: (c := pc.composer()) and c.state != "recording", "the composite is given up", 5.0)
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     for name in TRACKS:
         status = pc.track(name)
         assert status is not None
@@ -104,7 +104,7 @@ def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     wait_for(lambda: pc.command.ask("session", "status")["not_on_disk"] == list(TRACKS), "it is said of each", TELLS_S)
     pc.disk.well()
     wait_for(pc.recording, "every track records again", 10.0)
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     pc.stop()
     manifest = pc.manifest(started)
     for name in TRACKS:
@@ -134,7 +134,7 @@ def test_the_disk_becomes_read_only(pc: Machine, pc_feed: Subscriber) -> None:
             pc.stop()
         time.sleep(2.0)
     wait_for(pc.recording, "every track records again", 10.0)
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     pc.stop()
     for name in (*TRACKS, "composite"):
         for from_ns, to_ns in as_the_truth(pc, started, name):
@@ -165,7 +165,7 @@ def test_one_folder_has_i_o_errors(pc: Machine, pc_feed: Subscriber, track: str)
         others = [name for name in TRACKS if name != track]
         assert pc.recording(tuple(others))
     wait_for(pc.recording, "the track records again", 10.0)
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     pc.stop()
     manifest = whole(pc, started, but=(track,))
     for from_ns, to_ns in as_the_truth(pc, started, track):
@@ -193,7 +193,7 @@ def test_the_disk_is_very_slow(pc: Machine, pc_feed: Subscriber) -> None:
         print(f"told in the statuses after {(boottime_ns() - slow_ns) / SECOND:.2f} s")
         time.sleep(4.0)
     wait_for(pc.recording, "every track records again", 20.0)
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     pc.stop()
     manifest = whole(pc, started)
     for name in TRACKS:

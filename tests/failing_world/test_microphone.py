@@ -46,7 +46,7 @@ def wait_until(at_s: float) -> None:
 
 def record_on(room: LiveRoom, seconds: float) -> None:
     """So much more of the running session."""
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + seconds)
+    room.record_on(seconds)
 
 
 def check_sound(room: LiveRoom, started: dict[str, Any], late: Sequence[Span] = ()) -> list[Span]:

@@ -22,7 +22,7 @@ from recorder.continuity import REBOOTED
 from recorder.room_time import boottime_ns
 from recorder.segments import recover
 from tests.failing_world.account import as_the_truth, whole
-from tests.failing_world.machine import Machine, recorded
+from tests.failing_world.machine import Machine
 from tests.failing_world.sound_truth import heard_holes, pieces
 from tests.failing_world.world import Calls
 from tests.live_room import SECOND, STOP, TRACKS, gap_spans, wait_for
@@ -45,7 +45,7 @@ def goes_on(pc: Machine, started: Json) -> None:
     """No hand is laid on it: the same session is recorded on."""
     wait_for(pc.recording, "every track records again", BACK_S)
     assert pc.command.ask("session", "status")["session"]["id"] == started["session"]
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
 
 
 def session(pc: Machine, started: Json) -> Json:
@@ -240,7 +240,7 @@ def test_a_pc_without_a_clock_battery(pc: Machine) -> None:
     goes_on(pc, started)
     shift_ns, at_ns = room_time(pc)
     pc.world.set_wall(0.0)  # the time server is heard
-    recorded(pc, 2.0)
+    pc.record_on(2.0)
     again_ns, later_ns = room_time(pc)
     assert abs((again_ns - shift_ns) - (later_ns - at_ns)) < SECOND // 2, "room time goes on as it went"
     pc.stop()

@@ -84,7 +84,7 @@ def works(room: LiveRoom, name: str, since_ns: int) -> bool:
 
 
 def record_on(room: LiveRoom, seconds: float) -> None:
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + seconds)
+    room.record_on(seconds)
 
 
 def check_gap(room: LiveRoom, started: Json, name: str, broke_ns: int, behind_ns: int = 0) -> int:

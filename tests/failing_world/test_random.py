@@ -125,11 +125,8 @@ class _Span:
 @pytest.fixture
 def subscribed(make_room: MakeRoom) -> Iterator[tuple[LiveRoom, Subscriber]]:
     room = make_room(relay=True)
-    subscriber = room.subscribe()
-    try:
+    with room.subscribe() as subscriber:
         yield room, subscriber
-    finally:
-        subscriber.stop()
 
 
 def check_account(room: LiveRoom, started: Json, troubles: list[Trouble]) -> dict[str, Any]:

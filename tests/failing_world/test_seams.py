@@ -46,8 +46,8 @@ def sealed(standing_room: LiveRoom) -> Sealed:
         room.signal(name, signal.SIGKILL)
         room.replaced(name, pid)
         wait_for(lambda: room.recording() and (c := room.composer()) and c.state == "recording", "everything records", 10.0)
-        room.record_for(room.command.ask("session", "status")["recorded_s"] + 1.5)
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + 2.0)
+        room.record_on(1.5)
+    room.record_on(2.0)
     room.stop()
     room.verified(started)
     unheard = lost_by_the_card(room) - unheard

@@ -33,7 +33,7 @@ def disturbed(room: LiveRoom, *disturb: Callable[[], object], seconds: float = 4
     pids = [room.pid(name) for name in (*CAMERAS, "microphone", "composer")]
     for act in disturb:
         act()
-        room.record_for(room.command.ask("session", "status")["recorded_s"] + seconds)
+        room.record_on(seconds)
     room.stop()
     assert [room.pid(name) for name in (*CAMERAS, "microphone", "composer")] == pids, "no process died of it"
     check_composite_whole(room.manifest(started))

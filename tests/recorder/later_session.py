@@ -15,10 +15,11 @@ from recorder.composer import ComposerSettings
 from recorder.composer_inputs import VideoInputSettings
 from recorder.composite import Composite
 from recorder.durable import encode, make_folder, write_json
+from recorder.encoder import EncoderSettings
 from recorder.journal import Journal
 from recorder.later import Order
 from recorder.media import Format, Packet
-from recorder.part import SAMPLES_PER_PICTURE, EncoderSettings
+from recorder.part import SAMPLES_PER_PICTURE
 from recorder.picture import new_canvas
 from recorder.room_time import PICTURE_NS, SECOND_NS, boottime_ns, rfc3339
 from recorder.segments import open_writer

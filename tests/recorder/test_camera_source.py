@@ -12,8 +12,9 @@ import pytest
 
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, Stream
-from recorder.camera_source import READ_S, CameraSettings, CameraSource, StreamReader, remembered
+from recorder.camera_source import READ_S, CameraSource, StreamReader
 from recorder.durable import make_folder, write_json
+from recorder.known_camera import CameraSettings, remembered
 from recorder.media import Connected, Jumped, Lost, Packet
 from recorder.room_time import SECOND_NS, boottime_ns
 from tests.equipment.camera import StandInCamera

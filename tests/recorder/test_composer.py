@@ -24,9 +24,10 @@ from recorder.composer_inputs import VideoInputSettings
 from recorder.composite import Composite
 from recorder.continuity import composite_coverage
 from recorder.durable import make_folder
+from recorder.encoder import EncoderSettings
 from recorder.faults import StorageFault
 from recorder.packets import FeedServer, Kind, Message, data_message, format_message
-from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, EncoderSettings, Part
+from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
 from recorder.picture import HEIGHT, STRIP_HEIGHT, WIDTH, OverlayFields, inset_rect, new_canvas, overlay_text, render_line
 from recorder.room_time import PICTURE_NS, SECOND_NS, Epoch, boot_id, boottime_ns, session_epoch, snap_start
 from recorder.segments import Sink

@@ -10,8 +10,9 @@ import pytest
 
 from recorder import encoder_child, encoder_trial
 from recorder.continuity import composite_coverage
+from recorder.encoder import EncoderSettings
 from recorder.encoder_child import ChildEncoder
-from recorder.part import EncoderSettings, count_pictures
+from recorder.part import count_pictures
 from recorder.room_time import SECOND_NS
 from tests.equipment.gpu import stand_in
 from tests.recorder.test_composer import FAST, Studio, lines, samples, studio

@@ -16,10 +16,10 @@ import pytest
 
 from drivers.ports import CameraAddress
 from recorder import journal
-from recorder.camera_source import CameraSettings
 from recorder.continuity import Coverage, coverage
 from recorder.durable import make_folder
 from recorder.faults import StorageFault
+from recorder.known_camera import CameraSettings
 from recorder.media import Connected, Format, Lost, Packet
 from recorder.packets import FeedReader, Kind
 from recorder.recording import Identity, Recording

@@ -130,7 +130,7 @@ def test_one_track_and_the_composer_may_die(room: LiveRoom) -> None:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: all(room.pid(name) != pid for name, pid in victims.items()), "both were started again")
     wait_for(room.recording, "every track recording again")
-    room.record_for(room.command.ask("session", "status")["recorded_s"] + 2.5)
+    room.record_on(2.5)
     stopped = room.stop()
     covered = stopped["coverage"]
     assert covered["overview"]["gaps"] == covered["microphone"]["gaps"] == 0
