@@ -2,7 +2,7 @@
 
 ``memory_slope_mb_per_h`` is the Theil–Sen slope of the sum of the proportional sets (PSS) after five minutes of warming up, in
 MiB an hour; the same by process. ``anonymous_slope_mb_per_h`` leaves out pages of files, whose share depends on who else runs. A
-line a minute is said on standard error.
+line a minute is said on standard error, with the anonymous memory of each process.
 """
 
 import argparse
@@ -45,6 +45,9 @@ def memory_slopes(samples: Sequence[Sample], warm_up_s: float) -> dict[str, Any]
         "memory_slope_mb_per_h_by_process": {
             n: per_hour([(s.at_s / 3600, s.processes[n].pss_mb) for s in kept if n in s.processes]) for n in names
         },
+        "anonymous_slope_mb_per_h_by_process": {
+            n: per_hour([(s.at_s / 3600, s.processes[n].anonymous_mb) for s in kept if n in s.processes]) for n in names
+        },
     }
 
 
@@ -80,11 +83,12 @@ def soak(room: Room, minutes: float, every_s: float) -> dict[str, Any]:
         samples.append(Sample(at_s, room.readings()))
         status = room.composer()
         late = max(late, int(status["late"]))
-        now = samples[-1].processes.values()
-        pss_mb, handles, threads = (sum(getattr(p, name) for p in now) for name in ("pss_mb", "handles", "threads"))
+        now = samples[-1].processes
+        pss_mb, handles, threads = (sum(getattr(p, name) for p in now.values()) for name in ("pss_mb", "handles", "threads"))
+        anonymous = ", ".join(f"{name} {p.anonymous_mb:.1f}" for name, p in sorted(now.items()))
         sys.stderr.write(
             f"{at_s / 60:6.1f} min, {left_s / 60:.1f} left: PSS {pss_mb:.1f} MiB, {handles} handles, {threads} threads, "
-            f"lag {status['lag_ms']:.0f} ms, late {late}\n"
+            f"lag {status['lag_ms']:.0f} ms, late {late}; anonymous: {anonymous}\n"
         )
 
     room.wait(began + 5.0, 5.0, look)  # the first reading when the composer composes and the tracks write

@@ -172,6 +172,14 @@ def file_sha256(path: Path) -> str:
         raise storage_fault(path, error) from error
 
 
+def _samples(packet: Any) -> int:
+    """Of a packet of sound, to the sample, which timestamps are not; 0 where no decoder takes it."""
+    try:
+        return sum(frame.samples for frame in packet.decode())
+    except av.error.FFmpegError:
+        return 0
+
+
 def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None:
     """What a torn segment holds, up to its last whole packet; the file itself stays as it is. None where it holds no packet.
 
@@ -191,8 +199,7 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
             for packet in container.demux(stream):
                 if packet.pts is None or packet.size == 0:
                     continue
-                if rate:
-                    samples += sum(frame.samples for frame in packet.decode())  # to the sample, which timestamps are not
+                samples += _samples(packet) if rate else 0
                 packets += 1
                 keyframes += packet.is_keyframe
                 first = packet.pts if first is None else min(first, packet.pts)

@@ -187,14 +187,14 @@ class Storing(threading.Thread):
         self._tell()
 
     def _take(self, wait_s: float) -> None:
-        try:
-            timed = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
-            self._busy_since_ns = self._now()
-            for _ in range(TAKE_ITEMS):
-                self._handle(timed)
-                timed = self._inbox.get_nowait()
-        except queue.Empty:
-            self._busy_since_ns = self._now()
+        for taken in range(TAKE_ITEMS):
+            try:
+                timed = self._inbox.get(timeout=wait_s) if wait_s and not taken else self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            self._busy_since_ns = self._busy_since_ns or self._now()
+            self._handle(timed)
+        self._busy_since_ns = self._now()
 
     def _tell(self) -> None:
         recording = self._recording

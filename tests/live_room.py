@@ -18,6 +18,7 @@ from tests.demo.command import DemoError, RoomAgent
 from tests.demo.interview import Agent, end_room, wait_until_armed
 from tests.demo.subscriber import Subscriber
 from tests.equipment.room import Overrides, StandInRoom
+from wording import Exit
 
 HOME = Path(__file__).resolve().parents[1]
 CACHE = HOME / ".cache" / "equipment"
@@ -185,7 +186,10 @@ class LiveRoom:
 
     def verified(self, answer: dict[str, Any]) -> dict[str, Any]:
         """What `room-agent verify` says of the sealed session; it must find nothing wrong with the files."""
-        return self.command.ask("verify", str(self.session_folder(answer)))
+        answered = self.command.ask("verify", str(self.session_folder(answer)), expected=(0, int(Exit.NO)))
+        wrong = [finding for finding in answered["findings"] if finding["ok"] is False]
+        assert wrong == []
+        return answered
 
     def end(self) -> None:
         """Ends the agent and whatever it left running."""

@@ -47,7 +47,7 @@ def check_account(room: LiveRoom, started: dict[str, Any], camera: str, truth: T
     check_ledger(truth, manifest, camera)
     inside = [(gap.from_ns - 5 * PICTURE_NS, gap.to_ns + PICTURE_NS) for gap in truth.gaps]
     edges = [manifest["start_ns"], *(at for span in inside for at in span), manifest["end_ns"] - 5 * PICTURE_NS]
-    missing = sum(truth.missing(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True))
+    missing = sum(len(truth.missing(a, b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
     assert missing == 0, f"{camera}: {missing} units that were sent are not stored, outside every gap"
     check_delivered(room, started, camera, check_playable(room, started, camera, undecodable))
     room.verified(started)

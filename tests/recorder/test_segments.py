@@ -45,6 +45,26 @@ def test_sound_is_lossless(tmp_path: Path) -> None:
     assert len(stored(tmp_path / "000000.mkv")) == writer.packets
 
 
+def test_garbage_amid_the_sound_costs_the_packets_that_it_hit_alone(tmp_path: Path) -> None:
+    format_, packets = media_samples.sound()
+    file = tmp_path / "000000.mkv"
+    writer = open_writer(file, format_)
+    for packet in packets:
+        writer.write(packet)
+    writer.finish()
+    writer.sink.close()
+    whole, data = stored(file), bytearray(file.read_bytes())
+    _, _, hit = whole[len(whole) // 2]
+    at = data.index(hit)
+    data[at : at + len(hit)] = bytes(len(hit))
+    file.write_bytes(data)
+    facts = recover(file, 0, "flac")
+    assert facts is not None
+    assert facts.packets == len(whole), "a packet that no decoder takes is there all the same"
+    assert 0 < facts.samples < sum(len(p.data) for p in packets) // 2
+    assert facts.last_pts == whole[-1][0]
+
+
 def test_a_name_is_never_used_twice(tmp_path: Path) -> None:
     Sink(tmp_path / "a").close()
     with pytest.raises(StorageFault, match="cannot be written"):

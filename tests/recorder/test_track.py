@@ -15,7 +15,7 @@ import av
 import pytest
 
 from drivers.ports import CameraAddress
-from recorder import journal
+from recorder import journal, storing
 from recorder.continuity import Coverage, coverage
 from recorder.durable import make_folder
 from recorder.faults import StorageFault
@@ -244,13 +244,14 @@ class ByHand:
         self.track._storing.turn()
         self.track._report()
 
-    def deliver(self, first: int, end: int, *, late_ns: int = 0, burst: bool = False) -> None:
-        """Pictures [first, end), late_ns late; burst: all at the time of the last."""
+    def deliver(self, first: int, end: int, *, late_ns: int = 0, burst: bool = False, waiting: bool = False) -> None:
+        """Pictures [first, end), late_ns late; burst: all at the time of the last; waiting: the disk's thread is held up."""
         for n in range(first, end):
             arrival_ns = self.zero_ns + (end - 1 if burst else n) * PICTURE_NS + late_ns
             self.now_ns = max(self.now_ns, arrival_ns)
             self.track._handle(replace(self.packets[n], arrival_ns=arrival_ns))
-            self.turn()
+            if not waiting:
+                self.turn()
 
     def pass_ns(self, ns: int) -> None:
         """Nothing comes for so long."""
@@ -431,6 +432,24 @@ def test_a_disk_that_refuses_for_a_while_costs_what_it_had_not_synced_and_no_mor
     assert hand.stored()[:110] == list(range(110)), "what the torn segment lacks came from memory; nothing is there twice"
     assert [s["recovered"] for s in hand.room.lines("segment")] == [True, False]
     assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
+
+
+def test_what_waited_in_memory_for_a_slow_disk_is_stored_to_the_last_packet(
+    by_hand: Callable[..., ByHand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storing, "TAKE_ITEMS", 16)
+    hand = by_hand()
+    start_ns, stop_ns = hand.room_ns(0), hand.room_ns(180)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 40)
+    hand.deliver(40, 140, waiting=True)
+    hand.turn()
+    hand.room.want(start_ns, stop_ns)
+    hand.deliver(140, 182)
+    assert hand.track._state() == "finished"
+    assert hand.stored() == list(range(180))
+    assert hand.room.coverage(start_ns, stop_ns).gaps == ()
 
 
 def test_a_journal_that_refuses_for_a_while_has_every_line_once(by_hand: Callable[..., ByHand]) -> None:
