@@ -80,15 +80,17 @@ def create_json(path: Path, value: Json) -> bool:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         write_bytes(temporary, encode(value))
-        os.link(temporary, path)
-        fsync_folder(path.parent)
-    except FileExistsError:
-        return False
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+            fsync_folder(path.parent)  # of both: a name that a power cut brought back would lie beside what was sealed since
     except OSError as error:
-        raise storage_fault(path, error) from error
-    finally:
         with suppress(OSError):
             temporary.unlink()
+        raise storage_fault(path, error) from error
     return True
 
 

@@ -188,7 +188,7 @@ class LiveRoom:
         """What `room-agent verify` says of the sealed session; it must find nothing wrong with the files."""
         answered = self.command.ask("verify", str(self.session_folder(answer)), expected=(0, int(Exit.NO)))
         wrong = [finding for finding in answered["findings"] if finding["ok"] is False]
-        assert wrong == []
+        assert wrong == [], wrong
         return answered
 
     def end(self) -> None:

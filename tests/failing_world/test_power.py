@@ -21,6 +21,7 @@ import pytest
 from recorder.continuity import REBOOTED
 from recorder.room_time import boottime_ns
 from recorder.segments import recover
+from tests.failing_world import power_cut
 from tests.failing_world.account import as_the_truth, whole
 from tests.failing_world.machine import Machine
 from tests.failing_world.sound_truth import heard_holes, pieces
@@ -185,11 +186,14 @@ def test_a_power_cut_after_the_seal(pc: Machine) -> None:
     started = pc.start()
     pc.record_for(2.0)
     pc.stop()
-    files = {path: path.read_bytes() for path in pc.session_folder(started).rglob("*") if path.is_file()}
+    folder = pc.session_folder(started)
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    pending = power_cut.read(pc.world.log).pending
+    assert [change for change in pending if change.path.is_relative_to(folder)] == [], "no name waits to be synced"
     pc.cut(random.Random(9))
     pc.power_up()
     pc.armed()
-    assert {path: path.read_bytes() for path in pc.session_folder(started).rglob("*") if path.is_file()} == files
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
     status = pc.command.ask("session", "status")["session"]
     assert (status["id"], status["state"]) == (started["session"], "sealed")
     whole(pc, started)
