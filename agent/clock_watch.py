@@ -53,5 +53,9 @@ class ClockWatch:
                 if not failing:
                     log.warning("clock state unknown", extra={"fault": str(fault)})
                 failing, self.state = True, None
+            except Exception:  # the top of this thread: what was measured before must not stand as if it were new
+                if not failing:
+                    log.exception("clock state unknown")
+                failing, self.state = True, None
             self._again.wait(EVERY_S)
             self._again.clear()

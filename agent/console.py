@@ -5,6 +5,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,9 @@ from recorder.faults import BadInput
 from wording import Exit, Fault
 
 LINE_BYTES = 24 << 20  # a transcript of 16 MiB in base64 fits
-READ_S = 10.0  # a client that sends no whole line for so long is let go
+READ_S = 10.0  # a client that has not sent its whole line by then is let go, and one that takes no answer for so long
 ANSWER_S = 30.0  # as long as a client waits
+GIVEN_UP_S = 28.0  # then it is told that no answer comes: while it still listens
 CLIENTS = 16
 
 log = logging.getLogger(__name__)
@@ -26,11 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Request:
-    """One command on its way through the agent's thread; uid: of the process that sent it."""
+    """One command on its way through the agent's thread.
+
+    uid: of the process that sent it; given_up: its client was told that no answer comes.
+    """
 
     command: str
     arguments: Mapping[str, Any]
     uid: int = -1
+    given_up: bool = False
     _answer: dict[str, Any] | None = None
     _done: threading.Event = field(default_factory=threading.Event)
 
@@ -47,6 +53,7 @@ class Request:
     def wait(self, timeout_s: float) -> dict[str, Any]:
         """The line to send back."""
         if not self._done.wait(timeout_s) or self._answer is None:
+            self.given_up = True
             return {"ok": False, "fault": _no_answer().as_dict()}
         return self._answer
 
@@ -76,13 +83,17 @@ class ConsoleServer:
 
     def _take(self, connection: socket.socket) -> None:
         self._room.acquire()
-        threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
+        except RuntimeError:  # no thread is to be had
+            self._room.release()
+            raise
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection:
-                connection.settimeout(READ_S)
                 answer = self._answer(connection)
+                connection.settimeout(READ_S)
                 connection.sendall(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
         except OSError:
             pass  # the client is gone; what it asked for stands in the log
@@ -91,13 +102,13 @@ class ConsoleServer:
 
     def _answer(self, connection: socket.socket) -> dict[str, Any]:
         try:
-            data = json.loads(_read_line(connection))
+            data = json.loads(_read_line(connection, READ_S))
             request = Request(str(data["command"]), dict(data.get("arguments") or {}), _uid(connection))
         except (ValueError, KeyError, TypeError, AttributeError):
             fault = BadInput("The command is no JSON line.", 'Send {"command": …, "arguments": {…}} and a newline.')
             return {"ok": False, "fault": fault.as_dict()}
         self.requests.put(request)
-        return request.wait(ANSWER_S)
+        return request.wait(GIVEN_UP_S)
 
 
 def _uid(connection: socket.socket) -> int:
@@ -105,10 +116,12 @@ def _uid(connection: socket.socket) -> int:
     return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)[4:8], "little")
 
 
-def _read_line(connection: socket.socket) -> bytes:
-    """Up to the first newline. Raises OSError, ValueError where the line is too long."""
+def _read_line(connection: socket.socket, limit_s: float) -> bytes:
+    """Up to the first newline, all of it within limit_s. Raises OSError, ValueError where the line is too long."""
+    deadline = time.monotonic() + limit_s
     data = bytearray()
     while not data.endswith(b"\n"):
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         block = connection.recv(1 << 16)
         if not block:
             break
@@ -128,7 +141,7 @@ def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *,
     try:
         with local_socket.connect(path, timeout_s) as connection:
             connection.sendall(line)
-            answer = json.loads(_read_line(connection))
+            answer = json.loads(_read_line(connection, timeout_s))
     except PermissionError as error:
         text, mend = (
             "You may not give commands to the agent ({path}).",

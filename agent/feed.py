@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from agent import messages
 from agent.config import Config
@@ -44,13 +45,14 @@ SESSION_EXPIRY_S = 3600  # so long the broker keeps guidance for a room that is 
 TRIM_NS = 3600 * SECOND_NS
 LOOKS = 240  # looks kept while the thread waits for a connection: a minute's
 TICK_S = 0.5
+MARKER = "outbox-in-memory"
 GUIDANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 GUIDANCE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """centre, room: identities in the topics. enabled: False makes the Feed do nothing."""
+    """centre, room: identities in the topics. enabled: False makes the Feed do nothing. marker: see Outbox.mark_memory."""
 
     centre: str
     room: str
@@ -58,6 +60,7 @@ class FeedSettings:
     version: str = "unversioned"
     limits: Limits = field(default_factory=Limits)
     enabled: bool = True
+    marker: Path | None = None
 
     @property
     def root(self) -> str:
@@ -85,7 +88,8 @@ def feed_settings(config: Config) -> FeedSettings:
     """The feed's settings. Raises ConfigFault where the password cannot be read."""
     room, enabled = config.room, config.mqtt.enabled
     broker = broker_of(config) if enabled else Broker(config.mqtt.host, config.mqtt.port)
-    return FeedSettings(room.centre, room.id, broker, product_version(), limits_of(config), enabled)
+    marker = config.storage.places.run / MARKER
+    return FeedSettings(room.centre, room.id, broker, product_version(), limits_of(config), enabled, marker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ class Feed:
     ) -> None:
         """on_guidance: called in the feed's thread; it hands the text on and returns at once."""
         self._settings, self._outbox = settings, outbox
+        if settings.enabled and settings.marker is not None:
+            outbox.mark_memory(settings.marker)
         self._boottime, self._wall = boottime, wall
         self._machine = machine or MachineLoad().read
         self._on_guidance = on_guidance
@@ -132,6 +138,7 @@ class Feed:
         for end in (self._waker, self._wake_end):
             end.setblocking(False)
         self._looks: deque[RoomView] = deque(maxlen=LOOKS)
+        self._taking = threading.Lock()
         self._view: RoomView | None = None
         self._devices: tuple[DeviceHealth, ...] = ()
         self._since: dict[str, tuple[str, int | None]] = {}
@@ -159,11 +166,16 @@ class Feed:
             self._thread.start()
 
     def stop(self) -> None:
-        """Publishes "offline" and ends, in at most about 5 s. Events that the broker does not have stay in the outbox."""
+        """Publishes "offline" and ends, in at most about 5 s. Events that the broker does not have stay in the outbox.
+
+        So do those of looks that came while the thread opened a connection, even where it does still.
+        """
         self._stopping.set()
         self._wake()
         if self._thread.is_alive():
             self._thread.join(OPEN_S + STOP_S)
+        if self._settings.enabled:
+            self._take_looks()
 
     def update(self, view: RoomView) -> None:
         """The newest look at the room; about four a second are expected. Never waits."""
@@ -203,6 +215,10 @@ class Feed:
         self._outbox.add(messages.event_body(known, self._private), at_boottime_ns=event.at_ns)
 
     def _take_looks(self) -> None:
+        with self._taking:
+            self._derive()
+
+    def _derive(self) -> None:
         while self._looks:
             view = self._looks.popleft()
             self._private |= messages.private_words(view.session)

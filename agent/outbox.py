@@ -6,7 +6,8 @@ when the broker has acknowledged it. So a crash, a power cut or a lost connectio
 numbers, and the numbers of a boot have no hole.
 
 Where the file cannot be written (a full or failing disk), a database in memory takes its place until it can: the feed goes on,
-and only what is then unsent is lost with the process.
+and only what is then unsent is lost with the process. A marker outside that disk tells the next process that numbers were given
+which the file does not know; it begins beyond them.
 """
 
 import json
@@ -15,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,10 +97,24 @@ class Outbox:
         self._late: set[int] = set()  # rows of the file that were acknowledged while it could not be written
         self._retry_ns = 0
         self._added = 0
+        self._marker: Path | None = None
         self._file: sqlite3.Connection | None = None
         self._spare: sqlite3.Connection | None = None
         self._open()
         self.trim()
+
+    def mark_memory(self, marker: Path) -> None:
+        """Names a file, gone at a reboot, that lies there while memory gives the numbers. To be called before the first issue.
+
+        Where a process died meanwhile the numbers go on beyond any that it can have given.
+        """
+        with self._lock:
+            self._marker = marker
+            if marker.exists():
+                following = max(self._next.get(self.boot, 0), self._beyond_any())
+                self._run(lambda db: _count(db, self.boot, following))
+                self._next[self.boot] = following
+            self._mark()
 
     def add(self, body: Json, *, at_boottime_ns: int | None = None) -> int:
         """Stores one event and returns its row's id; it is on stable storage then. at_boottime_ns: when it happened."""
@@ -197,7 +213,7 @@ class Outbox:
     def _take(self, db: sqlite3.Connection, following: dict[str, int], boot: str) -> int:
         seq = following.get(boot, 0)
         following[boot] = seq + 1
-        db.execute("INSERT INTO counter VALUES (?, ?) ON CONFLICT (boot) DO UPDATE SET next = excluded.next", (boot, seq + 1))
+        _count(db, boot, seq + 1)
         return seq
 
     # The file, and memory in its place.
@@ -206,28 +222,73 @@ class Outbox:
         try:
             self._file = _connect(self.path)
             self._learn(self._file)
-        except sqlite3.OperationalError as error:
-            self._to_memory(error)
-        except sqlite3.DatabaseError as error:
-            self._put_aside(error)
+        except sqlite3.Error as error:
+            self._drop_file()
+            self._do_without(error)
 
     def _learn(self, db: sqlite3.Connection) -> None:
-        self._next = {str(b): int(n) for b, n in db.execute("SELECT boot, next FROM counter")}
+        counters = {str(b): int(n) for b, n in db.execute("SELECT boot, next FROM counter")}
         self._last_id = int(db.execute("SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence").fetchone()[0])
+        self._next = counters
+
+    def _carry(self, db: sqlite3.Connection) -> None:
+        """Numbers and ids go on in an empty database."""
+        db.executemany("INSERT INTO counter VALUES (?, ?)", list(self._next.items()))
+        db.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (self._last_id,))
+
+    def _drop_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _do_without(self, error: sqlite3.Error) -> None:
+        """A new file in a damaged one's place, memory in that of one that cannot be written."""
+        if not _damaged(error):
+            self._to_memory(error)
+            return
+        try:
+            self._put_aside(error)
+        except OSError as refused:
+            self._to_memory(refused)
 
     def _put_aside(self, error: sqlite3.Error) -> None:
-        log.error("the outbox is damaged and was put aside", extra={"path": str(self.path), "why": str(error)})
+        """Begins a new file, which tells it; memory does where that fails. Raises OSError where the old one cannot be moved."""
+        self._drop_file()
         stamp = f".damaged-{self._wall()}"
+        for suffix in ("-wal", "-shm", ""):  # the file itself last: until it is moved, the next attempt finds it damaged
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(part.with_name(part.name + stamp))
+        log.error("the outbox is damaged and was put aside", extra={"path": str(self.path), "why": str(error)})
+        self._next.setdefault(self.boot, self._beyond_any())
         try:
-            for suffix in ("", "-wal", "-shm"):
-                part = self.path.with_name(self.path.name + suffix)
-                if part.exists():
-                    part.rename(part.with_name(part.name + stamp))
             self._file = _connect(self.path)
-        except (OSError, sqlite3.Error) as failure:
-            self._to_memory(failure)
-        self._next[self.boot] = self._beyond_any()
-        self.add(dropped("damaged", None, None, None))
+            _transaction(self._file, self._carry)
+            if self._spare is None:
+                _transaction(self._file, self._tell_damage)
+        except sqlite3.Error as failure:
+            if self._spare is None:
+                self._to_memory(failure)
+        if self._spare is not None:
+            self._tell_damage(self._spare)
+
+    def _tell_damage(self, db: sqlite3.Connection) -> None:
+        body = dropped("damaged", None, None, None)
+        self._insert(db, Row(0, EVENT, self.boot, None, self._wall(), self._boottime(), body))
+
+    def _mark(self) -> None:
+        """The marker lies there while memory gives the numbers. Where it cannot, a hole is better than a number given twice."""
+        if self._marker is None:
+            return
+        if self._spare is None:
+            with suppress(OSError):  # left behind it costs a hole at the next start
+                self._marker.unlink()
+            return
+        try:
+            self._marker.touch()
+        except OSError as error:
+            log.error("the outbox's marker cannot be written", extra={"path": str(self._marker), "why": str(error)})
+            self._next[self.boot] = max(self._next.get(self.boot, 0), self._beyond_any())
 
     def _beyond_any(self) -> int:
         """A number that this boot cannot have reached: fewer than one message a millisecond were sent."""
@@ -241,13 +302,14 @@ class Outbox:
             why=error,
         )
         log.error("the outbox cannot be written; memory takes its place", extra={"path": str(self.path), "why": str(error)})
-        if self._file is None:
+        if self._file is None:  # what it holds is not known
             self._next.setdefault(self.boot, self._beyond_any())
+            self._last_id = max(self._last_id, self._wall())
         spare = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         spare.executescript(TABLES)
-        spare.executemany("INSERT INTO counter VALUES (?, ?)", list(self._next.items()))
-        spare.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (self._last_id,))
+        self._carry(spare)
         self._spare = spare
+        self._mark()
         self._retry_ns = self._boottime() + RETRY_NS
 
     def _back_to_file(self) -> None:
@@ -256,32 +318,47 @@ class Outbox:
             return
         self._retry_ns = self._boottime() + RETRY_NS
         try:
-            if self._file is None:
-                self._file = _connect(self.path)
-            rows = _rows(spare, "ORDER BY id", ())
-            counters = spare.execute("SELECT boot, next FROM counter").fetchall()
-
-            def work(db: sqlite3.Connection) -> None:
-                for row in rows:
-                    _put(db, row)
-                db.executemany(
-                    "INSERT INTO counter VALUES (?, ?) ON CONFLICT (boot) DO UPDATE SET next = MAX(next, excluded.next)", counters
-                )
-                db.executemany("DELETE FROM message WHERE id = ?", [(i,) for i in self._late])
-
-            _transaction(self._file, work)
-        except sqlite3.Error:
-            return
-        self._learn(self._file)
+            self._write_back(spare)
+        except sqlite3.Error as error:
+            if not _damaged(error):
+                return
+            try:
+                self._put_aside(error)
+                self._write_back(spare)
+            except (OSError, sqlite3.Error):
+                return
         spare.close()
         self._spare, self.fault = None, None
         self._late.clear()
+        self._mark()
         log.info("the outbox is written to its file again", extra={"path": str(self.path)})
+
+    def _write_back(self, spare: sqlite3.Connection) -> None:
+        """What memory holds goes into the file. Raises sqlite3.Error."""
+        file = self._file = self._file or _connect(self.path)
+        rows = _rows(spare, "ORDER BY id", ())
+        counters = spare.execute("SELECT boot, next FROM counter").fetchall()
+
+        def work(db: sqlite3.Connection) -> None:
+            for row in rows:
+                _put(db, row)
+            db.executemany(
+                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (boot) DO UPDATE SET next = MAX(next, excluded.next)", counters
+            )
+            db.executemany("DELETE FROM message WHERE id = ?", [(i,) for i in self._late])
+
+        _transaction(file, work)
+        self._learn(file)
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             self._back_to_file()
             if self._spare is None and self._file is not None:
+                try:
+                    return _transaction(self._file, work)
+                except sqlite3.Error as error:
+                    self._do_without(error)
+            if self._spare is None and self._file is not None:  # a new one
                 try:
                     return _transaction(self._file, work)
                 except sqlite3.Error as error:
@@ -294,6 +371,11 @@ def dropped(reason: str, count: int | None, oldest_ns: int | None, newest_ns: in
     """The body of the event that says what was given up."""
     times = [None if ns is None else rfc3339(ns) for ns in (oldest_ns, newest_ns)]
     return {"kind": "dropped", "data": {"count": count, "oldest": times[0], "newest": times[1], "reason": reason}}
+
+
+def _damaged(error: sqlite3.Error) -> bool:
+    """Whether what the file holds is wrong (SQLITE_CORRUPT, SQLITE_NOTADB), not the work or the disk: those have subclasses."""
+    return type(error) is sqlite3.DatabaseError
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -318,6 +400,10 @@ def _transaction(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]
             db.execute("ROLLBACK")
         raise
     return result
+
+
+def _count(db: sqlite3.Connection, boot: str, following: int) -> None:
+    db.execute("INSERT INTO counter VALUES (?, ?) ON CONFLICT (boot) DO UPDATE SET next = excluded.next", (boot, following))
 
 
 def _put(db: sqlite3.Connection, row: Row) -> Row:

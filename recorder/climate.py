@@ -111,6 +111,10 @@ def _read_on(sensor: ClimateSensor, watch: Watch, stop: threading.Event, clock: 
             watch.heard(sensor.read(), clock())
         except DeviceFault as fault:
             watch.heard(fault, clock())
+        except Exception as error:  # the top of this thread: whatever it was, the sensor is asked again
+            log.exception("reading the climate sensor failed")
+            why = f"{type(error).__name__}: {error}"
+            watch.heard(DeviceFault("The source failed: {why}.", "Look at the log.", why=why), clock())
         now = clock()
         due = max(due + round(READ_EVERY_S * SECOND_NS), now)
         stop.wait((due - now) / SECOND_NS)

@@ -4,6 +4,7 @@ The kernel's address holds 107 bytes, so a folder with a long or a Chinese name 
 is named through ``/proc/self/fd/<folder>/<name>``, which always fits.
 """
 
+import logging
 import os
 import socket
 import threading
@@ -12,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ADDRESS_BYTES = 107
+PAUSE_S = 0.1  # until the next attempt where no connection could be taken
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -70,22 +74,39 @@ class Acceptor:
     """A listening socket with the thread that accepts on it."""
 
     def __init__(self, path: Path, take: Callable[[socket.socket], object], name: str) -> None:
-        """take gets each connection, in the accepting thread. Raises OSError where the path cannot be listened on."""
+        """take gets each connection, in the accepting thread; one that it fails on is closed, and the next comes all the same.
+
+        Raises OSError where the path cannot be listened on.
+        """
         self._path, self._take = path, take
+        self._closing = threading.Event()
         self._listener = listen(path)
         self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
         self._thread.start()
 
     def _accept(self) -> None:
-        while True:
+        failing = False
+        while not self._closing.is_set():
             try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return  # closed
+                self._accept_one()
+                failing = False
+            except Exception:  # the top of this thread: no file, memory or thread is to be had now; who connects waits
+                if not (failing or self._closing.is_set()):
+                    log.exception("no connection can be taken", extra={"path": str(self._path)})
+                failing = True
+                self._closing.wait(PAUSE_S)
+
+    def _accept_one(self) -> None:
+        connection, _ = self._listener.accept()
+        try:
             self._take(connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Accepts no more, and removes the socket."""
+        self._closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -2,7 +2,8 @@
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from types import UnionType
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from recorder.durable import Json, file_stamp, read_json, replace_volatile, write_json
 from recorder.faults import NotFound
@@ -189,12 +190,23 @@ def read_statuses(folder: Path, now_ns: int, boot: str) -> dict[str, Status]:
     return alive
 
 
+def _fits(value: object, declared: Any) -> bool:
+    """Whether a value read from JSON may stand in a field declared so; what a list or an object holds is not looked at."""
+    if isinstance(declared, UnionType):
+        return any(_fits(value, one) for one in get_args(declared))
+    if get_origin(declared) is Literal:
+        return value in get_args(declared)
+    kind = get_origin(declared) or declared
+    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+
+
 def read_status(path: Path) -> Status | None:
-    """One status whatever its age, None where the file is missing or no status."""
+    """One status whatever its age, None where the file is missing or no status, or a value is of another type than its field."""
     try:
         data = read_json(path)
         kind = KINDS[str(data["kind"])]
-        return kind(**_known(kind, data))
+        known = _known(kind, data)
+        return kind(**known) if all(_fits(known[f.name], f.type) for f in fields(kind) if f.name in known) else None
     except (
         Fault,
         KeyError,

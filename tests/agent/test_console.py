@@ -3,15 +3,20 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from agent import console
+from agent.config import parse
 from agent.console import ConsoleServer, Request, ask
+from agent.discs import Discs
+from agent.handlers import Handlers
+from agent.view_builder import ViewBuilder
 from recorder import local_socket
 from recorder.faults import BadInput, StorageFault
+from tests.agent.room import CASE, Room, config_text
 from wording import Exit, Fault
 
 
@@ -99,10 +104,83 @@ def test_silent_and_vanishing_clients_hold_nothing_up(path: Path) -> None:
             sock.close()
 
 
+def test_clients_that_drip_are_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "READ_S", 1.0)
+    with serving(path), ExitStack() as stack:
+        dripping = [stack.enter_context(local_socket.connect(path, 5.0)) for _ in range(console.CLIENTS)]
+        ended = threading.Event()
+
+        def drip() -> None:
+            while not ended.wait(0.1):
+                for sock in dripping:
+                    with suppress(OSError):
+                        sock.sendall(b" ")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            assert ask(path, "next", timeout_s=5.0) == {"command": "next"}
+        finally:
+            ended.set()
+            thread.join(5)
+
+
+def test_a_client_that_gets_no_thread_takes_no_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "CLIENTS", 1)
+    with serving(path):
+        with monkeypatch.context() as exhausted:
+            exhausted.setattr(threading.Thread, "start", no_thread)
+            with local_socket.connect(path, 5.0) as sock:
+                assert sock.recv(1) == b""
+        assert ask(path, "next", timeout_s=5.0) == {"command": "next"}
+
+
+def no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_an_agent_that_does_not_answer_is_named(path: Path) -> None:
     with serving(path), pytest.raises(Fault, match="did not answer in time") as raised:
         ask(path, "silence", timeout_s=0.2)
     assert raised.value.exit_code == Exit.NO_AGENT
+
+
+def test_a_start_whose_client_was_told_that_no_answer_comes_is_left_undone(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent's thread was busy for as long as the client waited; a stop is carried out all the same."""
+    room = Room(tmp_path / "root", tmp_path / "run")
+    config = parse(config_text(room.root, room.run).replace("[mqtt]", "reserve_gib = 0\n[mqtt]", 1))
+    room.tracks()
+    keeper = room.keeper()
+    keeper.resume()
+    discs, views = Discs(room.places, keeper, (), 2), ViewBuilder(config, now=lambda: room.now_ns)
+    handlers = Handlers(config, keeper, discs, look=lambda: views.look(keeper.current, 0, 0, None), later=lambda _: None)
+    case = {"case": CASE.number, "cause": CASE.cause, "handlers": list(CASE.handlers), "interviewee": CASE.interviewee}
+    start = {**case, "planned_minutes": 1, "override_by": "甲", "override_reason": "测试"}
+    server = ConsoleServer(path)
+
+    def late(command: str, arguments: dict[str, object]) -> None:
+        with pytest.raises(Fault, match="did not answer in time"):
+            ask(path, command, arguments, timeout_s=5.0)
+        request = server.requests.get(timeout=5.0)
+        assert isinstance(request, Request)
+        handlers.handle(request)
+
+    try:
+        with monkeypatch.context() as short:
+            short.setattr(console, "GIVEN_UP_S", 0.1)
+            late("session.start", start)
+            assert keeper.active is None
+        request = Request("session.start", start)
+        handlers.handle(request)
+        assert request.wait(5.0)["ok"] and keeper.active is not None
+        with monkeypatch.context() as short:
+            short.setattr(console, "GIVEN_UP_S", 0.1)
+            late("session.stop", {"by": "赵六", "reason": "x"})
+        assert keeper.active.state == "sealing"
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("left", ["nothing", "a dead socket", "a file"])

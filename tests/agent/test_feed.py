@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from agent import publisher
 from agent.config import parse
 from agent.feed import Feed, FeedSettings, Guidance, feed_settings
 from agent.mqtt_link import REFUSED, Broker, Link, Message
-from agent.outbox import Outbox
+from agent.outbox import Draft, Outbox
 from agent.publisher import Schedule
 from agent.schemas import CHANNELS, SCHEMA, topic_root
 from agent.view import RoomView
@@ -264,6 +265,36 @@ def test_the_broker_may_come_later(own_broker: PrivateBroker, name: str, tmp_pat
             running.connect()
 
 
+@pytest.mark.parametrize("hangs", ["as long as is waited for it", "longer"])
+def test_what_was_seen_while_connecting_is_kept_at_a_stop(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    if hangs == "longer":
+        monkeypatch.setattr(feed_module, "STOP_S", 0.2 - feed_module.OPEN_S)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        outbox = Outbox(tmp_path / "o")
+        feed = Feed(FeedSettings(CENTRE, name, Broker("127.0.0.1", mute.getsockname()[1], tls=False)), outbox)
+        feed.start()
+        mute.settimeout(5)
+        with mute.accept()[0]:
+            feed.update(room())
+            feed.update(without(room(), "overview"))
+            feed.stop()
+            assert [row.body["data"]["device"] for row in outbox.unsent(9)] == ["overview"]  # type: ignore[index]
+            feed._thread.join(8)
+        outbox.close()
+
+
+def test_numbers_go_on_beyond_those_that_a_killed_agent_gave_from_memory(name: str, tmp_path: Path) -> None:
+    (tmp_path / "marker").touch()
+    outbox = Outbox(tmp_path / "o")
+    least = boottime_ns() // 1_000_000
+    Feed(FeedSettings(CENTRE, name, Broker("127.0.0.1", 1), marker=tmp_path / "marker"), outbox)
+    assert not (tmp_path / "marker").exists()
+    assert (outbox.issue([], [Draft("state", {})])[0].seq or 0) >= least
+    outbox.close()
+
+
 def test_an_outage_loses_no_event_and_no_number(own_broker: PrivateBroker, name: str, tmp_path: Path) -> None:
     with Running(own_broker.room(name), name, tmp_path / "o") as running, Reader(own_broker, name) as reader:
         reader.wait("health", lambda: reader.all("health"))
@@ -476,10 +507,13 @@ def test_a_disabled_feed_does_nothing(tmp_path: Path) -> None:
 
 def test_settings_come_from_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret\n")
-    config = parse(f'[mqtt]\nhost = "b"\nuser = "centre-01/room-01"\npassword_file = "{tmp_path}/password"\n')
+    config = parse(
+        f'[storage]\nrun = "/run/r"\n[mqtt]\nhost = "b"\nuser = "centre-01/room-01"\npassword_file = "{tmp_path}/password"\n'
+    )
     settings = feed_settings(config)
     assert settings.broker == Broker("b", 8883, "centre-01/room-01", "secret", True, "", 5)
     assert (settings.root, settings.client_id) == ("interview-room/v1/centre-01/room-01", "room-centre-01-room-01")
+    assert settings.marker == Path("/run/r/outbox-in-memory")
     assert settings.limits.drives == len(config.burner.drives)
     assert "secret" not in repr(settings)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.outbox import DAY_NS, RETRY_NS, Draft, Outbox, Row
+from agent.outbox import DAY_NS, RETRY_NS, Draft, Outbox, Row, dropped
 from recorder.room_time import SECOND_NS
 from tests.agent.contract import validator
 from tests.equipment.process import Child, wait_for
@@ -217,6 +217,146 @@ def test_a_full_disk_at_the_start_stops_nothing(tmp_path: Path, clocks: Clocks) 
     outbox.close()
     again = clocks.open(tmp_path / "o")
     assert [row.body for row in again.unsent(9)] == [event(0)]
+    again.close()
+
+
+def killed(outbox: Outbox) -> None:
+    """What a killed process leaves: its file as it is, and nothing of its memory."""
+    for db in (outbox._file, outbox._spare):
+        if db is not None:
+            db.close()
+
+
+@pytest.mark.parametrize("full", ["later", "at the start"])
+def test_numbers_that_memory_gave_are_given_once(tmp_path: Path, clocks: Clocks, full: str) -> None:
+    path, marker = tmp_path / "o", tmp_path / "marker"
+    outbox = clocks.open(path)
+    outbox.mark_memory(marker)
+    assert seqs(outbox.issue([], [Draft("state", {})])) == [0]
+    if full == "at the start":
+        outbox.close()
+    with full_disk(path):
+        if full == "at the start":
+            outbox = clocks.open(path)
+            outbox.trim()
+            outbox.add(event(0))
+            outbox.mark_memory(marker)
+        given = {0, *seqs(outbox.issue([], [Draft("health", {})] * 3))}
+        assert outbox.fault is not None
+        assert marker.exists()
+    killed(outbox)
+    for _start in range(2):
+        clocks.move(SECOND_NS)
+        again = clocks.open(path)
+        again.mark_memory(marker)
+        assert not marker.exists(), "the file knows the numbers again"
+        killed(again)  # before it gave one
+    again = clocks.open(path)
+    again.mark_memory(marker)
+    fresh = again.issue([], [Draft("health", {})] * 3)
+    assert given.isdisjoint(seqs(fresh))
+    again.close()
+    last = clocks.open(path)
+    last.mark_memory(marker)
+    assert last.issue([], [Draft("health", {})])[0].seq == (fresh[-1].seq or 0) + 1, "only once beyond"
+    last.close()
+
+
+def test_a_disk_that_comes_back_leaves_no_marker_and_no_hole(tmp_path: Path, clocks: Clocks) -> None:
+    path, marker = tmp_path / "o", tmp_path / "marker"
+    outbox = clocks.open(path)
+    outbox.mark_memory(marker)
+    with full_disk(path):
+        assert seqs(outbox.issue([], [Draft("health", {})])) == [0]
+        assert marker.exists()
+    clocks.move(RETRY_NS + 1)
+    assert seqs(outbox.issue([], [Draft("health", {})])) == [1]
+    assert not marker.exists()
+    outbox.close()
+
+
+def test_without_a_marker_a_hole_is_taken_for_a_number_given_twice(tmp_path: Path, clocks: Clocks) -> None:
+    outbox = clocks.open(tmp_path / "o")
+    outbox.mark_memory(tmp_path / "nowhere" / "marker")
+    assert seqs(outbox.issue([], [Draft("state", {})])) == [0]
+    with full_disk(tmp_path / "o"):
+        assert seqs(outbox.issue([], [Draft("health", {})])) == [clocks.boottime // 1_000_000]
+    killed(outbox)
+    again = clocks.open(tmp_path / "o")
+    assert seqs(again.issue([], [Draft("health", {})])) == [1]
+    again.close()
+
+
+def test_what_a_file_holds_that_could_not_be_opened_stays(tmp_path: Path, clocks: Clocks) -> None:
+    path = tmp_path / "o"
+    outbox = clocks.open(path)
+    outbox.add(event(0))
+    outbox.close()
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    outbox = clocks.open(path)
+    outbox.add(event(1))
+    path.rmdir()
+    (tmp_path / "away").rename(path)
+    clocks.move(RETRY_NS + 1)
+    assert [row.body for row in outbox.unsent(9)] == [event(0), event(1)]
+    outbox.close()
+
+
+def damage(path: Path) -> None:
+    """Every page but the first becomes what it never was, as a failing disk gives it back."""
+    pages = path.stat().st_size // 4096
+    assert pages > 1
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 4096 * (pages - 1))
+
+
+DAMAGED = dropped("damaged", None, None, None)
+
+
+def asides(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if ".damaged-" in p.name]
+
+
+@pytest.mark.parametrize("when", ["at the start", "while it runs", "while memory takes its place"])
+def test_a_damaged_page_puts_the_file_aside_once(tmp_path: Path, clocks: Clocks, when: str) -> None:
+    path = tmp_path / "o"
+    outbox = clocks.open(path)
+    for n in range(50):
+        outbox.add(event(n))
+    early = outbox.issue(outbox.unsent(1), [])
+    outbox.close()
+    if when == "at the start":
+        damage(path)
+    outbox = clocks.open(path)
+    if when == "while it runs":
+        damage(path)
+        assert outbox._file is not None
+        outbox._file.execute("PRAGMA shrink_memory")  # what it read before is read again
+    elif when == "while memory takes its place":
+        with full_disk(path):
+            outbox.add(event(98))
+            assert outbox.fault is not None
+        damage(path)
+        clocks.move(RETRY_NS + 1)
+    outbox.add(event(99))
+    assert outbox.fault is None, "it is written to a file"
+    bodies = [row.body for row in outbox.unsent(999)]
+    assert bodies.count(DAMAGED) == 1
+    assert bodies[-1] == event(99)
+    assert (event(98) in bodies) == (when == "while memory takes its place")
+    assert len(asides(tmp_path)) == 1
+    if when != "at the start":  # an answer to a message of the damaged file takes nothing of the new one
+        outbox.acknowledge([early[0].id])
+        assert len(outbox.unsent(999)) == len(bodies)
+    killed(outbox)
+    again = clocks.open(path)
+    assert [row.body for row in again.unsent(999)] == bodies
+    (following,) = again.issue([], [Draft("health", {})])
+    assert following.seq is not None
+    assert following.seq > (early[0].seq or 0)
+    assert len(asides(tmp_path)) == 1
     again.close()
 
 

@@ -136,3 +136,34 @@ def test_one_lost_answer_is_no_failure() -> None:
     assert watch.fill(status, 6 * SECOND_NS) == "ok"
     fault: object = status.fault
     assert (fault, status.temperature_c, status.reading_ns) == (None, 22.0, 6 * SECOND_NS)
+
+
+def test_a_driver_that_fails_in_itself_is_asked_again(tmp_path: Path) -> None:
+    broken, stop = threading.Event(), threading.Event()
+
+    class Broken:
+        """A sensor whose driver raises what nobody foresaw, while `broken` is set."""
+
+        def read(self) -> Reading:
+            if broken.is_set():
+                raise TypeError("'NoneType' object cannot be interpreted as an integer")
+            return Reading(20.0, 50.0)
+
+        def close(self) -> None:
+            pass
+
+    (tmp_path / "status").mkdir()
+    thread = threading.Thread(target=serve, args=(ClimateSettings(tmp_path, "/dev/broken"), Broken(), stop))
+    thread.start()
+    try:
+        wait_for_state(tmp_path, "ok", 5)
+        broken.set()
+        silent = wait_for_state(tmp_path, "silent", 6)
+        assert silent.fault is not None
+        assert "TypeError" in str(silent.fault["values"])
+        broken.clear()
+        wait_for_state(tmp_path, "ok", 4)
+    finally:
+        stop.set()
+        thread.join(5)
+    assert not thread.is_alive()
