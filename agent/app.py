@@ -123,12 +123,12 @@ class Agent:
     def _end_children(self) -> None:
         """A session that is recorded or sealed goes on without the agent; an idle room is put to rest."""
         assert self._supervisor is not None
-        active = self._keeper.active
-        if active is None:
+        session = self._keeper.unfinished
+        if session is None:
             self._supervisor.stop()
             return
         self._supervisor.leave()
-        log.warning("the recording goes on without the agent", extra={"session": active.id, "state": active.state})
+        log.warning("the recording goes on without the agent", extra={"session": session})
 
     def _loop(self, console: ConsoleServer) -> None:
         tick_ns = 0
@@ -179,7 +179,7 @@ class Agent:
     def _tick(self) -> None:
         view = self._look()
         try:
-            self._keeper.tick(view.statuses, view.disk.free_bytes if view.disk else 0)
+            self._keeper.tick(view.statuses, view.disk.free_bytes if view.disk else None)
             self._discs.tick()
         finally:
             if self._feed is not None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from agent.places import Places
 from agent.session import Session
 from recorder.durable import read_json
-from recorder.faults import BadInput, EvidenceFault, NotFound
+from recorder.faults import BadInput, EvidenceFault, NotFound, StorageFault
+from wording import Exit, Fault
 
 
 def read_session(folder: Path) -> Session:
-    """The session of a folder. Raises NotFound, EvidenceFault."""
+    """The session of a folder. Raises NotFound, EvidenceFault, StorageFault."""
     path = folder / "session.json"
     return Session.from_dict(read_json(path), path)
 
@@ -19,18 +20,40 @@ def folders(places: Places) -> list[Path]:
     return sorted(path.parent for path in places.sessions.glob("*/session.json"))
 
 
-def sessions(places: Places) -> tuple[list[Session], list[EvidenceFault]]:
+def sessions(places: Places) -> tuple[list[Session], list[EvidenceFault | StorageFault]]:
     """Every session, oldest first, and a fault for each session.json that cannot be read."""
     found: list[Session] = []
-    broken: list[EvidenceFault] = []
+    broken: list[EvidenceFault | StorageFault] = []
     for folder in folders(places):
         try:
             found.append(read_session(folder))
-        except EvidenceFault as fault:
+        except (EvidenceFault, StorageFault) as fault:
             broken.append(fault)
         except NotFound:
             continue  # it was there a moment ago
     return found, broken
+
+
+def why_unreadable(places: Places, session: str | None) -> Fault | None:
+    """Why the session that wanted.json names cannot be taken up, None where nothing stands against it."""
+    if session is None:
+        return None
+    folder = places.session(str(session))
+    try:
+        read_session(folder)
+    except NotFound:
+        return None
+    except (EvidenceFault, StorageFault):
+        return Fault(
+            "Session {session} is not finished, and {path} cannot be read.",
+            "Its tracks go on by themselves. Restore that file from a copy and start the agent again; "
+            "where there is no copy, delete {wanted} first: that ends the recording.",
+            exit_code=Exit.EVIDENCE,
+            session=folder.name,
+            path=folder / "session.json",
+            wanted=places.wanted,
+        )
+    return None
 
 
 def find(places: Places, name: str) -> Path:

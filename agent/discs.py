@@ -5,15 +5,16 @@ The burner worker does the work; it may be away for ever without touching anythi
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent import catalogue
 from agent.places import Places
 from agent.session import Session, check_sealed
-from agent.session_keeper import SessionKeeper
+from agent.session_keeper import RETRY_NS, SessionKeeper
 from recorder.durable import make_folder, read_json, write_json
 from recorder.faults import BadInput, EvidenceFault, NotFound
+from recorder.room_time import boottime_ns
 from wording import Exit, Fault
 
 KEPT = ("job", "copies", "verified", "label", "image_bytes", "image_sha256", "discs", "finished", "fault")
@@ -28,12 +29,16 @@ log = logging.getLogger(__name__)
 class Discs:
     """Used by the agent's thread alone."""
 
-    def __init__(self, places: Places, keeper: SessionKeeper, drives: Sequence[str], copies: int) -> None:
-        """drives, copies: what a wish that names none gets."""
+    def __init__(
+        self, places: Places, keeper: SessionKeeper, drives: Sequence[str], copies: int, *, now: Callable[[], int] = boottime_ns
+    ) -> None:
+        """drives, copies: what a wish that names none gets. now: CLOCK_BOOTTIME, ns."""
         self._places, self._keeper = places, keeper
         self._drives, self._copies = tuple(drives), copies
         self._results = places.burn / "jobs"
+        self._now = now
         self._looked_ns = 0
+        self._retry_ns = 0
         self._seen: set[str] = set()  # jobs whose results were looked at
 
     def want(self, session: Session, drives: Sequence[str]) -> dict[str, Any]:
@@ -85,18 +90,19 @@ class Discs:
         return 1 + max(int(found.group(1)) if (found := re.search(r"-(\d+)$", name)) else 0 for name in names)
 
     def tick(self) -> None:
-        """Takes up the results that came since the last call. Raises StorageFault."""
+        """Takes up the results that came since the last call. Raises StorageFault, EvidenceFault: then again after 10 s."""
         try:
             changed_ns = self._results.stat().st_mtime_ns
         except OSError:
             return  # nothing was ever burned
-        if changed_ns == self._looked_ns:
+        if changed_ns == self._looked_ns or self._now() < self._retry_ns:
             return
+        self._retry_ns = self._now() + RETRY_NS
         for path in sorted(self._results.glob("[!.]*.json")):
             if path.stem not in self._seen:
                 self._take_up(path.stem)
                 self._seen.add(path.stem)
-        self._looked_ns = changed_ns
+        self._looked_ns, self._retry_ns = changed_ns, 0
 
     def _take_up(self, job: str) -> None:
         try:

@@ -51,6 +51,9 @@ class Handlers:
 
     def handle(self, request: Request) -> None:
         """Answers the request, at once or, where reading takes time, from a thread of its own."""
+        if request.given_up and request.command == "session.start":
+            log.warning("start left undone: it waited until its client had gone", extra={"uid": request.uid})
+            return
         try:
             if request.command == "transcript.attach":
                 self._attach(request)

@@ -335,7 +335,7 @@ def delivers(status: TrackStatus, now_ns: int, within_ns: int) -> bool:
 
 
 def session_id(start_ns: int, zone: tzinfo, room: str) -> str:
-    """``20260101T093000-room-01``: local date and time of the official start, and the room."""
+    """``20260101T093000-room-01``: local date and time of the start command, and the room."""
     return f"{datetime.fromtimestamp(start_ns // SECOND_NS, UTC).astimezone(zone):%Y%m%dT%H%M%S}-{room}"
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -11,8 +12,8 @@ from agent.catalogue import read_session
 from agent.session import Session
 from recorder import journal
 from recorder.durable import fsync_folder, make_folder, storage_fault, write_json
-from recorder.faults import EvidenceFault
 from recorder.journal import Head, Journal, open_or_set_aside
+from recorder.room_time import Epoch, Tie
 
 TAIL_BYTES = 1 << 16
 
@@ -67,16 +68,36 @@ class SessionFolder:
         self._journal.close()
 
 
+def free_path(path: Path) -> Path:
+    """The path, or where it is taken (the wall clock was set back) the first free one of ``<path>-2`` and so on."""
+    free, number = path, 2
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
+
+
 def make_session_folder(path: Path, tracks: Iterable[str]) -> None:
-    """The session's folder with everybody's own inside, durable. Raises StorageFault; a folder that exists is an error."""
+    """The session's folder with everybody's own inside and an empty journal, durable. Raises StorageFault."""
     make_folder(path.parent)
     try:
         path.mkdir()
         for name in ("tracks", "composite", "transcript", "disc", *(f"tracks/{track}" for track in tracks)):
             (path / name).mkdir()
+        (path / "journal.jsonl").touch(0o640, exist_ok=False)
         fsync_folder(path / "tracks")
         fsync_folder(path)
         fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_fault(path, error) from error
+
+
+def unlink_session(path: Path) -> None:
+    """Takes session.json out of a folder, durably: what is left is no session. Raises StorageFault."""
+    try:
+        (path / "session.json").unlink(missing_ok=True)
+        fsync_folder(path)
+    except FileNotFoundError:
+        return  # the folder itself is gone
     except OSError as error:
         raise storage_fault(path, error) from error
 
@@ -100,12 +121,18 @@ def _last_line(path: Path) -> bytes:
     return lines[-1] if lines else b""
 
 
-def stored_until_ns(path: Path, tracks: Sequence[str]) -> int:
-    """Room time up to which some track's journal says that data exist, 0 where none does."""
-    ends = [0]
-    for track in tracks:
-        with suppress(EvidenceFault):  # the seal names it; here a lower bound is enough
-            ends += [
-                int(str(e["end_ns"])) for e in journal.read(path / "tracks" / track / "journal.jsonl") if e["kind"] == "segment"
-            ]
-    return max(ends)
+def start_fields(session: Session) -> dict[str, object]:
+    """Of the line ``started``."""
+    facts = session.as_dict()
+    names = ("start_ns", "official_start", "room", "case", "planned_minutes", "selfcheck")
+    return {"session": session.id, **{name: facts[name] for name in names}}
+
+
+def stop_fields(session: Session) -> dict[str, object]:
+    """Of the line ``stopping``."""
+    return {"stop_ns": session.stop_ns, "official_end": session.official_end, **dict(session.stop or {})}
+
+
+def tie_fields(tie: Tie, epoch: Epoch) -> dict[str, object]:
+    """Of a line ``tie``."""
+    return {**asdict(tie), "room_ns": epoch.room_ns(tie.boottime_ns)}

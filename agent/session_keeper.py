@@ -7,18 +7,20 @@ any two steps is made good by ``resume`` or by the next ``tick``. Used by one th
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from agent import catalogue
 from agent.places import Places
+from agent.refusals import Refused
 from agent.sealing import Seal, Sealer, SealResult, Sign
 from agent.session import (
     Readiness,
     Session,
     StartRequest,
+    check_sealed,
     check_start,
     check_stop,
     composer_done,
@@ -27,7 +29,16 @@ from agent.session import (
     session_id,
     unfinished,
 )
-from agent.session_folder import SessionFolder, make_session_folder, stored_until_ns, track_heads
+from agent.session_folder import (
+    SessionFolder,
+    free_path,
+    make_session_folder,
+    start_fields,
+    stop_fields,
+    tie_fields,
+    track_heads,
+    unlink_session,
+)
 from recorder.durable import lock_holder
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.room_time import (
@@ -37,16 +48,18 @@ from recorder.room_time import (
     Tie,
     boot_id,
     boottime_ns,
+    epoch_path,
     rfc3339,
     session_epoch,
     snap_end,
     snap_start,
 )
+from recorder.session_files import is_sealed
 from recorder.wanted import ComposerStatus, Status, TrackStatus, Wanted
 from wording import Fault
 
 MINUTE_NS = 60 * SECOND_NS
-RETRY_NS = 10 * SECOND_NS  # between attempts to seal that failed
+RETRY_NS = 10 * SECOND_NS  # between attempts that failed to seal, or to take up discs
 SPARE_S = 600.0  # the composite is given up when there is room for less than so many seconds of everything
 
 log = logging.getLogger(__name__)
@@ -65,7 +78,8 @@ class RoomFacts:
 class SessionKeeper:
     """current: the session that is recorded or sealed, else the newest one, else None.
 
-    waiting_for: what sealing waits for, by name; fault: why the last attempt to seal failed.
+    waiting_for: what sealing waits for, by name; fault: why the last attempt to seal failed, or the unfinished session cannot be
+    taken up.
     """
 
     def __init__(
@@ -89,6 +103,8 @@ class SessionKeeper:
         self._folder: SessionFolder | None = None  # of the active session
         self._epoch: Epoch | None = None
         self._owed: list[tuple[str, Mapping[str, object]]] = []  # lines of the journal that the disk refused
+        self._undo: Callable[[], None] | None = None  # of a command that failed, where the disk refused that too
+        self._unreadable: Fault | None = None  # the session that wanted.json names
         self._clock_offset_ns: int | None = None
         self._minute_ns = 0
         self._finished_ns: int | None = None  # when the last track had finished
@@ -101,6 +117,13 @@ class SessionKeeper:
     def active(self) -> Session | None:
         """The session that is recorded or sealed now."""
         return self._folder.session if self._folder else None
+
+    @property
+    def unfinished(self) -> str | None:
+        """The session for which the room's processes go on without the agent: the active one, or one that cannot be read."""
+        if self._unreadable is not None:
+            return self._wanted.session
+        return self.active.id if self.active else None
 
     def utc_ns(self) -> int:
         """The wall clock."""
@@ -122,8 +145,12 @@ class SessionKeeper:
         for fault in broken:
             log.error("session unreadable", extra={"fault": str(fault)})
         self._read_wanted()
+        self._unreadable = self.fault = catalogue.why_unreadable(self._places, self._wanted.session)
         active = [s for s in known if s.active]
         chosen = next((s for s in active if s.id == self._wanted.session), active[-1] if active else None)
+        if self._unreadable is not None:
+            log.error("the unfinished session cannot be taken up", extra={"fault": str(self._unreadable)})
+            chosen = None
         for other in active:
             if other is not chosen:
                 log.error("a second session is unfinished", extra={"session": other.id})
@@ -141,18 +168,21 @@ class SessionKeeper:
         try:
             self._wanted = Wanted.read(self._places.wanted)
             self._wanted_on_disk = self._places.wanted.exists()
-        except (EvidenceFault, TypeError) as error:
+        except (EvidenceFault, StorageFault, TypeError) as error:
             log.error("wanted state unreadable, made anew from the sessions", extra={"fault": str(error)})
 
     def _take_up(self, found: Session) -> None:
         path = self.path(found)
         self._folder = folder = SessionFolder.taken_up(path, found)
-        self._epoch = session_epoch(path, self._tie, floor_ns=max(found.start_ns, stored_until_ns(path, self._room.required)))
+        if is_sealed(path) and not epoch_path(path).exists():  # only session.json does not say so yet: nothing is added
+            self._epoch = Epoch(self._tie())
+        else:
+            self._epoch = session_epoch(path, self._tie, floor_ns=found.start_ns)
         kinds = folder.kinds()
         if "started" not in kinds:
-            self._owed.append(("started", _start_fields(found)))
+            self._owed.append(("started", start_fields(found)))
         if found.stop_ns is not None and "stopping" not in kinds:
-            self._owed.append(("stopping", _stop_fields(found)))
+            self._owed.append(("stopping", stop_fields(found)))
         self._owed += [("event", {"event": "agent-started", "boot_id": boot_id()}), ("tie", self._tie_fields())]
         self._minute_ns = self._now() + MINUTE_NS
         log.info("session taken up", extra={"session": found.id, "state": found.state})
@@ -164,6 +194,8 @@ class SessionKeeper:
             self._folder = None
 
     def _write_wanted(self) -> None:
+        if self._unreadable is not None:
+            return
         wanted = self.active.wanted(self._wanted) if self.active else Wanted()
         if wanted != self._wanted or not self._wanted_on_disk:
             wanted.write(self._places.wanted)
@@ -172,54 +204,63 @@ class SessionKeeper:
     # -- commands --
 
     def start(self, request: StartRequest, ready: Readiness) -> Session:
-        """Begins a session; its official start is the instant of this call. Raises Refused, StorageFault."""
+        """Begins a session. Raises Refused, StorageFault.
+
+        Its official start is taken last: a disk may take seconds for each step, and the tracks look back 10 s. From there on
+        come session.json and wanted.json alone; the journal's first lines follow.
+        """
+        if self._unreadable is not None:
+            raise Refused("The session was not started:", [self._unreadable])
         check_start(request, ready)
+        self._undo_failed()
         tie = self._tie()
-        start_ns = snap_start(Epoch(tie).room_ns(self._now()))
-        session = self._new_session(request, ready, start_ns)
-        path = self.path(session)
+        path = free_path(self._places.session(session_id(tie.utc_ns, self._room.zone, str(self._room.facts["id"]))))
         make_session_folder(path, self._room.required)
-        self._epoch = session_epoch(path, lambda: tie)
+        epoch = session_epoch(path, lambda: tie)
+        session = self._new_session(path.name, request, ready, snap_start(epoch.room_ns(self._now())))
         folder = SessionFolder(path, session)
+        self._folder, self._epoch, before, self.current = folder, epoch, self.current, session
         try:
-            folder.note("started", **_start_fields(session))
-            folder.note("tie", **_tie_fields(tie, self._epoch))
             folder.put(session)
-        except Fault:
-            folder.close()
-            self._epoch = None
-            raise
-        self._folder, before, self.current = folder, self.current, session
-        try:
             self._write_wanted()
         except Fault:
             self._take_back(folder, before)
             raise
+        self._owed += [("started", start_fields(session)), ("tie", tie_fields(tie, epoch))]
         self._minute_ns = self._now() + MINUTE_NS
         self._finished_ns, self._retry_ns, self.fault, self.waiting_for = None, 0, None, []
+        try:
+            self._pay(folder)
+        except Fault as fault:  # the start stands in session.json: it is official, and the tick goes on
+            log.error("start is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)})
         log.info("session started", extra={"session": session.id, "official_start": session.official_start})
         return session
 
     def _take_back(self, folder: SessionFolder, before: Session | None) -> None:
-        """A start that could not be made known: no track saw it, and without session.json its folder is no session."""
-        with suppress(OSError):
-            (folder.path / "session.json").unlink()
+        """A start that could not be made known: without session.json its folder is no session."""
         folder.close()
         self._folder, self._epoch, self.current = None, None, before
         self._wanted_on_disk = False  # it may have arrived all the same: written anew by the next tick
+        self._undo_by(lambda: unlink_session(folder.path))
 
-    def _new_session(self, request: StartRequest, ready: Readiness, start_ns: int) -> Session:
+    def _undo_by(self, undo: Callable[[], None]) -> None:
+        """For a command that failed: what it wrote may have arrived all the same."""
+        self._undo = undo
+        with suppress(StorageFault):  # the next tick tries again
+            self._undo_failed()
+
+    def _undo_failed(self) -> None:
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
+
+    def _new_session(self, name: str, request: StartRequest, ready: Readiness, start_ns: int) -> Session:
         zone = self._room.zone
-        name = session_id(start_ns, zone, str(self._room.facts["id"]))
-        number = 2
-        unique = name
-        while self._places.session(unique).exists():  # the wall clock was set back
-            unique, number = f"{name}-{number}", number + 1
         override = None
         if selfcheck_fault(ready) is not None:
             override = {"by": request.override_by.strip(), "reason": request.override_reason.strip()}
         return Session(
-            id=unique,
+            id=name,
             state="recording",
             start_ns=start_ns,
             official_start=rfc3339(start_ns, zone),
@@ -232,15 +273,23 @@ class SessionKeeper:
 
     def stop(self, by: str, reason: str) -> Session:
         """Ends the session at the next whole second after its start. Raises Refused, StorageFault."""
+        if self._unreadable is not None:
+            raise Refused("No session was stopped:", [self._unreadable])
         session = check_stop(self.active, by, reason)
         assert self._folder is not None
+        folder = self._folder
         stopping = session.stopping(snap_end(session.start_ns, self.room_ns()), by, reason, self._room.zone)
-        self._folder.put(stopping)
+        self._undo_failed()
+        try:
+            folder.put(stopping)
+        except Fault:
+            self._undo_by(lambda: folder.put(session))
+            raise
         self.current = stopping
-        self._owed += [("stopping", _stop_fields(stopping)), ("tie", self._tie_fields())]
+        self._owed += [("stopping", stop_fields(stopping)), ("tie", self._tie_fields())]
         try:
             self._write_wanted()
-            self._pay(self._folder)
+            self._pay(folder)
         except Fault as fault:  # the end stands in session.json: it is official, and the tick goes on
             log.error("stop is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)})
         log.info("session stopping", extra={"session": session.id, "official_end": stopping.official_end})
@@ -253,26 +302,34 @@ class SessionKeeper:
             del self._owed[0]
 
     def change(self, path: Path, change: Callable[[Session], Session], kind: str, /, **fields: object) -> Session:
-        """One change of a session that is not active: a line of its journal, then its session.json. Raises Fault."""
+        """One change of a sealed session: a line of its journal, then its session.json. Raises Fault."""
+        check_sealed(self.active if self.active and self.path(self.active) == path else catalogue.read_session(path))
         with SessionFolder.opened(path) as folder:
             changed = change(folder.session)
-            folder.note(kind, **fields)
-            self._sign(path, changed)
+            self._note_signed(folder, kind, **fields)
             folder.put(changed)
         if self.current is not None and self.current.id == changed.id:
             self.current = changed
         return changed
 
+    def _note_signed(self, folder: SessionFolder, kind: str, /, **fields: object) -> None:
+        """Signs first as well: while the key cannot be used, an attempt leaves no line."""
+        self._sign(folder.path, folder.session)
+        folder.note(kind, **fields)
+        self._sign(folder.path, folder.session)
+
     # -- the agent's loop --
 
-    def tick(self, statuses: Mapping[str, Status], free_bytes: int) -> None:
-        """Some times a second. Raises StorageFault, EvidenceFault; the next tick goes on."""
+    def tick(self, statuses: Mapping[str, Status], free_bytes: int | None) -> None:
+        """Some times a second. free_bytes: None where unknown. Raises StorageFault, EvidenceFault; the next tick goes on."""
         self._watch_clock()
+        self._undo_failed()
         self._write_wanted()
         folder = self._folder
         if folder is None:
             return
-        self._pay(folder)
+        if not self._sealer.busy:  # the seal reads the journal
+            self._pay(folder)
         if folder.session.state == "recording":
             self._minute(folder)
             self._spare_disk(folder, statuses, free_bytes)
@@ -287,13 +344,12 @@ class SessionKeeper:
             return
         step_s = round((offset - before) / SECOND_NS, 3)
         log.warning("wall clock stepped", extra={"step_s": step_s})
-        if self._folder is not None and not self._sealer.busy:
-            self._folder.note("event", event="clock-step", step_s=step_s)
-            self._folder.note("tie", **self._tie_fields())
+        if self._folder is not None:
+            self._owed += [("event", {"event": "clock-step", "step_s": step_s}), ("tie", self._tie_fields())]
 
     def _tie_fields(self) -> dict[str, object]:
         assert self._epoch is not None
-        return _tie_fields(self._tie(), self._epoch)
+        return tie_fields(self._tie(), self._epoch)
 
     def _minute(self, folder: SessionFolder) -> None:
         if self._now() < self._minute_ns:
@@ -302,8 +358,10 @@ class SessionKeeper:
         folder.note("tie", **self._tie_fields())
         folder.note("anchor", heads=track_heads(folder.path, self._room.required))
 
-    def _spare_disk(self, folder: SessionFolder, statuses: Mapping[str, Status], free_bytes: int) -> None:
+    def _spare_disk(self, folder: SessionFolder, statuses: Mapping[str, Status], free_bytes: int | None) -> None:
         """Invariant 7: nearing the limit, the composite stops first."""
+        if free_bytes is None:
+            return
         tracks = {name: s if isinstance(s := statuses.get(name), TrackStatus) else None for name in self._room.required}
         needed = needed_bytes(tracks, self._room.composite_bps, SPARE_S)
         if free_bytes >= needed or not self._wanted.composite:
@@ -314,20 +372,25 @@ class SessionKeeper:
         if self._sealer.busy:
             self._take_seal(folder)
             return
+        if not (is_sealed(folder.path) or self._all_closed(folder, statuses)):
+            return
+        self.waiting_for = ["seal"]
+        if self._now() < self._retry_ns:
+            return
+        folder.note("anchor", heads=track_heads(folder.path, self._room.required))
+        self._sealer.begin(folder.path, folder.session)
+
+    def _all_closed(self, folder: SessionFolder, statuses: Mapping[str, Status]) -> bool:
         now = self._now()
         self.waiting_for = unfinished(folder.session, self._room.required, statuses)
         if self.waiting_for:
             self._finished_ns = None
-            return
+            return False
         self._finished_ns = self._finished_ns or now
         if not self._composite_closed(folder, statuses, now - self._finished_ns):
             self.waiting_for = ["composer"]
-            return
-        self.waiting_for = ["seal"]
-        if now < self._retry_ns:
-            return
-        folder.note("anchor", heads=track_heads(folder.path, self._room.required))
-        self._sealer.begin(folder.path, folder.session)
+            return False
+        return True
 
     def _composite_closed(self, folder: SessionFolder, statuses: Mapping[str, Status], waited_ns: int) -> bool:
         status = statuses.get("composer")
@@ -343,35 +406,31 @@ class SessionKeeper:
         given_up.write(self._places.wanted)
         self._wanted = given_up
         log.error("composite given up", extra={"why": event, **fields})
-        folder.note("event", event=event, **fields)
+        self._owed.append(("event", {"event": event, **fields}))
+        self._pay(folder)
 
     def _take_seal(self, folder: SessionFolder) -> None:
         result = self._sealer.take()
-        if isinstance(result, Fault):
+        if result is None:
+            return
+        self._retry_ns = self._now() + RETRY_NS
+        try:
+            if isinstance(result, Fault):
+                raise result
+            self._end_seal(folder, result)
+        except Fault as fault:
             if self.fault is None:
-                log.error("seal failed", extra={"session": folder.session.id, "fault": str(result)})
-            self.fault, self._retry_ns = result, self._now() + RETRY_NS
-        elif isinstance(result, SealResult):
-            folder.note("sealed", manifest_sha256=result.manifest_sha256)
-            self._sign(folder.path, folder.session)
-            sealed = folder.session.sealed(result.coverage, result.composite)
-            folder.put(sealed)
-            folder.close()
-            self._folder = self._epoch = self._finished_ns = self.fault = None
-            self.current, self.waiting_for = sealed, []
-            log.info("session sealed", extra={"session": sealed.id})
-            self._write_wanted()
+                log.error("seal failed", extra={"session": folder.session.id, "fault": str(fault)})
+            self.fault = fault
+            return
+        self._write_wanted()
 
-
-def _tie_fields(tie: Tie, epoch: Epoch) -> dict[str, object]:
-    return {**asdict(tie), "room_ns": epoch.room_ns(tie.boottime_ns)}
-
-
-def _start_fields(session: Session) -> dict[str, object]:
-    facts = session.as_dict()
-    names = ("start_ns", "official_start", "room", "case", "planned_minutes", "selfcheck")
-    return {"session": session.id, **{name: facts[name] for name in names}}
-
-
-def _stop_fields(session: Session) -> dict[str, object]:
-    return {"stop_ns": session.stop_ns, "official_end": session.official_end, **dict(session.stop or {})}
+    def _end_seal(self, folder: SessionFolder, result: SealResult) -> None:
+        self._pay(folder)
+        self._note_signed(folder, "sealed", manifest_sha256=result.manifest_sha256)
+        sealed = folder.session.sealed(result.coverage, result.composite)
+        folder.put(sealed)
+        folder.close()
+        self._folder = self._epoch = self._finished_ns = self.fault = None
+        self.current, self.waiting_for = sealed, []
+        log.info("session sealed", extra={"session": sealed.id})

@@ -12,6 +12,7 @@ from recorder import journal, later_record
 from recorder.durable import Json, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.later_check import Seal, checked
+from recorder.session_files import is_sealed
 from recorder.signature import check_signature
 
 SEAM_NS = 200_000_000  # segments nearer than this follow one another: the fitted line moves by some ms, a hole is seconds
@@ -85,7 +86,7 @@ def read(folder: Path) -> Evidence:
     """Raises NotFound (no session there), NotFinal (not sealed), EvidenceFault (a journal or JSON is damaged), StorageFault."""
     record: dict[str, Any] = read_json(folder / "session.json")
     identity = str(record.get("id", folder.name))
-    if not (folder / "manifest.json").exists() or not (folder / "manifest.sig").exists():
+    if not is_sealed(folder):
         raise NotFinal(
             "Session {session} is not sealed yet.",
             "Stop it, and wait until it is sealed.",

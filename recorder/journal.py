@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.durable import Json, fsync_folder, storage_fault
-from recorder.faults import EvidenceFault
+from recorder.faults import EvidenceFault, StorageFault
 
 ZERO = "0" * 64
 
@@ -62,7 +62,11 @@ class Journal:
         self._end = len(whole)
         self._dirty = False  # bytes of a line that failed may lie after the end
         if torn:
-            self.append("torn-line", bytes=len(torn), kept_as=self._torn_name(len(whole)))
+            try:
+                self.append("torn-line", bytes=len(torn), kept_as=self._torn_name(len(whole)))
+            except StorageFault:
+                self.close()
+                raise
 
     def _torn_name(self, offset: int) -> str:
         return f"{self.path.name}.torn-{offset}"
@@ -122,14 +126,22 @@ class SetAside:
         return {"kept_as": self.path.name, "sha256": self.sha256, "line": self.line}
 
     def legible(self) -> list[Json]:
-        """Every line that is a journal's entry by itself, whatever the chain says."""
-        entries = []
-        for line in self.path.read_bytes().split(b"\n"):
-            with suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
-                    entries.append(entry)
-        return entries
+        """Every line that is a journal's entry by itself, whatever the chain says. Raises StorageFault."""
+        try:
+            return legible(self.path.read_bytes())
+        except OSError as error:
+            raise storage_fault(self.path, error) from error
+
+
+def legible(data: bytes) -> list[Json]:
+    """Every line that is a journal's entry by itself, whatever the chain says."""
+    entries = []
+    for line in data.split(b"\n"):
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
+                entries.append(entry)
+    return entries
 
 
 def open_or_set_aside(path: Path) -> tuple[Journal, SetAside | None]:
@@ -164,6 +176,11 @@ class PatientJournal:
     def entries(self) -> list[Json]:
         """What is on the disk. Raises EvidenceFault, StorageFault."""
         return list(read(self._journal.path))
+
+    def told_aside(self) -> list[Json]:
+        """What damaged journals, kept aside here at any time, still tell. Raises StorageFault."""
+        found = sorted(self._journal.path.parent.glob(f"{self._journal.path.name}.damaged-*"))
+        return [entry for path in found for entry in SetAside(path, "", 0).legible()]
 
     def announce(self, kind: str, /, **fields: object) -> None:
         """A line of what is about to happen. Raises StorageFault: then it does not happen, and is announced again."""

@@ -20,6 +20,7 @@ from recorder.faults import EvidenceFault, StorageFault
 from recorder.later_check import Seal, checked
 from recorder.later_making import NEW, Making, Order
 from recorder.later_record import missing_pictures
+from recorder.session_files import MANIFEST, SIGNATURE, is_sealed
 from recorder.signature import check_signature, public_key
 from wording import Exit, Fault
 
@@ -59,8 +60,8 @@ def make_later(
 
 def _sealed(folder: Path, keys: Path) -> tuple[dict[str, Any], str, str]:
     """The manifest, the SHA-256 of its bytes, and its signer, this PC. Raises NotFound, EvidenceFault, StorageFault, Fault."""
-    path, signature = folder / "manifest.json", folder / "manifest.sig"
-    if not (path.exists() and signature.exists()):
+    path, signature = folder / MANIFEST, folder / SIGNATURE
+    if not is_sealed(folder):
         text, mend = "Session {session} is not sealed yet.", "Stop it, and wait until it is sealed."
         raise Fault(text, mend, exit_code=Exit.REFUSED, session=folder.name)
     trusted = public_key(keys)

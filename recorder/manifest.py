@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 from recorder import journal
 from recorder.continuity import composite_coverage, coverage
 from recorder.durable import Json, encode, read_json, storage_fault, write_bytes, write_json
-from recorder.faults import EvidenceFault
+from recorder.faults import EvidenceFault, StorageFault
 from recorder.journal import Head
 from recorder.sentence import Sentence
+from recorder.session_files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATURE, is_sealed
 from recorder.signature import check_signature, device_key, fingerprint, public_key, sign_head, sign_manifest
 
 __all__ = ["Sealed", "build", "check_signature", "device_key", "fingerprint", "public_key", "seal", "sign_journal"]
@@ -26,7 +27,6 @@ __all__ = ["Sealed", "build", "check_signature", "device_key", "fingerprint", "p
 SCHEMA = "interview-room-manifest/1"
 SOFTWARE = "interview-room-agent"
 REQUIRED = ("overview", "closeup", "microphone")
-MANIFEST, SIGNATURE, JOURNAL, JOURNAL_SIGNATURE = "manifest.json", "manifest.sig", "journal.jsonl", "journal.sig"
 FOLDERS = ("tracks", "composite", "epochs")
 # What the manifest takes over from session.json as it stands.
 COPIED = ("room", "case", "official_start", "official_end", "start_ns", "timezone", "planned_minutes", "selfcheck", "stop")
@@ -37,6 +37,7 @@ BROKEN = "{path}: line {line} does not continue the chain."
 INCOMPLETE = "{path}: line {line} lacks fields or has wrong ones."
 TORN = "{path} ends in the middle of a line."
 STRANGE = "{path} is no regular file."
+UNREADABLE = "{path} cannot be read: {why}."
 
 _FILE: dict[str, tuple[type, ...]] = {"file": (str,), "bytes": (int,), "sha256": (str,)}
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
@@ -137,7 +138,8 @@ def _take_inventory(folder: Path) -> _Inventory:
     for path, entry in found:
         if entry.name == JOURNAL and entry.is_file(follow_symlinks=False):
             name = path.rpartition("/")[0]
-            data = Path(entry.path).read_bytes()
+            data, problems = _read(Path(entry.path), path)
+            stock.problems += problems
             stock.writers[name], problems = read_writer(name, data, Path(entry.path))
             stock.problems += problems
     present = set()
@@ -153,7 +155,12 @@ def _take_inventory(folder: Path) -> _Inventory:
         if writer is not None and line is not None and size == line["bytes"]:
             stock.files.append({"path": path, "bytes": size, "sha256": line["sha256"], **_marks(line)})
             continue
-        read: Json = {"path": path, "bytes": size, "sha256": file_digest(Path(entry.path))}
+        read: Json = {"path": path, "bytes": size, "sha256": ""}
+        try:
+            read["sha256"] = file_digest(Path(entry.path))
+        except OSError as error:
+            stock.problems.append(problem(path, UNREADABLE, why=error.strerror or error))
+            read["unreadable"] = True
         if writer is not None and line is not None:
             stock.problems.append(problem(path, RESIZED, found=size, listed=line["bytes"]))
             writer.unusable.add(file)
@@ -166,6 +173,16 @@ def _take_inventory(folder: Path) -> _Inventory:
                 stock.problems.append(problem(f"{name}/{file}", MISSING))
                 writer.unusable.add(file)
     return stock
+
+
+def _read(file: Path, path: str) -> tuple[bytes, list[Json]]:
+    """A journal's bytes; a disk that gives back a part of a session only must not keep the rest from being sealed."""
+    try:
+        return file.read_bytes(), []
+    except FileNotFoundError:
+        return b"", []
+    except OSError as error:
+        return b"", [problem(path, UNREADABLE, why=error.strerror or error)]
 
 
 def _marks(line: Json) -> Json:
@@ -214,7 +231,9 @@ def build(folder: Path, session: Mapping[str, Any], *, software_version: str, re
     try:
         stock = _take_inventory(folder)
         own = folder / JOURNAL
-        session_writer, problems = read_writer("", own.read_bytes() if own.exists() else b"", own)
+        data, problems = _read(own, JOURNAL)
+        session_writer, found = read_writer("", data, own)
+        problems += found
         epochs = list(_epochs(folder, problems))
     except OSError as error:
         raise storage_fault(folder, error) from error
@@ -242,8 +261,8 @@ def _epochs(folder: Path, problems: list[Json]) -> Iterator[Json]:
             continue
         try:
             yield read_json(Path(entry.path))
-        except EvidenceFault as fault:
-            problems.append(problem(path, fault.text, why=fault.values.get("why", "")))
+        except (EvidenceFault, StorageFault) as fault:
+            problems.append(problem(path, UNREADABLE, why=fault.values.get("why", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +292,7 @@ def seal(
     signature does not fit, or this PC's key is damaged).
     """
     manifest_path, signature_path = folder / MANIFEST, folder / SIGNATURE
-    if not (manifest_path.exists() and signature_path.exists()):
+    if not is_sealed(folder):
         key = device_key(keys_folder)
         data = encode(build(folder, session, software_version=software_version, required=required))
         write_bytes(manifest_path, data)

@@ -1,8 +1,10 @@
 """Packets and blocks as plain values, between a source and whoever stores or shows them."""
 
+import queue
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,14 @@ class Lost:
 
 
 Item = Connected | Packet | Jumped | Lost
+Waiting = TypeVar("Waiting")
+
+
+def waiting(items: queue.Queue[Waiting], wait_s: float, most: int) -> Iterator[Waiting]:
+    """What waits in a queue, at most so many; the first of them is waited for so long."""
+    for number in range(most):
+        try:
+            item = items.get(timeout=wait_s) if wait_s and not number else items.get_nowait()
+        except queue.Empty:
+            return
+        yield item

@@ -1,13 +1,17 @@
 """One track's recording of one session: its folder, its journal, its segments. Nothing here knows devices or clocks."""
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+
 from recorder.durable import Json, make_folder
 from recorder.faults import StorageFault
-from recorder.journal import PatientJournal, SetAside
+from recorder.journal import PatientJournal
 from recorder.media import Format, Packet
 from recorder.room_time import SECOND_NS
 from recorder.segments import SegmentFacts, Writer, open_writer, recover
@@ -80,14 +84,13 @@ class Recording:
 
     def _resume(self, device: dict[str, Any]) -> None:
         entries = self._journal.entries()
-        if self._journal.damaged is not None:
-            entries = self._read_anew(self._journal.damaged)
         self._replay(entries)
         names = [p.name for p in self.folder.glob("*.mkv")] + [str(e["file"]) for e in entries if e["kind"] == "open"]
         self._next = 1 + max((int(n[:-4]) for n in names if n[:-4].isdigit()), default=-1)
         if self.ended:
             return
-        if entries:
+        before = self._read_anew(entries)
+        if entries or before:
             self._continue(entries)
         self._journal.keep(
             "begin",
@@ -99,12 +102,16 @@ class Recording:
             device=device,
         )
 
-    def _read_anew(self, damaged: SetAside) -> list[Json]:
-        """After a journal that cannot be gone on with: its segments count by what lies on the disk, at the times it told."""
-        told = {str(e["file"]): e for e in damaged.legible() if e["kind"] in ("open", "segment") and "first_ns" in e}
-        for name in sorted(told):
+    def _read_anew(self, entries: Iterable[Json]) -> bool:
+        """After a journal that could not be gone on with: its segments count by what lies on the disk, at the times it told.
+
+        As long as the present journal lacks one, whoever comes goes on with it. True where there was such a journal.
+        """
+        told = {str(e["file"]): e for e in self._journal.told_aside() if e["kind"] in ("open", "segment") and "first_ns" in e}
+        listed = {e["file"] for e in entries if e["kind"] in ("segment", "empty", "open")}
+        for name in sorted(told.keys() - listed):
             self._list_torn(self.folder / name, int(str(told[name]["first_ns"])), str(told[name].get("codec", "")))
-        return [{"kind": "begin", "boot_id": self.identity.boot_id}]
+        return bool(told)
 
     def _replay(self, entries: Iterable[Json]) -> None:
         for entry in entries:
@@ -135,12 +142,19 @@ class Recording:
             self._lost(process_ended(entries, self.identity.boot_id))
 
     def _list_torn(self, path: Path, first_ns: int, codec: str) -> None:
-        facts = recover(path, first_ns, codec) if path.exists() else None
+        kind, fields = self._read_back(path, first_ns, codec)
+        self._journal.keep(kind, **fields)
+
+    def _read_back(self, path: Path, first_ns: int, codec: str) -> tuple[str, Json]:
+        """The journal's line about a segment that was cut off. One that no disk gives back any more holds nothing."""
+        try:
+            facts = recover(path, first_ns, codec)
+        except (StorageFault, OSError):
+            facts = None
         if facts is None:
-            self._journal.keep("empty", file=path.name, first_ns=first_ns, present=path.exists())
-        else:
-            self._count(facts.as_dict())
-            self._journal.keep("segment", **facts.as_dict())
+            return "empty", {"file": path.name, "first_ns": first_ns, "present": os.access(path, os.F_OK)}
+        self._count(facts.as_dict())
+        return "segment", facts.as_dict()
 
     def flush(self) -> None:
         """Journal lines that could not be written before. Raises StorageFault."""
@@ -263,18 +277,13 @@ class Recording:
     def _abandon(self, segment: _Open, fault: Fault) -> None:
         sink = segment.writer.sink
         sink.error = sink.error or OSError(5, str(fault))
-        try:
+        with suppress(StorageFault, OSError, av.error.FFmpegError):  # what is wrong is known; an encoder may have ended before
             segment.writer.finish()
+        with suppress(StorageFault):
             sink.close()
-        except (StorageFault, OSError):
-            pass  # already reported; the file is read back below
-        facts = recover(sink.path, segment.first_ns, segment.format.codec) if sink.path.exists() else None
-        if facts is None:
-            self._journal.later("empty", file=sink.path.name, first_ns=segment.first_ns, present=sink.path.exists())
-        else:
-            self._count(facts.as_dict())
-            self._journal.later("segment", **facts.as_dict())
-        self._stored_sound(segment, facts.samples if facts else 0)
+        kind, fields = self._read_back(sink.path, segment.first_ns, segment.format.codec)
+        self._journal.later(kind, **fields)
+        self._stored_sound(segment, int(str(fields.get("samples", 0))))
 
     def end(self, stop_ns: int, ppm: float) -> None:
         """The official end is reached: last segment closed, ``end`` journalled. Raises StorageFault."""

@@ -16,6 +16,7 @@ from typing import Literal
 
 from recorder.durable import create_json, make_folder, read_json
 from recorder.faults import EvidenceFault
+from recorder.session_files import stored_until_ns
 
 SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
@@ -71,15 +72,22 @@ class Epoch:
         return room - self.shift_ns
 
 
+def epoch_path(session: Path) -> Path:
+    """Where the session's epoch of this boot lies."""
+    return session / "epochs" / f"{boot_id()}.json"
+
+
 def session_epoch(session: Path, tie: Callable[[], Tie], *, floor_ns: int = 0) -> Epoch:
     """The session's epoch for this boot, from ``epochs/<boot>.json``; created once by whoever comes first (exclusive create).
 
-    floor_ns: room time up to which data is known to exist (after a reboot); a wall clock behind it is not believed.
+    A wall clock behind what is recorded already, or behind floor_ns (the official start), is not believed. Raises StorageFault,
+    EvidenceFault.
     """
-    folder = make_folder(session / "epochs")
-    path = folder / f"{boot_id()}.json"
+    path = epoch_path(session)
+    make_folder(path.parent)
     if not path.exists():
         first = tie()
+        floor_ns = max(floor_ns, stored_until_ns(session))
         if first.utc_ns <= floor_ns:
             first = Tie(first.boot_id, first.boottime_ns, floor_ns + SECOND_NS, "floor", first.offset_s)
         create_json(path, asdict(first))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import av
 
 from recorder.durable import Json, fsync_folder, storage_fault
+from recorder.faults import StorageFault
 from recorder.media import Format, Packet
 
 # The muxer keeps a cluster in memory until it is closed, after 100 ms or 32 KiB: a power cut costs it, and what is not synced.
@@ -104,8 +106,8 @@ class Writer(Protocol):
 class VideoWriter:
     """The camera's packets, unchanged, in Matroska (invariant 1). Timestamps are the camera's, to the millisecond."""
 
-    def __init__(self, path: Path, format_: Format) -> None:
-        self.sink = Sink(path)
+    def __init__(self, sink: Sink, format_: Format) -> None:
+        self.sink = sink
         self.packets = 0
         self.keyframes = 0
         self._time_base = format_.time_base
@@ -156,11 +158,18 @@ class SegmentFacts:
 
 def open_writer(path: Path, format_: Format) -> Writer:
     """The writer for a medium. Raises StorageFault."""
-    if format_.media == "video":
-        return VideoWriter(path, format_)
-    from recorder.sound_writer import SoundWriter  # numpy, which only the microphone's process needs
+    sink = Sink(path)
+    try:
+        if format_.media == "video":
+            return VideoWriter(sink, format_)
+        from recorder.sound_writer import SoundWriter  # numpy, which only the microphone's process needs
 
-    return SoundWriter(path, format_)
+        return SoundWriter(sink, format_)
+    except av.error.FFmpegError as error:
+        with suppress(StorageFault):
+            sink.close()
+        sink.check()
+        raise storage_fault(path, OSError(str(error))) from error
 
 
 def file_sha256(path: Path) -> str:
@@ -184,6 +193,7 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
     """What a torn segment holds, up to its last whole packet; the file itself stays as it is. None where it holds no packet.
 
     first_ns: room time of its first packet, from the journal's ``open`` line; later times follow the file's own timestamps.
+    Raises StorageFault where it has packets, and its digest cannot be read.
     """
     packets = keyframes = samples = 0
     first: int | None = None

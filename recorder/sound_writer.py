@@ -1,7 +1,6 @@
 """The microphone's segments; apart from recorder.segments so that video tracks need no numpy."""
 
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -14,8 +13,8 @@ from recorder.segments import MATROSKA, Sink
 class SoundWriter:
     """Blocks of samples as FLAC in Matroska: lossless, so the samples are the microphone's."""
 
-    def __init__(self, path: Path, format_: Format) -> None:
-        self.sink = Sink(path)
+    def __init__(self, sink: Sink, format_: Format) -> None:
+        self.sink = sink
         self.packets = 0
         self.keyframes = 0
         self._format = format_

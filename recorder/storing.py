@@ -11,13 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import av
+
 from recorder.calibration import Latency
+from recorder.durable import storage_fault
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.media import Connected, Format, Item, Jumped, Packet
+from recorder.media import Connected, Format, Item, Jumped, Packet, waiting
 from recorder.preroll import Preroll
 from recorder.process import name_thread
 from recorder.recording import Identity, Recording
 from recorder.room_time import SECOND_NS, EnvelopeFit, Epoch, boot_id, boottime_ns, session_epoch
+from recorder.session_files import is_sealed
 from recorder.ties import read_tie_now
 from recorder.wanted import Wanted, WantedFile
 from wording import Fault
@@ -26,6 +30,7 @@ SYNC_NS = 7 * SECOND_NS // 10  # with what the muxer holds back, a power cut cos
 WANTED_NS = SECOND_NS // 10
 SETTLE_NS = 700_000_000  # a new connection begins with a burst; its time line stands when that has passed
 STOP_GRACE_NS = 1_200_000_000  # how long after T1 a packet at or past T1 is waited for
+REORDER_NS = SECOND_NS // 2  # a picture comes before others that are to be shown up to so long before it
 RETRY_DISK_NS = SECOND_NS
 DISK_SILENT_NS = 2 * SECOND_NS  # a call to the disk that takes longer is told
 TAKE_ITEMS = 200  # between two looks at what is wanted
@@ -125,6 +130,10 @@ class Storing(threading.Thread):
         self._source_fault: Fault | None = None
         self._recording: Recording | None = None
         self._epoch: Epoch | None = None
+        self._sealed: str | None = None  # a wanted session that has its seal: nothing is written there
+        self._newest_pts: int | None = None
+        self._reorders = False  # this connection's pictures do not come in the order of their times (B-frames)
+        self._beyond: list[_Kept] = []  # at or past T1, until it is sure that no picture before T1 follows
         self._flowing = False  # packets go from the inbox straight into the recording
         self._disk_fault: dict[str, Any] | None = None
         self._disk_retry_ns = 0
@@ -171,7 +180,12 @@ class Storing(threading.Thread):
     def run(self) -> None:
         name_thread(self.name)
         while not (self._ending.is_set() and self._inbox.empty()):
-            self.turn(wait_s=0.05)
+            try:
+                self.turn(wait_s=0.05)
+            except Exception as error:  # the top of this thread: whatever it was, storing is tried again
+                log.exception("storing failed", extra={"track": self._settings.name})
+                self._refused(self._unforeseen(error))
+                self._tell()
         self.leave()
 
     def turn(self, *, wait_s: float = 0.0) -> None:
@@ -187,11 +201,7 @@ class Storing(threading.Thread):
         self._tell()
 
     def _take(self, wait_s: float) -> None:
-        for taken in range(TAKE_ITEMS):
-            try:
-                timed = self._inbox.get(timeout=wait_s) if wait_s and not taken else self._inbox.get_nowait()
-            except queue.Empty:
-                break
+        for timed in waiting(self._inbox, wait_s, TAKE_ITEMS):
             self._busy_since_ns = self._busy_since_ns or self._now()
             self._handle(timed)
         self._busy_since_ns = self._now()
@@ -200,7 +210,7 @@ class Storing(threading.Thread):
         recording = self._recording
         self._busy_since_ns = None
         if recording is None:
-            self._stored = Stored(fault=self._disk_fault)
+            self._stored = Stored(session=self._sealed, ended=self._sealed is not None, fault=self._disk_fault)
             return
         self._stored = Stored(
             session=recording.identity.session,
@@ -223,6 +233,7 @@ class Storing(threading.Thread):
                 self._recording.device = item.device
             self._preroll.clear()
             self._settled_at_ns, self._flowing = None, False
+            self._newest_pts, self._reorders = None, False
         elif isinstance(item, Jumped):
             self._guarded(lambda: self._jumped(item))
         else:
@@ -233,6 +244,8 @@ class Storing(threading.Thread):
             return
         if self._settled_at_ns is None:
             self._settled_at_ns = packet.arrival_ns + SETTLE_NS
+        self._reorders = self._reorders or (self._newest_pts is not None and packet.pts < self._newest_pts)
+        self._newest_pts = packet.pts if self._newest_pts is None else max(self._newest_pts, packet.pts)
         kept = _Kept(packet, self._timing)
         self._preroll.add(kept)
         if self._flowing:
@@ -256,21 +269,40 @@ class Storing(threading.Thread):
         room_ns = epoch.room_ns(kept.boottime_ns)
         stop_ns = self._wanted.stop_ns
         if stop_ns is not None and room_ns >= stop_ns:
-            recording.end(stop_ns, kept.timing.ppm)
-        else:
-            recording.write(kept.packet, room_ns, kept.packet.format or connection.format, kept.timing.ppm)
+            self._beyond.append(kept)
+            if room_ns >= stop_ns + (REORDER_NS if self._reorders else 0):
+                self._end(recording, stop_ns, kept.timing)
+            return
+        for each in [*self._beyond, kept]:  # a picture before T1 is decoded by way of those that came before it
+            recording.write(
+                each.packet, epoch.room_ns(each.boottime_ns), each.packet.format or connection.format, each.timing.ppm
+            )
+        self._beyond.clear()
+
+    def _end(self, recording: Recording, stop_ns: int, timing: Timing) -> None:
+        recording.end(stop_ns, timing.ppm)
+        self._disk_fault = None
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """A disk that refuses stops storing, not the process: what is in memory is stored when it is back."""
         try:
             act()
         except (StorageFault, EvidenceFault) as fault:
-            if self._disk_fault is None:
-                log.error("disk refuses", extra={"track": self._settings.name, "fault": str(fault)})
-            self._disk_fault, self._flowing = fault.as_dict(), False
-            self._disk_retry_ns = self._now() + RETRY_DISK_NS
-            if self._recording is not None:
-                self._recording.give_up(fault)
+            self._refused(fault)
+        except (OSError, av.error.FFmpegError) as error:
+            self._refused(self._unforeseen(error))
+
+    def _unforeseen(self, error: Exception) -> StorageFault:
+        why = error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
+        return storage_fault(self._settings.root, why)
+
+    def _refused(self, fault: Fault) -> None:
+        if self._disk_fault is None:
+            log.error("disk refuses", extra={"track": self._settings.name, "fault": str(fault)})
+        self._disk_fault, self._flowing = fault.as_dict(), False
+        self._disk_retry_ns = self._now() + RETRY_DISK_NS
+        if self._recording is not None:
+            self._recording.give_up(fault)
 
     def _reconcile(self) -> None:
         now = self._now()
@@ -290,10 +322,11 @@ class Storing(threading.Thread):
             return
         recording.flush()
         settled = self._connection is not None and self._settled_at_ns is not None and now >= self._settled_at_ns
-        if wanted.stop_ns is not None and epoch.room_ns(now) > wanted.stop_ns + STOP_GRACE_NS and self._inbox.empty():
-            recording.end(wanted.stop_ns, self._timing.ppm)
-        elif settled and not self._flowing:
+        if settled and not self._flowing:
             self._flow(recording, epoch, wanted)
+        grace_ns = STOP_GRACE_NS + self._timing.latency.ns
+        if wanted.stop_ns is not None and epoch.room_ns(now) > wanted.stop_ns + grace_ns and self._inbox.empty():
+            self._end(recording, wanted.stop_ns, self._timing)
         elif self._connection is None:
             self._disk_fault = None  # the journal's lines are taken again, and nothing else is to be stored
 
@@ -306,13 +339,16 @@ class Storing(threading.Thread):
                 session=session,
                 root=self._settings.root,
             )
+        if is_sealed(folder):  # whoever wants it died before it could say that it has ended
+            self._sealed = session
+            return
+        epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
         identity = Identity(self._settings.name, session, boot_id(), self._settings.version)
         device = self._connection.device if self._connection else {}
         self._recording = Recording(
             folder / "tracks" / self._settings.name, identity, wanted.start_ns, self._settings.segment_ns, device=device
         )
-        self._epoch = session_epoch(folder, read_tie_now, floor_ns=self._recording.end_ns or wanted.start_ns)
-        self._last_disk_ns = None
+        self._epoch, self._last_disk_ns = epoch, None
         self._disk_fault = None
         if self._connection is None and self._source_fault is not None:
             self._recording.lost(self._source_fault, 0.0)
@@ -320,6 +356,7 @@ class Storing(threading.Thread):
     def _flow(self, recording: Recording, epoch: Epoch, wanted: Wanted) -> None:
         """From memory into the recording, then straight on: no packet between the two is lost or written twice."""
         self._flowing = True
+        self._beyond.clear()
         stored, connection = recording.next_sample, self._connection
         if stored is not None and connection is not None and connection.format is stored[0]:
             kept_packets = self._from_sample(*stored)
@@ -357,7 +394,7 @@ class Storing(threading.Thread):
         if self._recording is not None:
             self._recording.lost(_stopped(), self._timing.ppm)  # which says nothing of a session that has ended
             self._recording.close()
-        self._recording, self._epoch, self._flowing = None, None, False
+        self._recording, self._epoch, self._sealed, self._flowing = None, None, None, False
 
     def _sync(self) -> None:
         now = self._now()

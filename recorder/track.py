@@ -1,7 +1,6 @@
 """One track's process: it takes what its device delivers, times it, and passes it on to the disk and to whoever looks on."""
 
 import logging
-import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.calibration import Latency
 from recorder.camera_source import CameraSource
 from recorder.known_camera import CameraSettings
-from recorder.media import Connected, Format, Item, Jumped, Lost, Packet
+from recorder.media import Connected, Format, Item, Jumped, Lost, Packet, waiting
 from recorder.meter import VideoMeter
 from recorder.microphone_source import MicrophoneSettings, MicrophoneSource
 from recorder.packets import FeedServer, Kind, Message, data_message, format_message
@@ -80,8 +79,12 @@ class Track:
             while not stopping():
                 self._take()
                 self._report()
+                if not self._storing.is_alive():
+                    raise RuntimeError("the storing thread has ended; its supervisor starts this process anew")
         finally:
             self._source.stop()
+            while not self._storing.full and not self._source.items.empty():
+                self._take()
             self._storing.end()
             self._feed.close()
             self._source.join(3.0)
@@ -91,13 +94,8 @@ class Track:
         if self._storing.full:
             time.sleep(0.05)
             return
-        try:
-            item: Item = self._source.items.get(timeout=0.05)
-            for _ in range(TAKE_ITEMS):
-                self._handle(item)
-                item = self._source.items.get_nowait()
-        except queue.Empty:
-            pass
+        for item in waiting(self._source.items, 0.05, TAKE_ITEMS):
+            self._handle(item)
 
     def _handle(self, item: Item) -> None:
         if isinstance(item, Connected):

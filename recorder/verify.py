@@ -25,13 +25,9 @@ from recorder.later_check import Seal, verify_later
 from recorder.manifest import (
     COPIED,
     FOLDERS,
-    JOURNAL,
-    JOURNAL_SIGNATURE,
-    MANIFEST,
     MISSING,
     RESIZED,
     SCHEMA,
-    SIGNATURE,
     TORN,
     Writer,
     composite_summary,
@@ -40,6 +36,7 @@ from recorder.manifest import (
     walk,
 )
 from recorder.sentence import Sentence
+from recorder.session_files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATURE
 from recorder.signature import check_head_signature, check_signature, fingerprint
 from wording import Fault
 
@@ -231,7 +228,7 @@ def _files(folder: Path, listed: Sequence[Json], progress: Progress) -> list[Fin
     total, done, fit = sum(int(str(f["bytes"])) for f in listed), 0, 0
     for file in listed:
         name, size = str(file["path"]), int(str(file["bytes"]))
-        finding = _file(folder, name, size, str(file["sha256"]))
+        finding = None if file.get("unreadable") else _file(folder, name, size, str(file["sha256"]))  # told with the problems
         found += [finding] if finding else []
         fit += finding is None
         done += size

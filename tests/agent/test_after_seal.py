@@ -12,7 +12,7 @@ from agent.refusals import Refused
 from agent.session import Session
 from agent.session_keeper import SessionKeeper
 from recorder.durable import make_folder, write_json
-from recorder.faults import BadInput
+from recorder.faults import BadInput, EvidenceFault
 from recorder.verify import verify_session
 from tests.agent.room import Room
 from wording import Exit, Fault
@@ -120,7 +120,7 @@ def test_an_exception_needs_a_reason_and_a_transcript(room: Room) -> None:
 
 
 def discs_of(room: Room, keeper: SessionKeeper) -> Discs:
-    return Discs(room.places, keeper, ("/dev/sr0", "/dev/sr1"), 2)
+    return Discs(room.places, keeper, ("/dev/sr0", "/dev/sr1"), 2, now=lambda: room.now_ns)
 
 
 def test_discs_are_wanted_only_for_a_matched_session(room: Room) -> None:
@@ -172,3 +172,39 @@ def test_a_result_that_cannot_be_used_stops_nothing(room: Room, content: str) ->
     result(room, f"{session.id}-001", session, 2)
     discs.tick()
     assert room.stored(session).state == "on-disc"
+
+
+def test_a_key_that_cannot_be_used_costs_no_lines_and_no_hurry(room: Room) -> None:
+    """A result that cannot be signed is taken up again after 10 s, not with each tick."""
+    keeper, session = room.sealed()
+    attach(room, keeper, session, AGREES)
+    discs = discs_of(room, keeper)
+    result(room, f"{session.id}-001", session, 2)
+    key = room.places.keys / "device.pem"
+    key.rename(key.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(EvidenceFault, match="is missing"):
+            discs.tick()
+        for _ in range(9):
+            room.pass_s(1)
+            discs.tick()
+        room.pass_s(1)
+    assert room.lines(session, "burned") == []
+    key.with_name("away").rename(key)
+    discs.tick()
+    assert len(room.lines(session, "burned")) == 1 and room.stored(session).state == "on-disc"
+    result(room, f"{session.id}-002", session, 2)
+    discs.tick()
+    assert len(room.lines(session, "burned")) == 2
+    assert verify_session(room.places.session(session.id)).ok
+
+
+def test_a_session_that_is_not_sealed_has_one_writer(room: Room) -> None:
+    """Invariant 2: its journal belongs to the keeper, whatever command names it."""
+    keeper, session = room.started()
+    folder = room.places.session(session.id)
+    with pytest.raises(Fault, match="not sealed yet"):
+        keeper.change(folder, lambda s: s, "authored", image="/x.iso")
+    room.pass_s(61)
+    keeper.tick(room.alive(), 1 << 50)
+    assert [line["kind"] for line in room.lines(session)] == ["started", "tie", "tie", "anchor"]

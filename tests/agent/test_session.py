@@ -2,19 +2,24 @@
 
 import json
 import os
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import catalogue
+from agent import app, catalogue
 from agent.config import TRACKS
 from agent.refusals import Refused, fault_from
+from agent.sealing import sealing
 from agent.session import Case, Session, StartRequest, composer_done, session_id, spoken
 from agent.session_folder import track_heads
 from recorder import journal
 from recorder.faults import BadInput, EvidenceFault, NotFound, StorageFault
-from recorder.room_time import PICTURE_NS, SECOND_NS
+from recorder.room_time import PICTURE_NS, SECOND_NS, boottime_ns
+from recorder.verify import verify_session
 from recorder.wanted import ComposerStatus, Wanted
 from tests.agent.room import CASE, LOTS, START_UTC_NS, Room
 from wording import Exit
@@ -372,7 +377,7 @@ def test_a_track_that_does_not_finish_keeps_the_session_sealing_and_a_restart_go
 # -- a death between any two steps --
 
 
-START_SYNCS, STOP_SYNCS = 14, 6  # how often each syncs; a death before any of them is tried
+START_SYNCS, STOP_SYNCS = 13, 6  # how often each syncs; a death before any of them is tried
 
 
 class Death(BaseException):
@@ -450,6 +455,26 @@ def test_a_restart_clears_what_a_death_after_the_seal_left(room: Room) -> None:
     assert room.wanted() == Wanted() and again.active is None and again.current == session
 
 
+def test_a_pc_that_died_right_after_the_seal_says_so_and_adds_nothing_to_it(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, session = room.started()
+    stopped = keeper.stop("赵六", "询问结束")
+    keeper.close()
+    folder = room.places.session(session.id)
+    sealing(room.config)(folder, stopped)  # and then the power went
+    files = sorted(path for name in ("tracks", "composite", "epochs") for path in (folder / name).rglob("*"))
+    monkeypatch.setattr("recorder.room_time.boot_id", lambda: "another-boot")
+    again = room.keeper()
+    again.resume()
+    for _ in range(100):
+        again.tick({}, 10**12)
+        if again.active is None:
+            break
+        time.sleep(0.05)
+    assert again.current is not None and again.current.state == "sealed"
+    assert room.wanted() == Wanted()
+    assert sorted(path for name in ("tracks", "composite", "epochs") for path in (folder / name).rglob("*")) == files
+
+
 def test_a_damaged_journal_is_kept_and_the_session_comes_to_its_end(room: Room) -> None:
     keeper, session = room.started()
     keeper.close()
@@ -500,6 +525,268 @@ def test_a_reboot_with_a_wrong_wall_clock_keeps_room_time_rising(room: Room, mon
     again.resume()
     assert again.room_ns() > stored
     assert len(list((folder / "epochs").glob("*.json"))) == 2
+
+
+# -- a disk that refuses, and one that is slow --
+
+
+def syncing(monkeypatch: pytest.MonkeyPatch, before: Callable[[Path], None]) -> None:
+    """before: called with the path of each file or folder before it is synced."""
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        before(Path(f"/proc/self/fd/{fd}").readlink())
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def refuse() -> None:
+    raise OSError(5, os.strerror(5))
+
+
+@pytest.mark.parametrize("refusals", [1, 4], ids=["once", "for a while"])
+def test_a_start_that_is_refused_after_session_json_had_arrived_is_undone_for_good(
+    room: Room, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    room.tracks()
+    keeper = room.keeper()
+    keeper.resume()
+    left = [refusals]
+    synced: list[tuple[str, bool]] = []
+
+    def before(path: Path) -> None:
+        session = next(room.places.sessions.glob("*/session.json"), None)
+        if left[0] and path.parent == room.places.sessions and (session or left[0] < refusals):
+            left[0] -= 1
+            refuse()
+        synced.append((path.parent.name, session is not None))
+
+    syncing(monkeypatch, before)
+    with pytest.raises(StorageFault):
+        room.start(keeper)
+    for _ in range(2, refusals):
+        with pytest.raises(StorageFault):
+            keeper.tick(room.alive(), LOTS)
+    keeper.tick(room.alive(), LOTS)
+    assert left == [0] and catalogue.folders(room.places) == []
+    assert [each for each in synced if each[0] == "sessions"][-1] == ("sessions", False)  # its folder, without it
+    again = room.keeper()
+    again.resume()
+    assert again.active is None and room.wanted() == Wanted()
+    assert room.start(keeper).state == "recording"
+
+
+@pytest.mark.parametrize("refusals", [1, 3], ids=["once", "for a while"])
+def test_a_stop_that_is_refused_after_session_json_had_arrived_is_undone(
+    room: Room, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    keeper, session = room.started()
+    room.pass_s(5)
+    left = [refusals]
+
+    def before(path: Path) -> None:
+        if left[0] and (room.stored(session).state == "sealing"):
+            left[0] -= 1
+            refuse()
+
+    syncing(monkeypatch, before)
+    with pytest.raises(StorageFault):
+        keeper.stop("赵六", "x")
+    for _ in range(2, refusals):
+        with pytest.raises(StorageFault):
+            keeper.tick(room.alive(), LOTS)
+    keeper.tick(room.alive(), LOTS)
+    assert left == [0] and room.stored(session) == session == keeper.active
+    room.pass_s(5)
+    stopped = keeper.stop("赵六", "x")
+    keeper.tick(room.alive(), LOTS)
+    assert room.stored(session) == stopped and stopped.stop_ns == session.start_ns + 11 * SECOND_NS
+
+
+def test_a_slow_disk_does_not_use_up_what_the_tracks_look_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sync takes 2.5 s; from the official start until wanted.json is there, less than the 10 s of the pre-roll may pass."""
+    room.tracks()
+    keeper = room.keeper()
+    keeper.resume()
+    wanted_ns: list[int] = []
+
+    def slow(_path: Path) -> None:
+        if room.wanted().session is not None:
+            wanted_ns.append(room.now_ns + room.utc_shift_ns)
+        room.pass_s(2.5)
+
+    syncing(monkeypatch, slow)
+    session = room.start(keeper)
+    assert wanted_ns[0] - session.start_ns < 8 * SECOND_NS
+    assert [line["kind"] for line in room.lines(session)] == ["started", "tie"]
+    assert room.lines(session, "started")[0]["official_start"] == session.official_start
+
+
+def test_lines_of_a_clock_step_and_a_full_disk_wait_for_the_disk(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, session = room.started()
+    keeper.tick(room.alive(), LOTS)
+    room.utc_shift_ns += 60 * SECOND_NS
+
+    def refuses_the_journal(path: Path) -> None:
+        if path.name == "journal.jsonl":
+            refuse()
+
+    syncing(monkeypatch, refuses_the_journal)
+    with pytest.raises(StorageFault):
+        keeper.tick(room.alive(), LOTS)
+    monkeypatch.undo()
+    keeper.tick(room.alive(), LOTS)
+    syncing(monkeypatch, refuses_the_journal)
+    with pytest.raises(StorageFault):
+        keeper.tick(room.alive(), 1)
+    monkeypatch.undo()
+    keeper.tick(room.alive(), 1)
+    assert not room.wanted().composite
+    assert [e["event"] for e in room.lines(session, "event")] == ["clock-step", "disk-low"]
+    assert len(room.lines(session, "tie")) == 2
+
+
+def test_a_clock_step_during_the_seal_is_on_the_record(room: Room) -> None:
+    real, go_on = room.keeper()._sealer._seal, threading.Event()
+
+    def seal(folder: Path, session: Session) -> Any:
+        assert go_on.wait(10)
+        return real(folder, session)
+
+    room.seal = seal
+    keeper, session = room.started()
+    keeper.stop("赵六", "x")
+    room.tracks("finished", session=session.id, finished=session.id)
+    room.composer("finished", session=session.id, finished=session.id)
+    room.until(keeper, lambda: keeper._sealer.busy)
+    room.utc_shift_ns += 60 * SECOND_NS
+    keeper.tick(room.alive(), LOTS)
+    assert room.lines(session, "event") == []  # the seal reads the journal now
+    go_on.set()
+    room.until(keeper, lambda: keeper.active is None)
+    assert [e["step_s"] for e in room.lines(session, "event")] == [60.0]
+    assert verify_session(room.places.session(session.id)).ok
+
+
+def test_a_seal_that_cannot_be_signed_waits_10_s_and_leaves_no_lines(room: Room) -> None:
+    real, key = room.keeper()._sealer._seal, room.places.keys / "device.pem"
+
+    def seal(folder: Path, session: Session) -> Any:
+        result = real(folder, session)
+        if not key.with_name("away").exists():
+            key.rename(key.with_name("away"))
+        return result
+
+    room.seal = seal
+    keeper, session = room.started()
+    keeper.stop("赵六", "x")
+    room.tracks("finished", session=session.id, finished=session.id)
+    room.composer("finished", session=session.id, finished=session.id)
+    room.until(keeper, lambda: keeper.fault is not None)
+    for _ in range(20):
+        keeper.tick(room.alive(), LOTS)
+    assert [line["kind"] for line in room.lines(session)][-1] == "anchor" and len(room.lines(session, "anchor")) == 1
+    (room.places.keys / "away").rename(key)
+    room.seal = None
+    keeper._sealer._seal = real
+    room.pass_s(10)
+    room.tracks("finished", session=session.id, finished=session.id)
+    room.composer("finished", session=session.id, finished=session.id)
+    room.until(keeper, lambda: keeper.active is None)
+    assert len(room.lines(session, "sealed")) == 1 and verify_session(room.places.session(session.id)).ok
+
+
+def test_a_disk_that_does_not_tell_its_room_costs_no_composite(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = app.Agent(room.config, room.root / "config.toml", children=False)
+    keeper = agent._keeper
+    keeper.resume()
+    room.now_ns = boottime_ns()
+    room.tracks()
+    session = room.start(keeper)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: refuse())
+    agent._tick()
+    assert room.wanted() == Wanted(session.id, session.start_ns, None, CASE.number, True)
+    keeper.close()
+
+
+def test_an_idle_room_follows_the_wall_clock_after_a_start_that_failed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.tracks()
+    keeper = room.keeper()
+    keeper.resume()
+
+    def no_more_files(*_: object) -> None:
+        raise StorageFault("{path} cannot be written: {why}.", "Mend it.", path="journal.jsonl", why="Too many open files")
+
+    monkeypatch.setattr("agent.session_folder.Journal", no_more_files)
+    with pytest.raises(StorageFault):
+        room.start(keeper)
+    monkeypatch.undo()
+    room.utc_shift_ns += 3600 * SECOND_NS
+    assert keeper.room_ns() == room.now_ns + room.utc_shift_ns
+
+
+# -- files that cannot be read --
+
+
+def unreadable(path: Path, how: str) -> None:
+    path.unlink()
+    if how == "error of the disk":
+        path.mkdir()  # reading it fails in the system call
+    else:
+        path.write_text({"torn": "{", "another version": '{"schema": "x/9", "id": "y"}'}[how], encoding="utf-8")
+
+
+HOWS = ("torn", "another version", "error of the disk")
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_tracks_go_on_where_the_running_session_cannot_be_read(room: Room, how: str) -> None:
+    keeper, session = room.started()
+    keeper.close()
+    path, wanted = room.places.session(session.id) / "session.json", room.wanted()
+    kept = path.read_bytes()
+    unreadable(path, how)
+    again = room.keeper()
+    again.resume()
+    again.tick(room.alive(), LOTS)
+    assert room.wanted() == wanted and again.active is None and again.unfinished == session.id
+    assert again.fault is not None and str(path) in str(again.fault) and again.fault.exit_code == Exit.EVIDENCE
+    with pytest.raises(Refused, match=r"delete .*wanted\.json"):
+        room.start(again)
+    with pytest.raises(Refused, match="cannot be read"):
+        again.stop("赵六", "x")
+    again.tick(room.alive(), LOTS)
+    assert room.wanted() == wanted
+    unreadable(path, "torn") if how != "error of the disk" else path.rmdir()
+    path.write_bytes(kept)
+    mended = room.keeper()
+    mended.resume()
+    assert mended.active == session and mended.fault is None
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_an_old_session_and_a_track_s_journal_that_cannot_be_read_keep_no_agent_from_starting(room: Room, how: str) -> None:
+    keeper, session = room.started()
+    keeper.close()
+    old = room.places.sessions / "20200101T000000-x"
+    old.mkdir()
+    for path in (old / "session.json", room.places.session(session.id) / "tracks" / "overview" / "journal.jsonl"):
+        path.touch()
+        unreadable(path, how)
+    again = room.keeper()
+    again.resume()
+    assert again.active == session and again.fault is None
+    assert again.stop("赵六", "x").state == "sealing"
+    assert len(catalogue.sessions(room.places)[1]) == 1
+
+
+def test_a_wanted_file_that_the_disk_does_not_give_back_keeps_no_agent_from_starting(room: Room) -> None:
+    _, session = room.started()
+    unreadable(room.places.wanted, "error of the disk")
+    again = room.keeper()
+    again.resume()
+    assert again.active == session
 
 
 # -- the catalogue and small things --

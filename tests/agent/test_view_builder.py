@@ -52,13 +52,22 @@ def test_recording_is_read_off_the_disk(room: Room) -> None:
     """Invariant 8."""
     _, session = room.started()
     room.pass_s(10)
-    room.tracks("recording", last_disk_ns=room.now_ns - 2 * SECOND_NS)
+    room.tracks("recording", session=session.id, last_disk_ns=room.now_ns - 2 * SECOND_NS)
     view = look(room, session=session, room_ns=session.start_ns + 10 * SECOND_NS)
     assert (view.state, not_on_disk(view), view.recorded_s) == ("recording", [], 10.0)
-    room.track("overview", "recording", last_disk_ns=room.now_ns - 4 * SECOND_NS)
+    room.track("overview", "recording", session=session.id, last_disk_ns=room.now_ns - 4 * SECOND_NS)
     room.track("microphone", "armed", last_disk_ns=None)
     (room.places.status / "closeup.json").unlink()
     assert not_on_disk(look(room, session=session)) == list(TRACKS)
+
+
+def test_what_the_session_before_wrote_last_is_not_this_one_s(room: Room) -> None:
+    keeper, before = room.sealed()
+    room.tracks("finished", session=before.id, finished=before.id, last_disk_ns=room.now_ns - SECOND_NS)
+    session = room.start(keeper)
+    assert not_on_disk(look(room, session=session)) == list(TRACKS)
+    room.track("closeup", "recording", session=session.id, last_disk_ns=room.now_ns)
+    assert not_on_disk(look(room, session=session)) == ["overview", "microphone"]
 
 
 def test_recorded_ends_with_the_official_end(room: Room) -> None:

@@ -82,10 +82,10 @@ def read(log: Path) -> Spool:
 
 
 def _lines(log: Path) -> Iterator[tuple[str, int, int, str, list[str]]]:
-    text = log.read_text(encoding="utf-8")
-    for line in text[: text.rfind("\n") + 1].split("\n")[:-1]:
-        call, inode, size, path, *rest = line.split("\t")
-        yield call, int(inode), int(size), path, rest
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
+        if line.endswith("\t."):  # else its writer was killed amid it, before the call
+            call, inode, size, path, *rest = line.split("\t")[:-1]
+            yield call, int(inode), int(size), path, rest
 
 
 def cut(root: Path, log: Path, chance: random.Random, *, within: str = "") -> list[str]:
@@ -104,7 +104,7 @@ def cut(root: Path, log: Path, chance: random.Random, *, within: str = "") -> li
         path.unlink()
     with log.open("w", encoding="utf-8") as file:
         for path in root.rglob("*"):
-            file.write(f"synced\t{path.lstat().st_ino}\t{path.lstat().st_size}\t{path}\t\n")
+            file.write(f"synced\t{path.lstat().st_ino}\t{path.lstat().st_size}\t{path}\t\t.\n")
     return told
 
 

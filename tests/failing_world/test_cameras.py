@@ -83,7 +83,8 @@ def away(
     room.stop()
     assert room.pid("overview") == pid, "no process died of it"
     manifest = room.manifest(started)
-    return Outage(started, manifest, room.room_ns(started, switch.done_ns), back_ns, truth_of(room, started, "overview"))
+    truth = truth_of(room, started, "overview", damaged=1)  # the picture that was on its way when the connection broke
+    return Outage(started, manifest, room.room_ns(started, switch.done_ns), back_ns, truth)
 
 
 def check(room: LiveRoom, outage: Outage) -> None:

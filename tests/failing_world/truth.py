@@ -146,7 +146,7 @@ class Truth:
 def truth_of(room: LiveRoom, answer: dict[str, Any], camera: str, damaged: int = 0) -> Truth:
     """The truth about one camera of a sealed session. Fails where a packet is stored twice, out of order, or never was sent.
 
-    damaged: so many may be torn, where the camera's own queue overflowed in the middle of a picture.
+    damaged: so many may be torn, where a connection broke or the camera's own queue overflowed in the middle of a picture.
     """
     manifest = room.manifest(answer)
     sent = units_sent(room, answer, camera)

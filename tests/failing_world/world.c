@@ -3,7 +3,7 @@
    What is wanted stands in a file that every process maps (WORLD_CONTROL): an offset of the wall clock, what the kernel says of its
    being synchronised, and rules that let calls below WORLD_ROOT fail or wait. What changes a folder there, and what is synced, is
    written down (WORLD_LOG), a line a call, before the call ("synced": after it), so that a test can make of the folder what a power
-   cut would have left. What a call would take away for ever is kept in WORLD_KEEP under another name first. */
+   cut would have left; each line begins anew and ends with a full stop, since whoever writes may be killed amid it. What a call would take away for ever is kept in WORLD_KEEP under another name first. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -170,7 +170,7 @@ static int judge_fd(uint32_t call, int fd) {
 
 static void note(const char *call, uint64_t inode, int64_t size, const char *path, const char *other) {
     char line[2 * LONGEST + 128];
-    int length = snprintf(line, sizeof line, "%s\t%llu\t%lld\t%s\t%s\n", call, (unsigned long long)inode, (long long)size, path, other);
+    int length = snprintf(line, sizeof line, "\n%s\t%llu\t%lld\t%s\t%s\t.\n", call, (unsigned long long)inode, (long long)size, path, other);
     if (log_fd >= 0 && length < (int)sizeof line) syscall(SYS_write, log_fd, line, (size_t)length);
 }
 

@@ -104,6 +104,22 @@ def test_a_refused_journal_leaves_no_file_open(path: Path) -> None:
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 
+def test_a_disk_that_refuses_the_note_of_a_torn_line_leaves_no_file_open(path: Path) -> None:
+    torn = b"\n".join(written(path, 40)) + b"\n{"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    for _ in range(5):
+        path.write_bytes(torn)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(torn) + 10, hard))
+        try:
+            with pytest.raises(StorageFault, match="cannot be written"):
+                Journal(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.read_bytes() == torn[:-1], "opened and cut, not refused earlier"
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageFault, match="cannot be written"):
         Journal(tmp_path / "none" / "journal.jsonl")

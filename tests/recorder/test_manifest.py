@@ -1,7 +1,9 @@
 """The seal: what the manifest lists, how it is signed, and what it makes of a folder that is not as its journals say."""
 
+import errno
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from recorder.faults import EvidenceFault, StorageFault
 from recorder.manifest import build, check_signature, device_key, fingerprint, public_key, seal, sign_journal
 from recorder.room_time import SECOND_NS
 from recorder.signature import check_head_signature, sign_manifest
+from recorder.verify import verify_session
 from tests.recorder.sample_session import START_NS, VERSION, digest, make_session
 
 
@@ -329,6 +332,27 @@ def test_an_epoch_that_is_damaged_is_a_problem_and_no_obstacle(tmp_path: Path) -
     folder, session = unsealed(tmp_path, seconds=5)
     (folder / "epochs" / "broken.json").write_bytes(b"{")
     assert [p["path"] for p in built(folder, session)["problems"]] == ["epochs/broken.json"]
+
+
+def test_what_the_disk_does_not_give_back_is_a_problem_and_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, session = unsealed(tmp_path, seconds=5)
+    (folder / "tracks" / "closeup" / "000009.mkv").write_bytes(b"of no journal")
+    bad = {folder / "tracks" / "closeup" / "000009.mkv", folder / "tracks" / "microphone" / "journal.jsonl"}
+    digest_of, bytes_of = manifest.file_digest, Path.read_bytes
+
+    def refuse(path: Path) -> None:
+        if path in bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(manifest, "file_digest", lambda path: refuse(path) or digest_of(path))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path) or bytes_of(path))
+    done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
+    monkeypatch.undo()
+    problems = {p["path"] for p in done.manifest["problems"]}
+    assert problems == {path.relative_to(folder).as_posix() for path in bad}
+    report = verify_session(folder)
+    assert not report.ok
+    assert {f.values["problem"].values["path"] for f in report.findings if not f.ok and "problem" in f.values} == problems
 
 
 def test_what_session_json_gets(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from recorder import journal
 from recorder.continuity import coverage
+from recorder.faults import StorageFault
 from recorder.media import Format, Packet
 from recorder.recording import Identity, Recording
 from tests.recorder import media_samples
@@ -184,3 +185,51 @@ def test_a_damaged_journal_is_kept_aside_and_its_segments_are_read_anew(tmp_path
     assert [e["recovered"] for e in entries(tmp_path) if e["kind"] == "segment"] == [True, True, False]
     (gap,) = coverage(entries(tmp_path), T0, stop).gaps
     assert (gap.from_ns - T0, gap.to_ns - T0) == pytest.approx((60 * 40_000_000, 75 * 40_000_000), abs=2_000_000)
+
+
+def test_whoever_dies_while_segments_are_read_anew_leaves_the_rest_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    format_, packets = media_samples.video(tmp_path, seconds=8)
+    recording = begin(tmp_path)
+    write(recording, format_, packets[:190])
+    recording.lost(Fault("The device went.", "Bring it back."), 0.0)
+    recording.close()
+    path = recording.folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"at":"', b'"at": "', 1))
+    lines = 0
+
+    def append(self: journal.Journal, kind: str, /, **fields: object) -> journal.Head:
+        nonlocal lines
+        lines += 1
+        if lines > 3:
+            raise StorageFault("{path} cannot be written: {why}.", "Look.", path=path, why="full")
+        return whole(self, kind, **fields)
+
+    whole = journal.Journal.append
+    with monkeypatch.context() as disk:
+        disk.setattr(journal.Journal, "append", append)
+        with pytest.raises(StorageFault):
+            begin(tmp_path)
+    assert len([e for e in entries(tmp_path) if e["kind"] == "segment"]) == 2
+    again = begin(tmp_path)
+    assert (again.segments, again.packets) == (4, 190)
+    again.close()
+    assert media(tmp_path) == [p.data for p in packets[:190]]
+    assert begin(tmp_path).packets == 190
+
+
+def test_sound_on_a_disk_that_refuses_leaves_no_file_open(tmp_path: Path) -> None:
+    format_, packets = media_samples.sound(4.0)
+    recording = begin(tmp_path)
+    handles = len(os.listdir("/proc/self/fd"))
+    for place in range(0, 100, 20):
+        write(recording, format_, packets[place : place + 20])
+        assert recording._open is not None
+        recording._open.writer.sink.error = OSError(28, os.strerror(28))
+        with pytest.raises(StorageFault) as caught:
+            recording.lost(Fault("Gone.", "Look."), 0.0)
+        recording.give_up(caught.value)
+        recording.flush()
+    assert len(os.listdir("/proc/self/fd")) == handles
+    assert [e["recovered"] for e in entries(tmp_path) if e["kind"] == "segment"] == [True] * 5

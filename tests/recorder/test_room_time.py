@@ -1,5 +1,6 @@
 """Room time: epochs, official times on the picture grid, and the line through packets' arrivals."""
 
+import os
 import random
 from dataclasses import asdict
 from datetime import datetime
@@ -9,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from recorder.durable import read_json, write_json
+from recorder.durable import make_folder, read_json, write_json
 from recorder.faults import EvidenceFault
+from recorder.journal import Journal
 from recorder.room_time import (
     PICTURE_NS,
     SECOND_NS,
@@ -55,6 +57,25 @@ def test_a_wall_clock_behind_recorded_data_is_not_believed(tmp_path: Path) -> No
     epoch = session_epoch(tmp_path, tie, floor_ns=floor_ns)
     assert epoch.room_ns(5 * SECOND_NS) > floor_ns
     assert epoch.tie.source == "floor"
+
+
+def test_a_wall_clock_behind_any_track_is_not_believed_whoever_makes_the_epoch(tmp_path: Path) -> None:
+    for track, until_s in (("overview", 90), ("closeup", 10)):
+        writer = Journal(make_folder(tmp_path / "tracks" / track) / "journal.jsonl")
+        writer.append("segment", file="000000.mkv", end_ns=NOW_NS + until_s * SECOND_NS)
+        writer.close()
+    assert session_epoch(tmp_path, tie, floor_ns=NOW_NS - SECOND_NS).tie.utc_ns == NOW_NS + 91 * SECOND_NS
+
+
+@pytest.mark.parametrize(("changed_s", "until_s"), [(104, 104), (3600, 160), (-3600, 160)])
+def test_a_segment_that_was_cut_off_reaches_as_far_as_it_was_written(tmp_path: Path, changed_s: int, until_s: int) -> None:
+    folder = make_folder(tmp_path / "tracks" / "overview")
+    writer = Journal(folder / "journal.jsonl")
+    writer.append("open", file="000009.mkv", first_ns=NOW_NS + 100 * SECOND_NS)
+    writer.close()
+    (folder / "000009.mkv").write_bytes(b"")
+    os.utime(folder / "000009.mkv", ns=(0, NOW_NS + changed_s * SECOND_NS))
+    assert session_epoch(tmp_path, tie).tie.utc_ns == NOW_NS + (until_s + 1) * SECOND_NS
 
 
 @pytest.mark.parametrize("content", [{}, {"boot_id": "x"}, {**asdict(tie()), "more": 1}])

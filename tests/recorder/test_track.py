@@ -1,5 +1,6 @@
 """One track's process: what is wanted is recorded, from the key frame before T0 to T1, whatever happens in between."""
 
+import errno
 import json
 import os
 import threading
@@ -15,7 +16,7 @@ import av
 import pytest
 
 from drivers.ports import CameraAddress
-from recorder import journal, storing
+from recorder import journal, storing, track
 from recorder.continuity import Coverage, coverage
 from recorder.durable import make_folder
 from recorder.faults import StorageFault
@@ -586,3 +587,122 @@ def test_what_a_full_disk_keeps_from_being_announced_is_announced_once(tmp_path:
     assert lines[1]["cause"] == lines[5]["cause"]
     assert "No space left" in str(lines[1]["cause"])
     assert coverage(lines, 0, 10 * PICTURE_NS).gaps == ()
+
+
+def test_what_waits_for_the_track_is_taken_to_the_last_item(
+    by_hand: Callable[..., ByHand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(track, "TAKE_ITEMS", 16)
+    hand = by_hand()
+    hand.room.want(hand.room_ns(0), hand.room_ns(150))
+    hand.connect()
+    hand.deliver(0, 40)
+    items = hand.track._source.items
+    for n in range(40, 160):
+        hand.now_ns = hand.zero_ns + n * PICTURE_NS
+        items.put(replace(hand.packets[n], arrival_ns=hand.now_ns))
+    while not items.empty():
+        hand.track._take()
+        hand.turn()
+    assert hand.stored() == list(range(150))
+
+
+def test_pictures_that_come_out_of_order_at_t1_are_stored_with_what_they_refer_to(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    start_ns, stop_ns = hand.room_ns(0), hand.room_ns(104)
+    hand.room.want(start_ns, stop_ns)
+    hand.connect()
+    decoding = [0, *(n for third in range(1, 150, 3) for n in (third + 2, third, third + 1))]
+    for place, n in enumerate(decoding):
+        hand.now_ns = hand.zero_ns + place * PICTURE_NS + 2 * PICTURE_NS
+        hand.track._handle(replace(hand.packets[n], arrival_ns=hand.now_ns))
+        hand.turn()
+    assert hand.track._state() == "finished"
+    assert hand.stored() == decoding[:105], "105 is shown past T1, and 103 before it refers to it"
+    assert hand.room.coverage(start_ns, stop_ns).gaps == ()
+
+
+def test_a_disk_that_is_back_after_the_end_gets_what_waited(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    start_ns, stop_ns = hand.room_ns(0), hand.room_ns(90)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 60)
+    away = hand.room.folder.with_name("away")
+    hand.room.folder.rename(away)
+    refuse(open_sink(hand))
+    hand.room.want(start_ns, stop_ns)
+    hand.deliver(60, 150)
+    assert hand.now_ns > hand.zero_ns + 90 * PICTURE_NS + STOP_GRACE_NS
+    assert hand.track._state() == "failed"
+    away.rename(hand.room.folder)
+    hand.deliver(150, 190)
+    assert hand.track._state() == "finished"
+    assert hand.stored() == list(range(90))
+
+
+def open_sink(hand: ByHand) -> Sink:
+    recording = hand.track._storing._recording
+    assert recording is not None
+    assert recording._open is not None
+    return recording._open.writer.sink
+
+
+def test_an_epoch_that_cannot_be_written_is_written_when_it_can(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    epochs, away = hand.room.session / "epochs", hand.room.session / "away"
+    epochs.rename(away)
+    epochs.write_text("in the way")
+    hand.room.want(hand.room_ns(0))
+    hand.connect()
+    hand.deliver(0, 60)
+    assert hand.track._state() == "failed"
+    epochs.unlink()
+    away.rename(epochs)
+    hand.room.want(hand.room_ns(0), hand.room_ns(100))
+    hand.deliver(60, 102)
+    assert hand.track._state() == "finished"
+    assert hand.stored() == list(range(100))
+
+
+def test_nothing_is_written_into_a_session_that_has_its_seal(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    for name in ("manifest.json", "manifest.sig"):
+        (hand.room.session / name).write_text("{}")
+    (epoch,) = (hand.room.session / "epochs").iterdir()
+    epoch.unlink()
+    hand.room.want(hand.room_ns(0), hand.room_ns(30))
+    hand.connect()
+    hand.deliver(0, 40)
+    assert hand.track._state() == "finished"
+    hand.now_ns += SECOND_NS
+    hand.turn()
+    assert hand.room.status().finished == "s1", "whoever waits for the end of this track has it"
+    assert not hand.room.folder.exists()
+    assert list((hand.room.session / "epochs").iterdir()) == []
+
+
+def test_what_nobody_foresaw_stops_storing_for_a_moment_only(
+    by_hand: Callable[..., ByHand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    hand = by_hand()
+    hand.room.want(hand.room_ns(0))
+    hand.connect()
+    with monkeypatch.context() as disk:
+        disk.setattr(storing, "is_sealed", broken)
+        hand.deliver(0, 40)
+        assert hand.track._state() == "failed"
+    hand.room.want(hand.room_ns(0), hand.room_ns(90))
+    hand.deliver(40, 92)
+    assert hand.track._state() == "finished"
+    assert hand.stored() == list(range(90))
+
+
+def test_a_track_that_cannot_store_ends_so_that_it_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storing.Storing, "run", lambda _: None)
+    room = Room(tmp_path, CameraAddress("overview", rtsp="rtsp://127.0.0.1:9/none"))
+    with pytest.raises(RuntimeError, match="storing thread"):
+        Track(room.settings).run(lambda: False)
