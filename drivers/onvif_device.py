@@ -23,6 +23,7 @@ from onvif.client import ONVIFService, UsernameDigestTokenDtDiff
 from onvif.definition import SERVICES
 from onvif.exceptions import ONVIFError
 from requests.auth import HTTPDigestAuth
+from requests_toolbelt.multipart import decoder  # type: ignore[import-untyped]
 from zeep.exceptions import Error as SoapError
 from zeep.transports import Transport
 
@@ -32,6 +33,12 @@ from drivers.ports import CameraAddress, CameraDescription, Stream
 CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
 EXTRA_S = 2.0  # for what is good to know and nothing depends on
 RTSP_TCP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}  # RTP interleaved in the RTSP connection
+# What the libraries' parsers run into where an answer is none: an envelope without a body, parts without a border, no number.
+UNREADABLE = (
+    AttributeError, LookupError, TypeError, ValueError,
+    decoder.ImproperBodyPartContentException, decoder.NonMultipartContentTypeException,
+)  # fmt: skip
+UNUSABLE = (SoapError, ONVIFError, requests.RequestException, *UNREADABLE)
 REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORECASE)
 
 
@@ -207,7 +214,7 @@ class Device:
 
     def want_key_frame(self, token: str) -> None:
         """Asks for a key frame in the profile's streams (SetSynchronizationPoint). A camera that cannot loses nothing."""
-        with suppress(SoapError, ONVIFError, requests.RequestException):
+        with suppress(*UNUSABLE):
             self._extra(self._media_service(), "SetSynchronizationPoint", ProfileToken=token)
 
     def _extra(self, service: Any, operation: str, **arguments: object) -> Any:
@@ -216,7 +223,7 @@ class Device:
         limit_s, transport.operation_timeout = transport.operation_timeout, min(EXTRA_S, self._timeout_s)
         try:
             return getattr(service.ws_client, operation)(**arguments)
-        except (SoapError, ONVIFError, requests.RequestException):
+        except UNUSABLE:
             return None
         finally:
             transport.operation_timeout = limit_s
@@ -312,7 +319,7 @@ def _faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
         yield
     except requests.Timeout as error:
         raise _silent(address, timeout_s) from error
-    except (SoapError, ONVIFError, requests.RequestException) as error:
+    except UNUSABLE as error:
         if "timed out" in str(error):  # a time-out in the middle of a body comes as a connection error
             raise _silent(address, timeout_s) from error
         if not refused(error):

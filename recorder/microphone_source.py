@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
-from drivers.faults import DeviceFault
+from drivers.faults import DeviceFault, DeviceSilent
 from drivers.microphone import BLOCKS_PER_SECOND, Block, Microphone, check_rate
 from recorder.media import Connected, Format, Packet
 from recorder.room_time import SECOND_NS
@@ -57,17 +57,20 @@ class MicrophoneSource(Source):
         while not self.stopping:
             block = microphone.read(SILENT_S)
             if announced and (block.overflow or run.late_ns(block) > STALL_NS):
-                blocks = [block, *self._settle(microphone)]
+                settled, silent = self._settle(microphone)
+                blocks = [block, *settled]
                 missing_ns = run.missing_ns(blocks)
                 if missing_ns > (OVERFLOW_NS if block.overflow else LOSS_NS):
                     run = self._anew(microphone, _hole(block, missing_ns))
             else:
-                blocks = [block]
+                blocks, silent = [block], None
             if not announced:
                 self.connected(self._connection(microphone))
                 announced = True
             for each in blocks:
                 self.deliver(run.take(each))
+            if silent is not None:
+                raise silent
             if run.crept_ns() > LOSS_NS:
                 run = self._anew(microphone, _crept(run.crept_ns()))
 
@@ -77,16 +80,19 @@ class MicrophoneSource(Source):
         self.connected(self._connection(microphone))
         return _Run(self._settings)
 
-    def _settle(self, microphone: Microphone) -> list[Block]:
-        """What follows a stall: a burst of what was buffered, then the device's own pace again."""
+    def _settle(self, microphone: Microphone) -> tuple[list[Block], DeviceSilent | None]:
+        """What follows a stall: a burst of what was buffered, then the device's own pace again; the silence that cut it off."""
         blocks: list[Block] = []
         at_pace = 0
         while len(blocks) < SETTLE_BLOCKS and at_pace < PACE_BLOCKS and not self.stopping:
-            block = microphone.read(SILENT_S)
+            try:
+                block = microphone.read(SILENT_S)
+            except DeviceSilent as silent:
+                return blocks, silent
             paced = bool(blocks) and block.arrival_ns - blocks[-1].arrival_ns > BLOCK_NS // 2
             at_pace = at_pace + 1 if paced else 0
             blocks.append(block)
-        return blocks
+        return blocks, None
 
     def _connection(self, microphone: Microphone) -> Connected:
         settings = self._settings

@@ -23,6 +23,7 @@ from recorder.media import Format, Packet
 HEADER = struct.Struct("!4sBBxxIqqq")
 MAGIC = b"IRF1"
 QUEUE_BYTES = 24 << 20
+GROUP_BYTES = 12 << 20  # a longer group of pictures is not kept: who comes later waits for the next key frame
 
 
 class Kind(IntEnum):
@@ -148,6 +149,7 @@ class FeedServer:
         self._lock = threading.Lock()
         self._format: Message | None = None
         self._group: list[Message] = []
+        self._group_bytes = 0
         self._acceptor = local_socket.Acceptor(path, self._take, "feed-accept")
 
     def _take(self, connection: socket.socket) -> None:
@@ -163,9 +165,12 @@ class FeedServer:
             elif message.kind is Kind.LOST:
                 self._group = []
             elif message.key:
-                self._group = [message]
+                self._group, self._group_bytes = [message], len(message.payload)
             elif self._group:
                 self._group.append(message)
+                self._group_bytes += len(message.payload)
+                if self._group_bytes > GROUP_BYTES:
+                    self._group = []
             self._clients = [c for c in self._clients if not c.closed]
             for client in self._clients:
                 client.put(message)

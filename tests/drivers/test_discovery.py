@@ -25,6 +25,19 @@ RELATES = f"urn:uuid:{MESSAGE}"
 ENDPOINT = "urn:uuid:12345678-0000-0000-0000-0123456789ab"
 
 
+class Strange(OnvifService):
+    """Something that answers whatever it is asked with a SOAP envelope of no use."""
+
+    body = ""
+
+    def __init__(self, name: str, host: str) -> None:
+        super().__init__(name, (MAIN,), 8554, "admin", PASSWORD, b"")
+        self.host = self.reached = host
+
+    def answer(self, request: bytes) -> bytes:
+        return f'<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope">{self.body}</e:Envelope>'.encode()
+
+
 class Camera(OnvifService):
     """A camera's ONVIF service at an address of its own, that counts passwords."""
 
@@ -236,6 +249,23 @@ def test_a_candidate_that_hangs_holds_nothing_up_for_long(target: Target) -> Non
         result = find(elsewhere(), known, target, timeout_s=0.5, listen_s=0.6)
         assert result.host == "127.0.0.6"
         assert set((result.spare_s or {}).values()) <= {UNCLEAR_SPARE_S}
+
+
+@pytest.mark.parametrize("body", ["", "<!-- nothing -->", None])
+def test_a_candidate_whose_answers_cannot_be_read_ends_no_search(target: Target, body: str | None) -> None:
+    strange, camera = Strange("closeup", "127.0.0.5"), Camera(host="127.0.0.6")
+    strange.body = "" if body is None else f"<e:Body>{body}</e:Body>"
+    strange.start()
+    camera.start()
+    try:
+        known = describe(address_of(camera))
+        places = ((strange.reached, strange.port), (camera.reached, camera.port))
+        result = find(elsewhere(), known, target, places=places, listen_s=0.3)
+        assert (result.host, result.port) == (camera.reached, camera.port)
+        assert result.spare_s == {f"127.0.0.5:{strange.port}": UNCLEAR_SPARE_S}
+    finally:
+        strange.stop()
+        camera.stop()
 
 
 def test_a_camera_back_where_it_is_configured_needs_no_discovery(target: Target) -> None:

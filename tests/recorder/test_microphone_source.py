@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drivers.faults import DeviceFault
-from drivers.microphone import Block, check_rate
+from drivers.faults import DeviceFault, DeviceSilent
+from drivers.microphone import Block, Microphone, check_rate
+from recorder.media import Lost, Packet
 from recorder.microphone_source import (
     CREPT_BLOCKS,
     FLOOR_BLOCKS,
@@ -23,6 +25,7 @@ from recorder.microphone_source import (
     SETTLE_BLOCKS,
     STALL_NS,
     MicrophoneSettings,
+    MicrophoneSource,
     _hole,
     _Run,
 )
@@ -150,6 +153,33 @@ def test_a_hole_is_named_with_its_length_and_its_cause() -> None:
     assert "0.552 s" in stood.say("en")
     assert "溢出" in discarded.say("zh")
     assert stood.exit_code == discarded.exit_code == 7
+
+
+class Broken(Microphone):
+    """A device that delivers blocks and then no more."""
+
+    def __init__(self, blocks: list[Block]) -> None:
+        self.name = self._device = "broken"
+        self._blocks: queue.Queue[Block] = queue.Queue()
+        for each in blocks:
+            self._blocks.put(each)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("overflow", [False, True])
+def test_what_came_between_a_stall_and_a_silence_is_delivered(monkeypatch: pytest.MonkeyPatch, overflow: bool) -> None:
+    card = Card()
+    blocks = [*card.blocks(50), *card.blocks(3, not_before_ns=card.now_ns + 600 * MS)]
+    blocks[50] = replace(blocks[50], overflow=overflow)
+    monkeypatch.setattr("recorder.microphone_source.Microphone", lambda *_: Broken(blocks))
+    source = MicrophoneSource(MicrophoneSettings("broken", RATE, 1))
+    with pytest.raises(DeviceSilent):
+        source.attempt()
+    items = [source.items.get_nowait() for _ in range(source.items.qsize())]
+    assert sum(isinstance(item, Packet) for item in items) == len(blocks)
+    assert isinstance(items[-1], Lost)
 
 
 # through PortAudio, in a process of its own

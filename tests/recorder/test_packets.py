@@ -69,6 +69,26 @@ def test_a_reader_that_does_not_read_loses_whole_groups_and_holds_nobody_up(
     assert all(b % 25 == 0 for b in [got[0], *(b for _, b in jumps)]), "what follows a loss begins with a key frame"
 
 
+def test_a_group_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packets, "GROUP_BYTES", 1 << 20)
+    format_, _ = media_samples.video(tmp_path, seconds=1)
+    server = FeedServer(tmp_path / "f.sock")
+    server.publish(format_message(format_))
+    for n in range(200):
+        server.publish(message(n, 1000, size=20_000))
+        assert sum(len(kept.payload) for kept in server._group) <= 1 << 20
+    with FeedReader(tmp_path / "f.sock") as reader:
+        first = reader.read()
+        assert first is not None
+        assert first.kind is Kind.FORMAT
+        wait_for_clients(server, 1)
+        server.publish(message(1000, 1000))
+        after = reader.read()
+        assert after is not None
+        assert (after.pts, after.key) == (1000, True)
+    server.close()
+
+
 def test_silence_is_a_time_out_and_the_end_is_the_end(tmp_path: Path) -> None:
     server = FeedServer(tmp_path / "f.sock")
     with FeedReader(tmp_path / "f.sock", timeout_s=0.2) as reader:

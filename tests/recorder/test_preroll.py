@@ -44,6 +44,16 @@ def test_long_groups_are_kept_whole() -> None:
     assert len(preroll) == 600
 
 
+def test_memory_is_bounded_where_no_key_frame_comes_again() -> None:
+    preroll = Preroll[Packet](10 * 1_000_000_000)
+    feed(preroll, 100_000, 1_000_000)
+    assert len(preroll) <= 71 * 25
+    assert [p.pts for p in preroll.since(99_900 * PICTURE, time_of)] == list(range(99_900, 100_000)), "what is wanted is there"
+    feed(preroll, 300, 50, first=100_000)
+    assert [p.pts for p in preroll.since(100_120 * PICTURE, time_of)] == list(range(100_100, 100_300)), "and keys count again"
+    assert len(preroll) == 300
+
+
 def test_nothing_of_an_earlier_connection_is_left() -> None:
     preroll = Preroll[Packet](10 * 1_000_000_000)
     feed(preroll, 100, 25)
