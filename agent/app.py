@@ -26,6 +26,7 @@ from agent.view import RoomView
 from agent.view_builder import ViewBuilder, composite_bps, expected_processes
 from recorder.durable import exclusive, make_folder
 from recorder.notify import notify
+from recorder.process import keep_memory_small
 from recorder.room_time import SECOND_NS, boottime_ns
 from wording import Exit, Fault
 
@@ -61,6 +62,7 @@ def run(config: Config, path: Path, *, children: bool) -> Exit:
     Raises AlreadyRunning, StorageFault, EvidenceFault, ConfigFault before it is up; nothing afterwards.
     """
     logs.set_up()
+    keep_memory_small()
     places = config.storage.places
     for folder in (places.sessions, places.selfcheck, places.burn, places.status, places.locks, places.logs):
         make_folder(folder)

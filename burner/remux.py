@@ -18,6 +18,7 @@ import ffmpeg
 
 from burner.evidence import Segment
 from burner.faults import BurnFault, Stopped
+from recorder.decoding import address
 from recorder.faults import EvidenceFault
 from recorder.room_time import SECOND_NS, believed_rate
 
@@ -135,7 +136,7 @@ def _sha256(path: Path) -> str:
 
 def _opened(path: Path) -> Any:
     try:
-        return av.open(f"file:{path}")
+        return av.open(address(path))
     except (av.error.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
 
@@ -209,24 +210,25 @@ def _room_times(segment: Segment, packets: "Sequence[av.Packet[Any]]") -> list[t
     ]
 
 
-def part_to_mp4_arguments(source: Path, target: Path) -> list[str]:
+def part_to_mp4_arguments(source: str, target: Path) -> list[str]:
     """Pure: ffmpeg's arguments from a fragmented part to a plain MP4 with its index in front, every stream copied.
 
-    copyts: without it the encoder delay of the sound would shift the pictures by 21 ms.
+    source: recorder.decoding.address of the part. copyts: without it the encoder delay of the sound would shift the pictures by
+    21 ms.
     """
-    output = ffmpeg.input(f"file:{source}").output(
-        f"file:{target}", map="0", c="copy", copyts=None, movflags="+faststart", f="mp4"
-    )
+    output = ffmpeg.input(source).output(f"file:{target}", map="0", c="copy", copyts=None, movflags="+faststart", f="mp4")
     program, *rest = ffmpeg.compile(output, overwrite_output=True)
     return [program, "-nostdin", "-hide_banner", "-loglevel", "error", *rest]
 
 
 def part_to_mp4(source: Path, target: Path, *, stopped: Callable[[], bool], timeout_s: float) -> None:
-    """Runs ffmpeg. Raises BurnFault where it fails or is killed, Stopped."""
+    """Runs ffmpeg. Raises BurnFault where it fails or is killed, EvidenceFault (unreadable), Stopped."""
     try:
-        process = subprocess.Popen(
-            part_to_mp4_arguments(source, target), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        arguments = part_to_mp4_arguments(address(source), target)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    try:
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     except OSError as error:
         raise BurnFault("ffmpeg cannot be started: {why}.", "Install the package ffmpeg.", why=error.strerror) from error
     waited_s = 0.0

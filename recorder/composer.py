@@ -35,8 +35,9 @@ from recorder.picture import (
     render_line,
     render_tile,
 )
-from recorder.process import Reporter, keep_memory_small, process
+from recorder.process import Reporter, process
 from recorder.room_time import PICTURE_NS, SECOND_NS, Epoch, boot_id, boottime_ns, session_epoch
+from recorder.session_files import is_sealed
 from recorder.sound import Samples
 from recorder.ties import read_tie_now
 from recorder.wanted import ClimateStatus, ComposerStatus, Wanted, WantedFile, read_status
@@ -129,6 +130,7 @@ class Composer:
         self._wanted_at_ns = 0
         self._composite: Composite | None = None
         self._epoch: Epoch | None = None
+        self._sealed = False  # the session at hand: its composite has ended, and nothing may be written there
         self._next_picture = 0
         self._made: tuple[Plane, Samples, int] | None = None  # the next picture, which the encoder has not taken yet
         self._encoder = EncoderChoice(settings.encoder)
@@ -157,8 +159,7 @@ class Composer:
             for each in inputs:
                 each.stop()
             if self._composite is not None:
-                with self._reporter.waiting_for_disk():
-                    self._composite.release()
+                self._composite.release()
             self._reporter.remove()
 
     def _without_hardware(self, fault: EncoderFault) -> None:
@@ -168,7 +169,7 @@ class Composer:
         if composite is not None:
             at_ns = composite.start_ns + self._next_picture * PICTURE_NS
             with suppress(StorageFault):
-                self._close_part(composite)
+                composite.close()
                 composite.note("encoder", encoder="software", at_ns=at_ns, cause=fault.say(), fault=fault.as_dict())
 
     def _refused(self, fault: Fault) -> None:
@@ -178,7 +179,7 @@ class Composer:
         self._retry_ns = self._now() + RETRY_PART_NS
         if self._composite is not None and self._composite.part is not None:
             with suppress(StorageFault):
-                self._close_part(self._composite)
+                self._composite.close()
 
     def _step(self) -> None:
         self._read_wanted()
@@ -187,7 +188,7 @@ class Composer:
         if composite is None or epoch is None or composite.ended or not wanted.composite or now < self._retry_ns:
             if composite is not None and composite.part is not None and not wanted.composite:
                 composite.note("given-up", at_ns=epoch.room_ns(now) if epoch else 0)
-                self._close_part(composite)
+                composite.close()
             if composite is None or composite.ended:
                 self._encoder.idle()
             self._main.idle(now)
@@ -197,8 +198,6 @@ class Composer:
             return
         due = self._due(wanted)
         if due is not None and self._next_picture >= due:
-            if composite.part is not None:
-                self._close_part(composite)
             composite.end(due)
             if not composite.ended:
                 time.sleep(0.03)
@@ -207,11 +206,6 @@ class Composer:
             self._open(composite, epoch, wanted)
             return
         self._picture(composite, composite.part, epoch, wanted)
-
-    def _close_part(self, composite: Composite) -> None:
-        """Ends the open part: the one wait for the disk that is long. Raises StorageFault."""
-        with self._reporter.waiting_for_disk():
-            composite.close()
 
     @staticmethod
     def _due(wanted: Wanted) -> int | None:
@@ -223,22 +217,36 @@ class Composer:
             return
         self._wanted_at_ns = now + WANTED_NS
         self._wanted = wanted = self._wanted_file.read()
-        if self._composite is not None and self._composite.session != wanted.session:
-            with self._reporter.waiting_for_disk():
+        if self._status.session != wanted.session:
+            if self._composite is not None:
                 self._composite.release()
             self._composite = self._epoch = self._status.session = None
+            self._sealed = False
         folder = self._settings.root / "sessions" / (wanted.session or "")
-        if wanted.session is None or self._composite is not None or now < self._retry_ns or not folder.is_dir():
+        if wanted.session is None or self._status.session is not None or now < self._retry_ns or not folder.is_dir():
             return
-        self._composite = Composite(folder / "composite", wanted.session, wanted.start_ns, self._settings.version)
-        self._epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
+        self._sealed = is_sealed(folder)
+        if self._sealed:
+            self._fault = None
+        else:
+            with self._reporter.waiting_for_disk():
+                epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
+                self._composite = Composite(
+                    folder / "composite",
+                    wanted.session,
+                    wanted.start_ns,
+                    self._settings.version,
+                    waiting=self._reporter.waiting_for_disk,
+                )
+            self._epoch = epoch
         self._status.session = wanted.session
         self._marked = set()
         self._next_picture = 0
 
     def _open(self, composite: Composite, epoch: Epoch, wanted: Wanted) -> None:
         """A session's first part begins at T0, a later one at the first instant that is still to come."""
-        encoder = self._encoder.settings()  # which waits for the end of a trial
+        with self._reporter.waiting_for_disk():  # or for the end of a trial, which the heart does not beat through either
+            encoder = self._encoder.settings()
         behind = epoch.room_ns(self._now()) - wanted.start_ns - self._settings.delay_ns
         at_start = composite.fresh and behind <= CATCH_UP_NS
         first = 0 if at_start else max(0, math.ceil(behind / PICTURE_NS))
@@ -303,7 +311,7 @@ class Composer:
 
     def _report(self) -> None:
         status, composite = self._status, self._composite
-        state = "armed"
+        state = "finished" if self._sealed else "armed"
         if composite is not None:
             due = self._due(self._wanted)
             closing = due is not None and self._next_picture >= due
@@ -316,7 +324,8 @@ class Composer:
         if not self._reporter.due():
             return
         if composite is None:
-            status.finished, status.pictures_due, status.pictures_written, status.late, status.parts = None, 0, 0, 0, 0
+            status.finished = status.session if self._sealed else None
+            status.pictures_due = status.pictures_written = status.late = status.parts = 0
         else:
             status.finished = composite.session if composite.ended else None
             status.pictures_due = self._pictures_due()
@@ -339,6 +348,5 @@ class Composer:
 
 def run(settings: ComposerSettings) -> None:
     """The process: until SIGTERM. Raises AlreadyRunning, StorageFault."""
-    keep_memory_small()
     with process("composer", settings.run) as stop:
         Composer(settings).run(stop.is_set)

@@ -4,6 +4,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +26,8 @@ from recorder.process import name_thread
 from recorder.room_time import PICTURE_NS, SECOND_NS, EnvelopeFit, boottime_ns
 from recorder.sound import Samples, SoundLine
 
-KEEP_NS = 4 * SECOND_NS  # of packets before the newest key frame, so that a session's first picture can be decoded
+KEEP_NS = 8 * SECOND_NS  # packets reach back so far at least: a session's first picture is decoded late where the disk is slow
+KEEP_SOUND_S = 12.0
 QUEUE_PACKETS = 1500
 RETRY_S = 0.5
 SUB_AGAIN_NS = 30 * SECOND_NS
@@ -80,9 +82,9 @@ class _Pump(ABC, threading.Thread):
         """Ends the thread at its next time-out."""
         self._stopping.set()
 
-    def _from_feed(self, path: Path, until_ns: int | None = None) -> None:
+    def _from_feed(self, path: Path, leave: Callable[[], bool] = lambda: False) -> None:
         with FeedReader(path, timeout_s=1.0) as reader:
-            while not self._stopping.is_set() and (until_ns is None or boottime_ns() < until_ns):
+            while not self._stopping.is_set() and not leave():
                 with suppress(TimeoutError):
                     message = reader.read()
                     if message is None:
@@ -94,6 +96,40 @@ class _Pump(ABC, threading.Thread):
         """One message of the feed."""
 
 
+class _Opening(threading.Thread):
+    """Opens a sub-stream while the main one is shown: a camera may take seconds to answer."""
+
+    def __init__(self, camera: str, stream: Stream, address: CameraAddress) -> None:
+        super().__init__(name=f"open-{camera}", daemon=True)
+        self._camera, self._stream, self._address = camera, stream, address
+        self._lock = threading.Lock()
+        self._given_up = False
+        self.reader: StreamReader | None = None  # once the thread has ended: None where the stream could not be opened
+        self.start()
+
+    def run(self) -> None:
+        name_thread(self.name)
+        try:
+            reader = StreamReader(self._stream, self._address)
+        except DeviceFault as fault:
+            log.warning("sub-stream not opened, the main stream is shown", extra={"camera": self._camera, "fault": str(fault)})
+            return
+        except Exception:  # the top of this thread
+            log.exception("sub-stream not opened", extra={"camera": self._camera})
+            return
+        with self._lock:
+            self.reader = reader
+            if self._given_up:
+                reader.container.close()
+
+    def give_up(self) -> None:
+        """Nobody takes it: it is closed, at once or as soon as it is open."""
+        with self._lock:
+            self._given_up = True
+            if self.reader is not None:
+                self.reader.container.close()
+
+
 class VideoInput(_Pump):
     """One camera. Packets wait undecoded until the composer asks for the picture of an instant."""
 
@@ -102,24 +138,53 @@ class VideoInput(_Pump):
         self.settings = settings
         self._rect = rect
         self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)
-        self._packets: deque[Message] = deque()
-        self._decoder: av.VideoCodecContext | None = None
-        self._decoded: deque[av.VideoFrame] = deque()
+        self._packets: deque[tuple[av.VideoCodecContext, Message]] = deque()  # each with its format's decoder
+        self._decoder: av.VideoCodecContext | None = None  # of the packets that come
+        self._decoded: list[av.VideoFrame] = []
         self._shown: Scaled | None = None
         self._shown_ns = 0
         self._need_key = True
+        self._opening: _Opening | None = None
+        self._sub_at_ns = 0  # when the sub-stream is tried again
 
     def attempt(self) -> None:
-        """The sub-stream where there is one; when it fails the main stream for a while."""
-        sub = self._sub_stream()
-        if sub is not None and self.settings.sub is not None:
-            try:
-                self._from_sub(StreamReader(sub, self.settings.sub))
-            except DeviceFault as fault:
-                log.warning(
-                    "sub-stream lost, the main stream is shown", extra={"camera": self.settings.name, "fault": str(fault)}
-                )
-        self._from_feed(self.settings.feed, None if self.settings.sub is None else boottime_ns() + self._main_for_ns(sub))
+        """The sub-stream where there is one; the main stream until it is open."""
+        while True:
+            if self._sub_open():
+                self._show_sub()
+            self._from_feed(self.settings.feed, leave=self._sub_open)
+            if not self._sub_open():
+                return
+
+    def run(self) -> None:
+        super().run()
+        if self._opening is not None:
+            self._opening.give_up()
+
+    def _sub_open(self) -> bool:
+        """Whether the sub-stream is there to be shown; begins to open it when its time has come."""
+        opening, address = self._opening, self.settings.sub
+        if address is None or self._stopping.is_set() or (opening is not None and opening.is_alive()):
+            return False
+        if opening is not None and opening.reader is not None:
+            return True
+        if opening is not None:
+            self._opening, self._sub_at_ns = None, boottime_ns() + SUB_AGAIN_NS
+        elif boottime_ns() >= self._sub_at_ns:
+            stream = self._sub_stream()
+            self._sub_at_ns = boottime_ns() + self._main_for_ns(stream)
+            self._opening = _Opening(self.settings.name, stream, address) if stream is not None else None
+        return False
+
+    def _show_sub(self) -> None:
+        opening, self._opening = self._opening, None
+        assert opening is not None and opening.reader is not None
+        try:
+            self._from_sub(opening.reader)
+        except DeviceFault as fault:
+            log.warning("sub-stream lost, the main stream is shown", extra={"camera": self.settings.name, "fault": str(fault)})
+        finally:
+            self._sub_at_ns = boottime_ns() + SUB_AGAIN_NS
 
     def _main_for_ns(self, sub: Stream | None) -> int:
         """How long the main stream is shown before the sub-stream is tried again: at the room's start it is not described yet."""
@@ -164,29 +229,27 @@ class VideoInput(_Pump):
     def _begin(self, format_: Format) -> None:
         decoder = video_decoder(format_)
         decoder.flags |= 0x80000  # AV_CODEC_FLAG_LOW_DELAY: a picture comes out with its packet
-        with self._lock:
+        with self._lock:  # what waits is of the format before, and is shown first
             self._decoder, self._need_key = decoder, True
-            self._packets.clear()
-            self._decoded = deque()  # the composer's thread may be taking from the one before
 
     def _add(self, message: Message) -> None:
         with self._lock:
-            if self._need_key and not message.key:
+            if self._decoder is None or (self._need_key and not message.key):
                 return
             self._need_key = False
-            self._packets.append(message)
+            self._packets.append((self._decoder, message))
             if len(self._packets) > QUEUE_PACKETS:
                 self._drop_group()
 
     def _drop_group(self) -> None:
         self._packets.popleft()
-        while self._packets and not self._packets[0].key:
+        while self._packets and not self._packets[0][1].key:
             self._packets.popleft()
 
     def idle(self, now_ns: int) -> None:
         """While no session runs: keeps whole groups of pictures covering the last seconds, decodes nothing."""
         with self._lock:
-            keys = [m.time_ns for m in self._packets if m.key]
+            keys = [m.time_ns for _, m in self._packets if m.key]
             while len(keys) > 1 and keys[1] < now_ns - KEEP_NS:
                 self._drop_group()
                 del keys[0]
@@ -196,19 +259,20 @@ class VideoInput(_Pump):
     def picture(self, due_ns: int) -> tuple[Scaled | None, int]:
         """The picture nearest to due_ns (CLOCK_BOOTTIME), at most half an interval later, with its time; at first (None, 0).
 
-        It is asked for rising instants; between two calls every packet due is decoded, since later ones need it.
+        It is asked for rising instants; between two calls every packet due is decoded, since later ones need it; from the last
+        key frame on, which needs none.
         """
         until_ns = due_ns + PICTURE_NS // 2
         with self._lock:
-            decoder, decoded = self._decoder, self._decoded
-            count = max((n for n, m in enumerate(self._packets, 1) if m.time_ns <= until_ns), default=0)
+            count = max((n for n, (_, m) in enumerate(self._packets, 1) if m.time_ns <= until_ns), default=0)
             due = [self._packets.popleft() for _ in range(count)]  # in decoding order: some may be of later pictures
+        key = max((n for n, (_, m) in enumerate(due) if m.key and m.time_ns <= until_ns), default=0)
         newest: av.VideoFrame | None = None
-        for message in (*due, None):  # one after the other: at a session's beginning they are seconds of pictures
-            if decoder is not None and message is not None:
-                decoded.extend(self._decode(decoder, message))
-            for frame in [frame for frame in decoded if (frame.pts or 0) <= until_ns]:
-                decoded.remove(frame)
+        for each in (*due[key:], None):  # one after the other: at a session's beginning they are seconds of pictures
+            if each is not None:
+                self._decoded.extend(self._decode(*each))
+            for frame in [frame for frame in self._decoded if (frame.pts or 0) <= until_ns]:
+                self._decoded.remove(frame)
                 newest = frame if newest is None or (frame.pts or 0) > (newest.pts or 0) else newest
         if newest is not None:
             self._shown, self._shown_ns = Scaled(newest, self._rect), int(newest.pts or 0)
@@ -231,7 +295,7 @@ class SoundInput(_Pump):
     def __init__(self, feed: Path, rate_hz: int) -> None:
         super().__init__("microphone")
         self._feed = feed
-        self._line = SoundLine(rate_hz, keep_s=6.0)
+        self._line = SoundLine(rate_hz, keep_s=KEEP_SOUND_S)
         self._channels = 1
 
     def attempt(self) -> None:

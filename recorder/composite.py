@@ -1,7 +1,8 @@
 """One session's composite on the disk: its parts, its journal, and what is left of a part that was cut off."""
 
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from recorder.durable import Json, make_folder
@@ -29,47 +30,56 @@ class _TornPart(threading.Thread):
             return
         try:
             self.sha256, self.bytes = file_sha256(self._path), self._path.stat().st_size
+            self.pictures = count_pictures(self._path)
         except StorageFault as fault:
             self.fault = fault
-            return
-        self.pictures = count_pictures(self._path)
 
 
 class Composite:
     """One session's composite: its folder, its journal, its parts (invariant 2)."""
 
-    def __init__(self, folder: Path, session: str, start_ns: int, version: str) -> None:
-        """Raises StorageFault, EvidenceFault."""
+    def __init__(
+        self,
+        folder: Path,
+        session: str,
+        start_ns: int,
+        version: str,
+        *,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """waiting: entered around every later wait for the disk; opening waits outside it. Raises StorageFault, EvidenceFault."""
         self.folder = make_folder(folder)
         self.session = session
         self.start_ns = start_ns
         self.part: Part | None = None
         self.pictures = self.late = self.parts = 0
         self.ended = False
+        self._waiting = waiting
         self._sound_missing = 0
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         self._torn: list[tuple[Path, int]] = []
         self._reader: _TornPart | None = None
         try:
-            damaged = self._journal.damaged
-            entries = self._journal.entries() if damaged is None else damaged.legible()
-            if damaged is not None:  # its parts are read anew: what the chain no longer vouches for is not believed
-                entries = [e for e in entries if e["kind"] == "part-open"]
-            self._replay(entries)
+            # A damaged journal's parts are read anew: what its chain no longer vouches for is not believed.
+            aside = [e for e in self._journal.told_aside() if e["kind"] == "part-open"]
+            self._replay([*aside, *self._journal.entries()])
             if not self.ended:
-                self.note("begin", session=session, start_ns=start_ns, boot_id=boot_id(), software=version)
+                self._journal.announce("begin", session=session, start_ns=start_ns, boot_id=boot_id(), software=version)
         except BaseException:
             self._journal.close()
             raise
 
     def _replay(self, entries: list[Json]) -> None:
-        listed = {e["file"] for e in entries if e["kind"] in ("part", "empty")}
+        torn: dict[str, int] = {}
         for entry in entries:
+            if entry["kind"] == "part-open":
+                torn[str(entry["file"])] = int(str(entry["first_picture"]))
+            elif entry["kind"] in ("part", "empty"):
+                torn.pop(str(entry["file"]), None)
             if entry["kind"] == "part":
                 self._count(int(str(entry["pictures"])))
-            elif entry["kind"] == "part-open" and entry["file"] not in listed:
-                self._torn.append((self.folder / str(entry["file"]), int(str(entry["first_picture"]))))
             self.ended = self.ended or entry["kind"] == "end"
+        self._torn = [(self.folder / name, first) for name, first in torn.items()]
         names = [p.name for p in self.folder.glob("part-*.mp4")] + [str(e["file"]) for e in entries if e["kind"] == "part-open"]
         self._next = 1 + max((int(n[5:-4]) for n in names if n[5:-4].isdigit()), default=0)
         self.fresh = not entries
@@ -80,14 +90,20 @@ class Composite:
 
     def note(self, kind: str, /, **fields: object) -> None:
         """One journal line. Raises StorageFault: say it again then."""
-        self._journal.announce(kind, **fields)
+        with self._waiting():
+            self._journal.announce(kind, **fields)
+
+    def _keep(self, kind: str, /, **fields: object) -> None:
+        with self._waiting():
+            self._journal.keep(kind, **fields)
 
     def open(self, settings: EncoderSettings, first_picture: int) -> Part:
         """A new part. Raises StorageFault."""
         path = self.folder / f"part-{self._next:03d}.mp4"
         self.note("part-open", file=path.name, first_picture=first_picture)
         self._next += 1
-        self.part = Part(path, settings, first_picture, boottime_ns)
+        with self._waiting():
+            self.part = Part(path, settings, first_picture, boottime_ns)
         self.fresh = False
         self._sound_missing = 0
         return self.part
@@ -102,7 +118,8 @@ class Composite:
         if part is None:
             return
         try:
-            digest = part.finish()
+            with self._waiting():
+                digest = part.finish()
         except StorageFault:
             self._torn.append((part.path, part.first_picture))
             raise
@@ -110,12 +127,12 @@ class Composite:
         if part.pictures:
             self._list(part.path, part.first_picture, part.pictures, digest, part.sink.bytes, recovered=False)
         else:
-            self._journal.keep("empty", file=part.path.name, first_picture=part.first_picture, present=True)
+            self._keep("empty", file=part.path.name, first_picture=part.first_picture, present=True)
 
     def _list(self, path: Path, first: int, pictures: int, digest: str, size: int, *, recovered: bool) -> None:
         start, end = span_ns(first, pictures, self.start_ns)
         self._count(pictures)
-        self._journal.keep(
+        self._keep(
             "part",
             file=path.name,
             bytes=size,
@@ -125,7 +142,7 @@ class Composite:
             start_ns=start,
             end_ns=end,
             samples=pictures * SAMPLES_PER_PICTURE,
-            samples_missing=0 if recovered else self._sound_missing,
+            samples_missing=None if recovered else self._sound_missing,
             recovered=recovered,
         )
 
@@ -144,7 +161,7 @@ class Composite:
             if part.pictures:
                 self._list(path, first, part.pictures, part.sha256, part.bytes, recovered=True)
             else:
-                self._journal.keep("empty", file=path.name, first_picture=first, present=path.exists())
+                self._keep("empty", file=path.name, first_picture=first, present=path.exists())
         return True
 
     def end(self, due: int) -> None:

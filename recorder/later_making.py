@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from recorder.composer import ComposerSettings, Pictures
 from recorder.durable import Json, encode, fsync_folder, write_bytes, write_json
 from recorder.journal import Journal, utc_now
 from recorder.later_record import JOURNAL, MANIFEST, SIGNATURE, PictureSpan
-from recorder.later_sources import CameraOfSegments, SealedSegment, SoundOfSegments, needed, sealed_segments
+from recorder.later_sources import CameraOfSegments, SealedSegment, SoundOfSegments, begins_keyed, needed, sealed_segments
 from recorder.manifest import SOFTWARE
 from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part, span_ns
 from recorder.picture import FULL, OverlayFields, inset_rect, new_canvas
@@ -101,7 +102,8 @@ class Making:
     def _part(self, number: int, gap: PictureSpan) -> Json:
         name = f"part-{number:03d}.mp4"
         start_ns, end_ns = span_ns(gap.first, gap.pictures, self._start_ns)
-        used = {track: needed(segments, start_ns, end_ns) for track, segments in self._segments.items()}
+        keyed = partial(begins_keyed, self._folder)
+        used = {track: needed(segments, start_ns, end_ns, keyed=keyed) for track, segments in self._segments.items()}
         self._journal.append("part-open", file=name, first_picture=gap.first)
         part = Part(self._work / name, self._settings.encoder, gap.first, boottime_ns)
         try:

@@ -1,6 +1,6 @@
 """The originals of a span, read from the sealed segments as the composer once got them from its feeds."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,12 +13,13 @@ import numpy as np
 from recorder.composer_inputs import VideoInput, VideoInputSettings
 from recorder.durable import Json, storage_fault
 from recorder.faults import EvidenceFault
-from recorder.manifest import JOURNAL, read_writer
+from recorder.manifest import read_writer
 from recorder.media import Format
 from recorder.packets import Kind, Message, format_message
 from recorder.picture import Rect
-from recorder.room_time import PICTURE_NS, SECOND_NS, believed_rate
+from recorder.room_time import SECOND_NS, believed_rate
 from recorder.segments import file_sha256
+from recorder.session_files import JOURNAL
 from recorder.sound import Samples, SoundLine
 
 AHEAD_NS = SECOND_NS // 2  # reordered pictures and the taps of the resampler need what comes after an instant
@@ -87,10 +88,31 @@ def sealed_segments(folder: Path, manifest: Mapping[str, Any], track: str) -> tu
     return tuple(sorted((s for s in found if sealed.get(s.path) == s.sha256), key=lambda s: s.first_ns))
 
 
-def needed(segments: Sequence[SealedSegment], from_ns: int, to_ns: int) -> tuple[SealedSegment, ...]:
-    """Pure: those that show in [from_ns, to_ns), and the last one before, whose last picture may still stand."""
-    before = [s for s in segments if s.first_ns <= from_ns][-1:]
-    return tuple(s for s in segments if s in before or (s.first_ns < to_ns + AHEAD_NS and s.end_ns > from_ns - BEFORE_NS))
+def needed(
+    segments: Sequence[SealedSegment], from_ns: int, to_ns: int, *, keyed: Callable[[SealedSegment], bool] = lambda _: True
+) -> tuple[SealedSegment, ...]:
+    """Pure: those that show in [from_ns, to_ns), and from the last one on whose last picture may still stand and be decoded.
+
+    keyed: whether a segment begins with a key frame; without one it needs the segment before.
+    """
+    last = sum(s.first_ns <= from_ns for s in segments) - 1
+    first = last
+    while first > 0 and not keyed(segments[first]):
+        first -= 1
+    return tuple(
+        s
+        for n, s in enumerate(segments)
+        if first <= n <= last or (s.first_ns < to_ns + AHEAD_NS and s.end_ns > from_ns - BEFORE_NS)
+    )
+
+
+def begins_keyed(folder: Path, segment: SealedSegment) -> bool:
+    """Whether a segment begins with a key frame, as every sound does; False where it cannot be read."""
+    try:
+        with av.open(f"file:{folder / segment.path}") as container:
+            return next(container.demux(container.streams[0])).is_keyframe
+    except (av.error.FFmpegError, OSError, LookupError, StopIteration):
+        return False
 
 
 @contextmanager
@@ -167,9 +189,7 @@ class CameraOfSegments:
     def advance(self, due_ns: int) -> None:
         """Hands over what the picture of this instant may need; instants rise. Raises EvidenceFault, StorageFault."""
         while self._next is not None:
-            # A new format drops what has not been shown yet: it waits for its time.
-            ahead_ns = AHEAD_NS if self._next.kind is Kind.DATA else PICTURE_NS // 2
-            if self._next.time_ns > due_ns + ahead_ns:
+            if self._next.time_ns > due_ns + AHEAD_NS:
                 return
             self.input.take(self._next)
             self._next = next(self._messages, None)
@@ -192,10 +212,8 @@ def _blocks(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[_Block]
     for segment in segments:
         with _opened(folder, segment) as container:
             stream = container.streams.audio[0]
-            first_pts: int | None = None
             count = segment.first_pts
-            for frame in container.decode(stream):
-                first_pts = frame.pts if first_pts is None else first_pts
+            for first_pts, frame in _frames(container, stream, skip_damaged=segment.recovered):
                 rate = frame.sample_rate
                 stamped = segment.first_pts + round((frame.pts - first_pts) * stream.time_base * rate)
                 count = stamped if abs(stamped - count) > JUMP_S * rate else count
@@ -203,6 +221,19 @@ def _blocks(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[_Block]
                 time_ns = segment.room_ns(Fraction(count - segment.first_pts, rate))
                 yield _Block(count != due, rate, count, time_ns, round(segment.ppm * 1000), samples)
                 due = count = count + samples.size
+
+
+def _frames(container: Any, stream: Any, *, skip_damaged: bool) -> Iterator[tuple[int, Any]]:
+    """Each decoded frame, with the pts of the file's first packet."""
+    first_pts: int | None = None
+    for packet in container.demux(stream):
+        first_pts = packet.pts if first_pts is None else first_pts
+        try:
+            for frame in packet.decode():
+                yield first_pts or 0, frame
+        except av.error.FFmpegError:
+            if not skip_damaged:
+                raise
 
 
 def _mono(frame: "av.AudioFrame") -> Samples:

@@ -30,8 +30,9 @@ SAMPLES_PER_PICTURE = SOUND_HZ // FPS
 LATE_NS = 2 * SECOND_NS
 QUEUE_PICTURES = 4
 PUT_S = 0.2
-# delay_moov: the header waits for the first sound packet, so that the encoder's delay gets its edit list.
-FRAGMENTED = {"movflags": "delay_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
+# delay_moov: the header waits for the first sound packet, so that the encoder's delay gets its edit list. skip_trailer: for an
+# index behind the fragments the muxer would keep a record of each, 0.4 MB an hour.
+FRAGMENTED = {"movflags": "delay_moov+default_base_moof+skip_trailer", "frag_duration": "1000000", "flush_packets": "1"}
 
 log = logging.getLogger(__name__)
 
@@ -179,12 +180,14 @@ class Part:
 
 
 def count_pictures(path: Path) -> int:
-    """Whole pictures in a part that was cut off."""
+    """Whole pictures in a part that was cut off. Raises StorageFault where it cannot be read."""
     try:
         return whole_pictures(path)
     except (av.error.FFmpegError, IndexError):
         log.debug("part torn before its first picture", extra={"path": str(path)})
         return 0
+    except OSError as error:
+        raise storage_fault(path, error) from error
 
 
 def span_ns(first_picture: int, pictures: int, start_ns: int) -> tuple[int, int]:

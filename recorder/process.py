@@ -48,6 +48,7 @@ def process(name: str, run: Path) -> Iterator[threading.Event]:
     def ask(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
+    keep_memory_small()
     make_folder(run / "status")
     with exclusive(run / "lock" / f"{name}.lock", name):
         previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -5,6 +5,7 @@ against time) gives for its instant. The position moves smoothly: the step chang
 jump nor, over hours, a drift. Where there are no samples there is silence.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +52,12 @@ class _Run:
         count, at, step = self.line
         return count + (time_ns - at) / step
 
+    @property
+    def begins_ns(self) -> float:
+        """The instant of the first sample that is kept."""
+        count, at, step = self.line
+        return at + (self.first - count) * step
+
 
 class SoundLine:
     """The newest seconds of one microphone, readable at any instant. Times are CLOCK_BOOTTIME, ns. Not thread-safe."""
@@ -74,10 +81,12 @@ class SoundLine:
         run = self._runs[-1]
         if not run.blocks:
             run.first = run.next = count
-        elif count != run.next:
-            if count < run.next:
-                return
-            run.blocks.append(np.zeros(min(count - run.next, 60 * run.rate_hz), np.float32))
+        elif count < run.next:
+            return
+        elif count > run.next:
+            self.begin(run.rate_hz)
+            run = self._runs[-1]
+            run.first = run.next = count
         run.blocks.append(samples)
         run.next = count + samples.size
         run.line = (count, time_ns, SECOND_NS / run.rate_hz * (1 + ppb * 1e-9))
@@ -97,8 +106,19 @@ class SoundLine:
 
     def read(self, time_ns: int, count: int) -> tuple[Samples, int]:
         """count output samples from an instant on, and how many of them had no input (silence)."""
-        out = np.zeros(count, np.float32)
         end_ns = time_ns + count * SECOND_NS // self._rate_hz
+        begins_ns = min((b for r in self._runs if r.blocks and time_ns < (b := r.begins_ns) < end_ns), default=end_ns)
+        before = math.ceil((begins_ns - time_ns) * self._rate_hz / SECOND_NS)
+        if not 0 < before < count:
+            return self._read_one(time_ns, end_ns, count)
+        there_ns = time_ns - -before * SECOND_NS // self._rate_hz  # rounded up
+        first, missing = self._read_one(time_ns, there_ns, before)
+        rest, more = self.read(there_ns, count - before)
+        return np.concatenate((first, rest)), missing + more
+
+    def _read_one(self, time_ns: int, end_ns: int, count: int) -> tuple[Samples, int]:
+        """Of the run that there is at time_ns."""
+        out = np.zeros(count, np.float32)
         run = next((r for r in reversed(self._runs) if r.blocks and r.position(time_ns) >= r.first - TAPS), None)
         if run is None:
             run = next((r for r in self._runs if r.blocks), None)

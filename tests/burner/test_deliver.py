@@ -17,6 +17,7 @@ from burner.deliver import Delivered, clear, deliver, disc_folder
 from burner.evidence import Segment, runs
 from burner.faults import BurnFault, Stopped
 from recorder.faults import AlreadyRunning, EvidenceFault
+from recorder.part import count_pictures
 from recorder.room_time import SECOND_NS
 from recorder.segments import recover
 from tests.burner.sessions import SECONDS, T0
@@ -159,6 +160,19 @@ def test_a_segment_that_was_cut_off_gives_all_its_whole_packets(session: Path, t
     kept = [data for _, data in packets(tmp_path / "x.mp4")]
     assert 0 < len(kept) == facts.packets < whole.packets
     assert kept == [data for _, data in packets(session / whole.path)][: len(kept)]
+
+
+@pytest.mark.parametrize("cut", [-20, 4, 60, 107, 200])
+def test_a_part_that_was_cut_off_at_a_fragment_s_head_is_delivered(session: Path, tmp_path: Path, cut: int) -> None:
+    data = (session / "composite" / "part-001.mp4").read_bytes()
+    third = [at for at in range(len(data)) if data.startswith(b"moof", at)][2] - 4
+    torn, target = tmp_path / "part,,:001.mp4", tmp_path / "x.mp4"
+    torn.write_bytes(data[: third + cut])
+    remux.part_to_mp4(torn, target, stopped=lambda: False, timeout_s=20)
+    assert remux.same_packets([torn], target)
+    video, _ = remux.digests([target])
+    assert (video.kind, video.packets) == ("video", count_pictures(torn))
+    assert video.packets >= 2 * 25
 
 
 def test_one_process_at_a_time(session: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -141,6 +142,7 @@ def test_a_part_that_was_cut_off_is_read_back_and_kept(tmp_path: Path) -> None:
     composite.release()
     later, recovered = lines(folder, "part")
     assert (later["file"], later["first_picture"], later["pictures"], later["recovered"]) == ("part-002.mp4", 100, 20, False)
+    assert (later["samples_missing"], recovered["samples_missing"]) == (0, None), "nobody knows how much of it was silence"
     assert (recovered["file"], recovered["first_picture"], recovered["recovered"]) == ("part-001.mp4", 0, True)
     assert (folder / "part-001.mp4").read_bytes() == torn, "kept as it was"
     assert (recovered["bytes"], recovered["sha256"]) == (len(torn), hashlib.sha256(torn).hexdigest())
@@ -248,12 +250,14 @@ def test_a_damaged_journal_is_kept_aside_and_its_parts_are_read_anew(tmp_path: P
     (folder / "journal.jsonl").write_text(
         '{"seq": 0, "kind": "part-open", "file": "part-001.mp4", "first_picture": 0, "prev": "x"}\n'
     )
-    composite = Composite(folder, "s1", T0, "0")
+    Composite(folder, "s1", T0, "0").release()
+    composite = Composite(folder, "s1", T0, "0")  # one that was killed before the end, and begun again
+    assert composite.open(FAST, 50).path.name == "part-002.mp4"
     end(composite, 60)
     composite.release()
     (damaged,) = lines(folder, "damaged")
     assert (folder / str(damaged["kept_as"])).exists()
-    assert [(e["file"], e["present"]) for e in lines(folder, "empty")] == [("part-001.mp4", False)]
+    assert [(e["file"], e["present"]) for e in lines(folder, "empty")] == [("part-002.mp4", True), ("part-001.mp4", False)]
     assert len(lines(folder, "end")) == 1
 
 
@@ -334,6 +338,30 @@ class Studio:
             thread.join(10)
             assert not thread.is_alive()
             assert not self._failed
+
+    @contextmanager
+    def signs_of_life(self) -> Iterator[None]:
+        """Meanwhile two signs of life lie 1.2 s apart at most, or the composer's status says that it waits; both are seen."""
+        path, silent, waits = self.run / "status" / "composer.json", list[float](), set[str]()
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.05):
+                silent_s = time.time() - path.stat().st_mtime
+                if not (waiting := self.status().waiting):
+                    silent.append(silent_s)
+                waits.add(waiting)
+
+        self.until(lambda s: s.state == "armed", "the composer")
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join(10)
+        assert max(silent) < 1.2
+        assert waits == {"", "disk"}
 
     def close(self) -> None:
         for feed in self.feeds.values():
@@ -573,6 +601,60 @@ def test_a_folder_that_cannot_be_written_is_said_and_tried_again(
         assert room.finished().pictures_written == 75, "it was back within the time that the inputs remember"
 
 
+def test_a_session_without_an_epoch_is_tried_again(studio: Callable[..., Studio], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composer_module, "RETRY_PART_NS", SECOND_NS // 5)
+    room = studio(began_ns=2 * SECOND_NS)
+    epoch = room.session / "epochs" / f"{boot_id()}.json"
+    whole = epoch.read_bytes()
+    epoch.write_bytes(b"{")
+    room.want(None)
+    with room.composing():
+        room.until(lambda s: s.state == "failed", "the fault")
+        epoch.write_bytes(whole)
+        room.until(lambda s: s.state == "recording" and s.fault is None, "pictures")
+        room.want(3)
+        assert room.finished().pictures_written == 75
+    assert len(lines(room.folder, "begin")) == 1
+
+
+def test_a_sealed_session_is_finished_and_left_alone(studio: Callable[..., Studio]) -> None:
+    """The agent died between the seal and its clearing of what is wanted."""
+    room = studio(began_ns=3 * SECOND_NS)
+    for name in ("manifest.json", "manifest.sig"):
+        (room.session / name).write_text("{}")
+    before = sorted(room.session.rglob("*"))
+    room.want(2)
+    with room.composing():
+        status = room.finished()
+        assert (status.state, status.session, status.fault) == ("finished", "s1", None)
+        Wanted().write(room.root / "wanted.json")
+        room.until(lambda s: s.state == "armed" and s.session is None and s.finished is None, "the room armed again")
+    assert sorted(room.session.rglob("*")) == before
+
+
+def test_a_slow_disk_makes_nobody_take_the_composer_for_hung(
+    studio: Callable[..., Studio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = studio(began_ns=SECOND_NS)
+    fsync, slow = os.fsync, str(room.folder / "journal.jsonl")
+
+    def fsync_slowly(fd: int) -> None:
+        if str(Path(f"/proc/self/fd/{fd}").readlink()) == slow:
+            time.sleep(1.5)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync_slowly)
+    with room.composing(), room.signs_of_life():
+        room.want(None)
+        room.until(lambda s: s.pictures_written > 20, "pictures", 30)
+        room.want(None, composite=False)
+        room.until(lambda s: s.state == "waiting", "the part's end", 30)
+        room.want(1)
+        room.until(lambda s: s.state == "finished", "the end", 30)
+    kinds = [e["kind"] for e in lines(room.folder)]
+    assert kinds == ["begin", "part-open", "lost", "lost", "given-up", "part", "end"], "each of them was waited for"
+
+
 def test_another_session_is_another_composite(studio: Callable[..., Studio]) -> None:
     room = studio(began_ns=SECOND_NS)
     room.want(1)
@@ -595,11 +677,11 @@ def test_a_feed_that_begins_again_begins_with_a_key_frame(studio: Callable[..., 
     with room.composing() as composer:
         room.show("overview", room.start_ns, 20)
         wait_for(lambda: len(composer._main._packets) == 20, "the pictures")
-        room.show("overview", room.start_ns + SECOND_NS, 30)
-        wait_for(lambda: len(composer._main._packets) == 30, "the new connection's pictures alone")
         composer._main.take(format_message(format_))
         composer._main.take(data_message(replace(packets[3], key=False), boottime_ns(), 0.0))
-        assert not composer._main._packets
+        assert len(composer._main._packets) == 20
+        room.show("overview", room.start_ns + SECOND_NS, 30)
+        wait_for(lambda: len(composer._main._packets) == 50, "the new connection's pictures")
 
 
 def test_so_many_pictures_are_due() -> None:

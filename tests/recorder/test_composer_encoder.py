@@ -64,6 +64,18 @@ def test_hardware_that_dies_costs_less_than_three_seconds(studio: MakeStudio, gp
     assert "vaapi ended by itself: SIGKILL" in gap.cause
 
 
+def test_a_trial_that_takes_long_makes_nobody_take_the_composer_for_hung(
+    studio: MakeStudio, gpu: EncoderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_child, "START_S", 2.0)
+    Path(gpu.device).write_text("silent")
+    room = studio(began_ns=SECOND_NS)
+    room.settings = replace(room.settings, encoder=gpu)
+    with room.composing(), room.signs_of_life():
+        room.want(2)
+        assert room.finished().encoder == "software"
+
+
 def test_hardware_that_fails_its_trial_is_never_used(studio: MakeStudio, gpu: EncoderSettings) -> None:
     Path(gpu.device).write_text("dead")
     room = studio(began_ns=SECOND_NS)

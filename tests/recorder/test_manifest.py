@@ -18,6 +18,7 @@ from recorder.durable import read_json, write_json
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.manifest import build, check_signature, device_key, fingerprint, public_key, seal, sign_journal
 from recorder.room_time import SECOND_NS
+from recorder.sentence import Sentence
 from recorder.signature import check_head_signature, sign_manifest
 from recorder.verify import verify_session
 from tests.recorder.sample_session import START_NS, VERSION, digest, make_session
@@ -340,19 +341,21 @@ def test_what_the_disk_does_not_give_back_is_a_problem_and_no_obstacle(tmp_path:
     bad = {folder / "tracks" / "closeup" / "000009.mkv", folder / "tracks" / "microphone" / "journal.jsonl"}
     digest_of, bytes_of = manifest.file_digest, Path.read_bytes
 
-    def refuse(path: Path) -> None:
+    def given_back(path: Path) -> Path:
         if path in bad:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return path
 
-    monkeypatch.setattr(manifest, "file_digest", lambda path: refuse(path) or digest_of(path))
-    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path) or bytes_of(path))
+    monkeypatch.setattr(manifest, "file_digest", lambda path: digest_of(given_back(path)))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: bytes_of(given_back(path)))
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
     monkeypatch.undo()
     problems = {p["path"] for p in done.manifest["problems"]}
     assert problems == {path.relative_to(folder).as_posix() for path in bad}
     report = verify_session(folder)
     assert not report.ok
-    assert {f.values["problem"].values["path"] for f in report.findings if not f.ok and "problem" in f.values} == problems
+    told = [f.values["problem"] for f in report.findings if not f.ok and "problem" in f.values]
+    assert {each.values["path"] for each in told if isinstance(each, Sentence)} == problems
 
 
 def test_what_session_json_gets(tmp_path: Path) -> None:

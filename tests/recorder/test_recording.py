@@ -222,7 +222,7 @@ def test_whoever_dies_while_segments_are_read_anew_leaves_the_rest_to_the_next(
 def test_sound_on_a_disk_that_refuses_leaves_no_file_open(tmp_path: Path) -> None:
     format_, packets = media_samples.sound(4.0)
     recording = begin(tmp_path)
-    handles = len(os.listdir("/proc/self/fd"))
+    handles = len(list(Path("/proc/self/fd").iterdir()))
     for place in range(0, 100, 20):
         write(recording, format_, packets[place : place + 20])
         assert recording._open is not None
@@ -231,5 +231,5 @@ def test_sound_on_a_disk_that_refuses_leaves_no_file_open(tmp_path: Path) -> Non
             recording.lost(Fault("Gone.", "Look."), 0.0)
         recording.give_up(caught.value)
         recording.flush()
-    assert len(os.listdir("/proc/self/fd")) == handles
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
     assert [e["recovered"] for e in entries(tmp_path) if e["kind"] == "segment"] == [True] * 5

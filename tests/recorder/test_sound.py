@@ -62,6 +62,22 @@ def test_lost_samples_are_silence_and_what_follows_is_in_its_place() -> None:
     assert missing == pytest.approx(hole_s * RATE, abs=BLOCK)
 
 
+@pytest.mark.parametrize("hole_s", [0.05, 0.5, 100])
+def test_a_hole_in_the_count_is_silence_counted_to_the_sample_and_no_more(hole_s: float) -> None:
+    line = SoundLine(RATE, keep_s=200)
+    line.begin(RATE)
+    first = round((1 + hole_s) * RATE)
+    for count in (*range(0, RATE, BLOCK), *range(first, first + RATE, BLOCK)):
+        line.add(count, round(count * 1e9 / RATE), 0, np.full(BLOCK, 0.5, np.float32))
+    heard, missing = read(line, 1 - 0.2, 0.4)  # each in steps as the composer reads
+    assert missing == min(round(hole_s * RATE), round(0.2 * RATE))
+    assert heard[: round(0.199 * RATE)] == pytest.approx(0.5, abs=1e-3)
+    heard, missing = read(line, 1 + hole_s - 0.1, 0.8)
+    silent = round(min(0.1, hole_s) * RATE)
+    assert missing == pytest.approx(silent, abs=1)
+    assert heard[round(0.101 * RATE) :] == pytest.approx(0.5, abs=1e-3), "what follows is heard, in its place"
+
+
 def test_nothing_recorded_is_silence() -> None:
     heard, missing = SoundLine(RATE).read(0, BLOCK)
     assert not heard.any()
