@@ -23,7 +23,7 @@ PACKAGES = ("agent", "burner", "recorder", "drivers")
 STORED = (("recorder.continuity", "Gap", "cause"), ("recorder.transcript", "Verdict", "verdict"))
 # …and so need not be followed where they are read.
 READ_AGAIN = {
-    "agent/commands/session.py: json.loads(_read_line(connection, timeout_s))": "the agent's answer: a verdict's reasons, each a Sentence",
+    "agent/commands/session.py: json.loads(_read_line(connection, timeout_s))": "a verdict, its reasons Sentences",
     "agent/config_problems.py: str(error['ctx']['error'])": "a ValueError of agent/config.py: see VALIDATORS",
     "burner/disc_verify.py: str(attached[-1].get('verdict'))": "a verdict",
     "recorder/continuity.py: str(entry.get('cause') or UNKNOWN)": "a fault's own English, or a Gap's cause",
