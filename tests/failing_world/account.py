@@ -8,7 +8,7 @@ from agent.watch import SequenceCheck
 from recorder.continuity import Span
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.sound_truth import heard_holes, pieces
-from tests.failing_world.truth import PICTURE_NS, check_whole, pictures_in, truth_of
+from tests.failing_world.truth import PICTURE_NS, check_ledger, check_whole, pictures_in, truth_of
 from tests.live_room import SECOND, TRACKS, LiveRoom, gap_spans
 
 NEAR_NS = SECOND // 5
@@ -38,7 +38,10 @@ def as_the_truth(room: LiveRoom, started: Json, name: str) -> Spans:
         missing = sum(to_ns - from_ns for from_ns, to_ns in told) // PICTURE_NS
         assert manifest["composite"]["pictures_due"] - manifest["composite"]["pictures_written"] == missing
         return told
-    true = heard_holes(pieces(room, started)) if name == "microphone" else truth_of(room, started, name).gaps
+    if name != "microphone":
+        check_ledger(truth_of(room, started, name), manifest, name)
+        return told
+    true = heard_holes(pieces(room, started))
     assert len(told) == len(true), f"{name}: the ledger has {told}, the truth is {true}"
     for (from_ns, to_ns), hole in zip(told, true, strict=True):
         assert _near(Span(from_ns, to_ns), hole), f"{name}: the ledger has {told}, the truth is {true}"
