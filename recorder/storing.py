@@ -26,7 +26,7 @@ from recorder.ties import read_tie_now
 from recorder.wanted import Wanted, WantedFile
 from wording import Fault
 
-SYNC_NS = 7 * SECOND_NS // 10  # with what the muxer holds back, a power cut costs a second at most
+SYNC_NS = SECOND_NS // 2  # with what the muxer holds back, a power cut costs a second at most
 WANTED_NS = SECOND_NS // 10
 SETTLE_NS = 700_000_000  # a new connection begins with a burst; its time line stands when that has passed
 STOP_GRACE_NS = 1_200_000_000  # how long after T1 a packet at or past T1 is waited for

@@ -8,6 +8,7 @@ import pytest
 
 from recorder.continuity import Span
 from tests.demo.subscriber import Subscriber
+from tests.failing_world.account import COUNTED_NS
 from tests.failing_world.hang import Hang
 from tests.failing_world.sound_truth import (
     Piece,
@@ -25,7 +26,6 @@ from tests.live_room import SECOND, LiveRoom, gap_spans, wait_for
 
 IN_STEP_MS = 40.0
 NAMED_NS = SECOND * 8 // 100  # a loss from here on is told
-COUNTED_NS = SECOND * 4 // 100  # its length is right to this
 PLACED_NS = SECOND // 5  # and its place…
 CREPT_NS = SECOND  # …but for a loss shorter than this, which is known when so much later sound is no earlier again
 ASTRAY_S = 1.2  # until then that sound is out of step
