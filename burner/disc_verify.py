@@ -21,9 +21,9 @@ from recorder.durable import Json
 from recorder.faults import EvidenceFault
 from recorder.findings import Finding, Report, bad, from_error, good, lines, note
 from recorder.later_check import RECORDS, Seal, judge_records
-from recorder.later_record import SIGNATURE
 from recorder.manifest import MISSING, RESIZED, Writer, read_writer
 from recorder.sentence import Sentence
+from recorder.session_files import SIGNATURE
 from recorder.signature import check_head_signature, check_signature, fingerprint
 from recorder.verify import check_composite, check_coverage, check_journal_head
 from wording import Language

@@ -125,13 +125,6 @@ class SetAside:
         """As the new journal tells it."""
         return {"kept_as": self.path.name, "sha256": self.sha256, "line": self.line}
 
-    def legible(self) -> list[Json]:
-        """Every line that is a journal's entry by itself, whatever the chain says. Raises StorageFault."""
-        try:
-            return legible(self.path.read_bytes())
-        except OSError as error:
-            raise storage_fault(self.path, error) from error
-
 
 def legible(data: bytes) -> list[Json]:
     """Every line that is a journal's entry by itself, whatever the chain says."""
@@ -163,15 +156,15 @@ def open_or_set_aside(path: Path) -> tuple[Journal, SetAside | None]:
 class PatientJournal:
     """A journal whose lines about what has happened wait in memory, in order, while the disk refuses them.
 
-    damaged: the one before it, where that could not be gone on with.
+    One that could not be gone on with is kept aside, which is the first line of the new one.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises StorageFault."""
-        self._journal, self.damaged = open_or_set_aside(path)
+        self._journal, damaged = open_or_set_aside(path)
         self._waiting: list[tuple[str, Json]] = []
-        if self.damaged is not None:
-            self.later("damaged", **self.damaged.as_json())
+        if damaged is not None:
+            self.later("damaged", **damaged.as_json())
 
     def entries(self) -> list[Json]:
         """What is on the disk. Raises EvidenceFault, StorageFault."""
@@ -179,8 +172,13 @@ class PatientJournal:
 
     def told_aside(self) -> list[Json]:
         """What damaged journals, kept aside here at any time, still tell. Raises StorageFault."""
-        found = sorted(self._journal.path.parent.glob(f"{self._journal.path.name}.damaged-*"))
-        return [entry for path in found for entry in SetAside(path, "", 0).legible()]
+        path, told = self._journal.path, []
+        for aside in sorted(path.parent.glob(f"{path.name}.damaged-*")):
+            try:
+                told += legible(aside.read_bytes())
+            except OSError as error:
+                raise storage_fault(aside, error) from error
+        return told
 
     def announce(self, kind: str, /, **fields: object) -> None:
         """A line of what is about to happen. Raises StorageFault: then it does not happen, and is announced again."""

@@ -18,9 +18,10 @@ from recorder.decoding import whole_pictures
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault
 from recorder.findings import Finding, bad, from_error, good, note
-from recorder.later_record import FOLDER, JOURNAL, MANIFEST, SCHEMA, SIGNATURE, LaterPart, missing_pictures, parts_of
+from recorder.later_record import FOLDER, SCHEMA, LaterPart, missing_pictures, parts_of
 from recorder.room_time import PICTURE_NS
 from recorder.segments import file_sha256
+from recorder.session_files import JOURNAL, MANIFEST, SIGNATURE
 from recorder.signature import check_signature
 from wording import Fault
 

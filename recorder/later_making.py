@@ -13,12 +13,13 @@ from recorder import later_record
 from recorder.composer import ComposerSettings, Pictures
 from recorder.durable import Json, encode, fsync_folder, write_bytes, write_json
 from recorder.journal import Journal, utc_now
-from recorder.later_record import JOURNAL, MANIFEST, SIGNATURE, PictureSpan
+from recorder.later_record import PictureSpan
 from recorder.later_sources import CameraOfSegments, SealedSegment, SoundOfSegments, begins_keyed, needed, sealed_segments
 from recorder.manifest import SOFTWARE
 from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part, span_ns
 from recorder.picture import FULL, OverlayFields, inset_rect, new_canvas
 from recorder.room_time import PICTURE_NS, SECOND_NS, boottime_ns, rfc3339
+from recorder.session_files import JOURNAL, MANIFEST, SIGNATURE
 from recorder.signature import device_key, sign_manifest
 
 NEW = ".later.new"  # what is being made

@@ -12,10 +12,10 @@ from typing import Any
 from recorder.durable import Json, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.room_time import PICTURE_NS, SECOND_NS
+from recorder.session_files import MANIFEST
 
 FOLDER = "later"
 SCHEMA = "interview-room-later/1"
-MANIFEST, SIGNATURE, JOURNAL = "manifest.json", "manifest.sig", "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,11 @@ class Room:
             sleep(0.005)
         raise AssertionError(f"not done: waiting for {keeper.waiting_for}, {keeper.fault}")
 
+    def finished(self, session: Session) -> None:
+        """Every track and the composer have come to the session's end."""
+        self.tracks("finished", session=session.id, finished=session.id)
+        self.composer("finished", session=session.id, finished=session.id)
+
     def sealed(self) -> tuple[SessionKeeper, Session]:
         """A keeper whose session of 60 s is sealed."""
         keeper, session = self.started()
@@ -140,7 +145,6 @@ class Room:
         self.tracks()
         keeper.stop("赵六", "询问结束")
         self.pass_s(1)
-        self.tracks("finished", session=session.id, finished=session.id)
-        self.composer("finished", session=session.id, finished=session.id)
+        self.finished(session)
         self.until(keeper, lambda: keeper.active is None)
         return keeper, self.stored(session)

@@ -344,13 +344,11 @@ def test_a_seal_that_fails_is_shown_and_tried_again(room: Room) -> None:
     room.seal = seal
     keeper, session = room.started()
     keeper.stop("赵六", "x")
-    room.tracks("finished", session=session.id, finished=session.id)
-    room.composer("finished", session=session.id, finished=session.id)
+    room.finished(session)
     room.until(keeper, lambda: keeper.fault is not None)
     assert room.stored(session).state == "sealing"
     room.pass_s(11)
-    room.tracks("finished", session=session.id, finished=session.id)
-    room.composer("finished", session=session.id, finished=session.id)
+    room.finished(session)
     room.until(keeper, lambda: keeper.active is None)
     assert keeper.fault is None and attempts == [attempts[0], attempts[0] + 11 * SECOND_NS]
 
@@ -368,8 +366,7 @@ def test_a_track_that_does_not_finish_keeps_the_session_sealing_and_a_restart_go
     again.resume()
     again.tick(room.alive(), LOTS)
     assert again.active is not None and again.waiting_for == list(TRACKS)  # the others' statuses are too old by now
-    room.tracks("finished", session=session.id, finished=session.id)
-    room.composer("finished", session=session.id, finished=session.id)
+    room.finished(session)
     room.until(again, lambda: again.active is None)
     assert room.stored(session).state == "sealed"
 
@@ -657,8 +654,7 @@ def test_a_clock_step_during_the_seal_is_on_the_record(room: Room) -> None:
     room.seal = seal
     keeper, session = room.started()
     keeper.stop("赵六", "x")
-    room.tracks("finished", session=session.id, finished=session.id)
-    room.composer("finished", session=session.id, finished=session.id)
+    room.finished(session)
     room.until(keeper, lambda: keeper._sealer.busy)
     room.utc_shift_ns += 60 * SECOND_NS
     keeper.tick(room.alive(), LOTS)
@@ -681,8 +677,7 @@ def test_a_seal_that_cannot_be_signed_waits_10_s_and_leaves_no_lines(room: Room)
     room.seal = seal
     keeper, session = room.started()
     keeper.stop("赵六", "x")
-    room.tracks("finished", session=session.id, finished=session.id)
-    room.composer("finished", session=session.id, finished=session.id)
+    room.finished(session)
     room.until(keeper, lambda: keeper.fault is not None)
     for _ in range(20):
         keeper.tick(room.alive(), LOTS)
@@ -691,8 +686,7 @@ def test_a_seal_that_cannot_be_signed_waits_10_s_and_leaves_no_lines(room: Room)
     room.seal = None
     keeper._sealer._seal = real
     room.pass_s(10)
-    room.tracks("finished", session=session.id, finished=session.id)
-    room.composer("finished", session=session.id, finished=session.id)
+    room.finished(session)
     room.until(keeper, lambda: keeper.active is None)
     assert len(room.lines(session, "sealed")) == 1 and verify_session(room.places.session(session.id)).ok
 
