@@ -11,10 +11,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "whole: too long for every change; run by --failing-world")
+    config.addinivalue_line("markers", "longest: begun before all others, so that the workers end together")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--failing-world"):
+        items.sort(key=lambda item: item.get_closest_marker("longest") is None)
         return
     whole = [item for item in items if item.get_closest_marker("whole")]
     items[:] = [item for item in items if item not in whole]

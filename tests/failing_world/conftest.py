@@ -59,9 +59,9 @@ def feed(room: LiveRoom) -> Iterator[Subscriber]:
         yield subscriber
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def standing_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRoom]:
-    """One room for those tests that break only devices, and leave them well; the cameras are behind relays."""
+    """One room for those tests of a file that break only devices, and leave them well; the cameras are behind relays."""
     folder = tmp_path_factory.mktemp("房间 room")
     with StandInRoom(folder / "equipment", CACHE, recipe=SMALL, units_log=True, relay=True) as stand_ins:
         live = LiveRoom(folder, stand_ins, overrides=CHEAP)
@@ -95,9 +95,9 @@ def standing_feed(standing: LiveRoom) -> Iterator[Subscriber]:
 BERLIN: Overrides = {**CHEAP, "room": {"timezone": "Europe/Berlin"}}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def standing_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """One PC for those tests that break its power, its disk or its clocks, and leave them well. A key frame a second."""
+    """One PC for those tests of a file that break its power, disk or clocks, and leave them well. A key frame a second."""
     with ExitStack() as stack:
         try:
             folder = tmp_path_factory.mktemp("房间 room")

@@ -149,6 +149,7 @@ def check_account(room: LiveRoom, started: Json, troubles: list[Trouble]) -> dic
 
 
 @pytest.mark.whole
+@pytest.mark.longest
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_everything_at_random_for_ten_minutes(subscribed: tuple[LiveRoom, Subscriber], seed: int) -> None:
