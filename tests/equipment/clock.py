@@ -42,7 +42,7 @@ class StandInClock:
                 f"bindcmdaddress {self._run}/chronyd.sock\npidfile {self._run}/chronyd.pid\n"
             )
             (self._run / "chronyd.pid").unlink(missing_ok=True)
-            child = self._child = Child("chronyd", [CHRONYD, "-x", "-d", "-u", getpass.getuser(), "-f", config], self._log)
+            child = self._child = Child("chronyd", [CHRONYD, "-x", "-U", "-d", "-u", getpass.getuser(), "-f", config], self._log)
             wait_for(self._serves, "an answer of the time server", alive=child)
 
     def _serves(self) -> bool:
