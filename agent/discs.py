@@ -90,7 +90,10 @@ class Discs:
         return 1 + max(int(found.group(1)) if (found := re.search(r"-(\d+)$", name)) else 0 for name in names)
 
     def tick(self) -> None:
-        """Takes up the results that came since the last call. Raises StorageFault, EvidenceFault: then again after 10 s."""
+        """Takes up the results that came since the last call. Raises StorageFault, EvidenceFault: then again after 10 s.
+
+        One that fails holds up the later ones of its own session, and no other session's.
+        """
         try:
             changed_ns = self._results.stat().st_mtime_ns
         except OSError:
@@ -98,10 +101,19 @@ class Discs:
         if changed_ns == self._looked_ns or self._now() < self._retry_ns:
             return
         self._retry_ns = self._now() + RETRY_NS
+        failed: dict[str, Fault] = {}  # by session
         for path in sorted(self._results.glob("[!.]*.json")):
-            if path.stem not in self._seen:
+            session = path.stem.rpartition("-")[0]
+            if path.stem in self._seen or session in failed:
+                continue
+            try:
                 self._take_up(path.stem)
+            except Fault as fault:
+                failed[session] = fault
+            else:
                 self._seen.add(path.stem)
+        if failed:
+            raise next(iter(failed.values()))
         self._looked_ns, self._retry_ns = changed_ns, 0
 
     def _take_up(self, job: str) -> None:

@@ -270,7 +270,12 @@ class Feed:
                 log.exception("the feed failed")
                 self._say_lost(defect(error))
             failures = 0 if self._boottime() - began > STEADY_NS else failures + 1
-            self._wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+            pause_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+            try:
+                self._wait(pause_s)
+            except Exception:  # the same: a look that cannot be read comes here where no broker is
+                log.exception("a look at the room failed")
+                self._stopping.wait(pause_s)
 
     def _torn(self) -> Fault:
         """Not every broker says why it throws a client out."""

@@ -1,6 +1,7 @@
 """What follows the seal: transcripts, exceptions, discs. The burner's results are hand-written, as its worker writes them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,26 @@ def test_a_key_that_cannot_be_used_costs_no_lines_and_no_hurry(room: Room) -> No
     discs.tick()
     assert len(room.lines(session, "burned")) == 2
     assert verify_session(room.places.session(session.id)).ok
+
+
+def test_a_session_that_cannot_take_its_discs_holds_no_other_up(room: Room) -> None:
+    keeper, session = room.sealed()
+    attach(room, keeper, session, AGREES)
+    older = "20200101T000000-older"
+    copy = Path(shutil.copytree(room.places.session(session.id), room.places.session(older)))
+    (copy / "session.json").write_text((copy / "session.json").read_text().replace(session.id, older))
+    (copy / "journal.jsonl").write_text("no journal\n")
+    discs = discs_of(room, keeper)
+    for number in (1, 2):
+        result(room, f"{older}-00{number}", catalogue.read_session(copy), 2)
+        result(room, f"{session.id}-00{number}", session, number)
+    with pytest.raises(EvidenceFault, match="journal"):
+        discs.tick()
+    assert [line["job"] for line in room.lines(session, "burned")] == [f"{session.id}-001", f"{session.id}-002"]
+    room.pass_s(10)
+    with pytest.raises(EvidenceFault, match="journal"):
+        discs.tick()
+    assert room.stored(session).state == "on-disc" and catalogue.read_session(copy).disc is None
 
 
 def test_a_session_that_is_not_sealed_has_one_writer(room: Room) -> None:

@@ -458,6 +458,20 @@ def test_a_callback_that_fails_does_not_end_the_feed(broker: PrivateBroker, name
         assert not reader.all("state", online=False)
 
 
+def test_a_look_that_cannot_be_read_does_not_end_the_feed(
+    own_broker: PrivateBroker, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_broker.stop()  # so that the feed looks while it waits for its next attempt
+    with Running(own_broker.room(name), name, tmp_path / "o") as running:
+        wait_for(lambda: running.feed.lost_reason is not None, "the first attempt has failed", 5)
+        running.look = lambda: None  # type: ignore[assignment, return-value]
+        wait_for(lambda: "a look at the room failed" in caplog.messages, "it met one such look", 5)
+        running.look = room
+        own_broker.start()
+        with Reader(own_broker, name) as reader:
+            reader.wait("health", lambda: reader.all("health"), 20)
+
+
 def test_what_is_no_event_of_the_contract_stays_in_the_room(
     broker: PrivateBroker, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
