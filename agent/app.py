@@ -8,6 +8,7 @@ import queue
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +34,7 @@ from wording import Exit, Fault
 TICK_NS = SECOND_NS // 4
 RECORDER_HUNG_NS = 11 * SECOND_NS // 10  # one that records must be back within the 3 s that it may cost
 SEALING_TICK_NS = SECOND_NS // 20  # while a person waits for the seal
+HINDERED_NS = 15 * SECOND_NS  # so long it is told: what fails is tried again within 10 s
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ class Agent:
         self._view: RoomView | None = None
         self._stopping = False
         self._failing = ""
+        self._hindrance: Fault | None = None
+        self._hindered_ns = 0  # when it was met last
 
     def run(self) -> Exit:
         """Starts everything, loops, stops everything."""
@@ -175,7 +179,10 @@ class Agent:
 
     def _look(self) -> RoomView:
         keeper = self._keeper
-        self._view = self._views.look(keeper.current, keeper.room_ns(), keeper.utc_ns(), self._clock.state)
+        view = self._views.look(keeper.current, keeper.room_ns(), keeper.utc_ns(), self._clock.state)
+        if boottime_ns() - self._hindered_ns > HINDERED_NS:
+            self._hindrance = None
+        self._view = replace(view, fault=keeper.fault, hindrance=self._hindrance)
         return self._view
 
     def _tick(self) -> None:
@@ -183,6 +190,10 @@ class Agent:
         try:
             self._keeper.tick(view.statuses, view.disk.free_bytes if view.disk else None)
             self._discs.tick()
+        except Exception as error:  # said by the loop, and to the command room with the next look
+            self._hindrance = error if isinstance(error, Fault) else defect("tick", error)
+            self._hindered_ns = boottime_ns()
+            raise
         finally:
             if self._feed is not None:
                 self._feed.update(view)

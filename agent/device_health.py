@@ -77,6 +77,7 @@ def devices(view: RoomView, limits: Limits = USUAL) -> tuple[DeviceHealth, ...]:
         *(_drive(view, number) for number in range(1, drives + 1)),
         _disk(view, limits),
         _clock(view, limits),
+        _agent(view),
     )
 
 
@@ -339,3 +340,10 @@ def _clock(view: RoomView, limits: Limits) -> DeviceHealth:
             seconds=round(clock.offset_s, 3),
         )
     return DeviceHealth("clock", "ok" if cause is None else "degraded", False, cause, None, measured)
+
+
+def _agent(view: RoomView) -> DeviceHealth:
+    """The agent itself: it looks, so it works, unless something keeps it from what it does for a session."""
+    if view.fault is not None:
+        return DeviceHealth("agent", "failed", True, view.fault)
+    return DeviceHealth("agent", "ok" if view.hindrance is None else "degraded", True, view.hindrance)

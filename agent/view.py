@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from drivers.ports import ClockState
 from recorder.wanted import Status
+from wording import Fault
 
 RoomState = Literal["idle", "ready", "recording", "sealing"]
 
@@ -35,7 +36,8 @@ class RoomView:
     boottime_ns: CLOCK_BOOTTIME of the look; room_ns: UTC or, in a session, room time, ns. statuses: live ones, by process name
     (overview, closeup, microphone, composer, climate, burner); a process that is missing here is dead or frozen. required: the
     devices without which the room is not ready. session: the content of session.json (docs/formats.md) of the running session,
-    else of the newest one; None where there is none.
+    else of the newest one; None where there is none. fault: what keeps the agent from its own work until a person mends it,
+    such as a seal that cannot be signed; hindrance: what it tries again by itself.
     """
 
     boottime_ns: int
@@ -51,3 +53,5 @@ class RoomView:
     temperature_c: float | None = None
     humidity_pct: float | None = None
     expected: tuple[str, ...] = field(default=())  # processes that should live: missing ones are shown as dead
+    fault: Fault | None = None
+    hindrance: Fault | None = None

@@ -204,7 +204,7 @@ def _track_line(context: Context, name: str, facts: Mapping[str, Any] | None) ->
 def _device_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
     lines = []
     for device in answer["devices"]:
-        if device["fault"]:
+        if device["fault"] and device["fault"] != answer["fault"]:
             lines.append(f"  {device['id']}: {context.fault_line(fault_from(device['fault']))}")
     if lines:
         lines = ["", context.say("Not in order:"), *lines]

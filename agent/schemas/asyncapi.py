@@ -17,7 +17,7 @@ number, nothing that was said. How to read it: docs/feed.md."""
 PARAMETERS = {
     "centre": "Identity of the case-handling centre: a-z, 0-9 and -.",
     "room": "Identity of the room: a-z, 0-9 and -.",
-    "device": "overview, closeup, microphone, climate, composer, disk, clock, drive-1, drive-2, … as configured.",
+    "device": "overview, closeup, microphone, climate, composer, disk, clock, agent, drive-1, drive-2, … as configured.",
 }
 
 

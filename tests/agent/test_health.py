@@ -47,7 +47,7 @@ def cause(found: DeviceHealth) -> str:
 @pytest.mark.parametrize("view", [good(), recording(), room(NOW, state="sealing", session=SESSION)])
 def test_in_a_good_room_everything_is_ok(view: RoomView) -> None:
     found = devices(view, TWO)
-    assert [d.id for d in found] == [*TRACKS, "climate", "composer", "drive-1", "drive-2", "disk", "clock"]
+    assert [d.id for d in found] == [*TRACKS, "climate", "composer", "drive-1", "drive-2", "disk", "clock", "agent"]
     assert {d.status for d in found} == {"ok"}
     assert overall(found) == "ok"
 
@@ -63,7 +63,7 @@ def test_a_process_that_does_not_answer_fails(process: str) -> None:
 
 def test_nothing_is_ok_where_nothing_is_known() -> None:
     empty = RoomView(boottime_ns=NOW, room_ns=NOW, state="idle", statuses={}, required=TRACKS, expected=())
-    assert not [d.id for d in devices(empty, TWO) if d.status == "ok"]
+    assert [d.id for d in devices(empty, TWO) if d.status == "ok"] == ["agent"], "which looks"
     assert overall(devices(empty, TWO)) == "failed"
 
 
@@ -241,6 +241,18 @@ def test_a_selfcheck_and_a_burn_end() -> None:
     assert events(good(), changed(good(), "burner", last=old), TWO) == ()
     (failed,) = events(good(), changed(good(), "burner", last={**result, "ok": False}), TWO)
     assert failed.data["passed"] is False
+
+
+def test_what_keeps_the_agent_from_its_work_is_told() -> None:
+    needs_a_person = replace(recording(), fault=Fault("The key {path} is missing.", "Put it back.", path="device.pem"))
+    found = devices(needs_a_person, TWO)
+    assert (device(needs_a_person, "agent").status, overall(found)) == ("failed", "failed")
+    assert cause(device(needs_a_person, "agent")) == "The key {path} is missing."
+    goes_on = replace(recording(), hindrance=Fault("The disk is full.", "Free space."))
+    assert (device(goes_on, "agent").status, overall(devices(goes_on, TWO))) == ("degraded", "degraded")
+    assert kinds(events(recording(), needs_a_person, TWO)) == [("device-lost", "agent")]
+    assert kinds(events(recording(), goes_on, TWO)) == [("device-degraded", "agent")]
+    assert kinds(events(goes_on, recording(), TWO)) == [("device-back", "agent")]
 
 
 def test_a_low_disk_is_an_event() -> None:

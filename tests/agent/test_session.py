@@ -12,6 +12,7 @@ import pytest
 
 from agent import app, catalogue
 from agent.config import TRACKS
+from agent.health import DeviceHealth, devices
 from agent.refusals import Refused, fault_from
 from agent.sealing import sealing
 from agent.session import Case, Session, StartRequest, composer_done, session_id, spoken
@@ -702,6 +703,35 @@ def test_a_disk_that_does_not_tell_its_room_costs_no_composite(room: Room, monke
     agent._tick()
     assert room.wanted() == Wanted(session.id, session.start_ns, None, CASE.number, True)
     keeper.close()
+
+
+def test_what_keeps_the_agent_from_its_work_is_in_its_looks(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = app.Agent(room.config, room.root / "config.toml", children=False)
+    agent._keeper.resume()
+    now_ns = boottime_ns()
+    monkeypatch.setattr(app, "boottime_ns", lambda: now_ns)
+
+    def broken() -> None:
+        raise KeyError("job")
+
+    def health() -> DeviceHealth:
+        return next(d for d in devices(agent._look()) if d.id == "agent")
+
+    agent._tick()
+    assert health().status == "ok"
+    with monkeypatch.context() as hindered:
+        hindered.setattr(agent._discs, "tick", broken)
+        with pytest.raises(KeyError):
+            agent._tick()
+    agent._tick()  # between two attempts
+    found = health()
+    assert found.status == "degraded" and found.cause is not None and "KeyError" in str(found.cause)
+    now_ns += 16 * SECOND_NS
+    assert health().status == "ok"
+    agent._keeper.fault = unsealed = EvidenceFault("The key {path} is missing.", "Put it back.", path="device.pem")
+    found = health()
+    assert (found.status, found.cause) == ("failed", unsealed)
+    agent._keeper.close()
 
 
 def test_an_idle_room_follows_the_wall_clock_after_a_start_that_failed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
