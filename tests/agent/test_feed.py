@@ -137,7 +137,7 @@ def test_a_command_room_sees_the_whole_room(broker: PrivateBroker, name: str, tm
         with Running(broker.room(name), name, tmp_path / "o") as running:
             running.look = lambda: room(state="recording", session=SESSION)
             reader.wait("session", lambda: reader.all("session"))
-            reader.wait("devices", lambda: len({d["device"] for d in reader.all("device")}) == 9)
+            reader.wait("devices", lambda: len({d["device"] for d in reader.all("device")}) == 10)
             running.feed.event("overdue", session=SESSION["id"], duty="burn")
             reader.wait("event", lambda: reader.all("event", kind="overdue"))
             assert running.feed.connected
