@@ -241,7 +241,8 @@ def test_without_a_terminal_the_table_is_printed(broker: PrivateBroker, tmp_path
 def test_on_a_terminal_it_redraws_until_ctrl_c(broker: PrivateBroker, tmp_path: Path) -> None:
     name = ROOMS[44]
     code = (
-        "import sys; from agent.mqtt_link import Broker; from agent.watch import *\n"
+        "import signal, sys; from agent.mqtt_link import Broker; from agent.watch import *\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # who started the tests may have it ignored
         f"b = Broker('127.0.0.1', {broker.port}, 'collector', {PASSWORD!r}, True, {str(broker.ca_file)!r})\n"
         f"watch(WatchSettings(b, 'tty', {ROOT + '/' + CENTRE + '/' + name + '/#'!r}), language='en', json=False); print('ENDED')"
     )

@@ -53,6 +53,7 @@ class Way:
         self.last_due_ns = 0
         self.junk = 0
         self.ended = self.finished = False  # the source said its last; the sink was told
+        self.blocked = False  # something is due that the sink did not take
 
     def take(self, now_ns: int, delay_ns: int, random_bytes: random.Random) -> int:
         """Reads what came; the number of bytes. Raises OSError where the connection broke."""
@@ -67,6 +68,7 @@ class Way:
 
     def pass_on(self, now_ns: int) -> None:
         """Sends what is due; an empty piece is the end. Raises OSError where the connection broke."""
+        self.blocked = False
         while self.held and self.held[0][0] <= now_ns:
             due_ns, piece = self.held.popleft()
             if not piece:
@@ -80,11 +82,8 @@ class Way:
             self.held_bytes -= sent
             if sent < len(piece):
                 self.held.appendleft((due_ns, piece[sent:]))
+                self.blocked = True
                 return
-
-    def blocked(self, now_ns: int) -> bool:
-        """Whether something is due that the sink did not take."""
-        return bool(self.held) and self.held[0][0] <= now_ns
 
 
 class Relay:
@@ -192,7 +191,7 @@ class Relay:
         if self._cut:
             return None
         now_ns = time.monotonic_ns()
-        due = [out.held[0][0] for out, _ in self._ways.values() if out.held and not out.blocked(now_ns)]
+        due = [out.held[0][0] for out, _ in self._ways.values() if out.held and not out.blocked]
         return max(0, min(due) - now_ns) / 1e9 if due else None
 
     def _understand(self, line: bytes) -> dict[str, Any]:
@@ -231,8 +230,8 @@ class Relay:
         except OSError:
             self._break(one)
             return
-        self._update(one, now_ns)
-        self._update(out.sink, now_ns)
+        self._update(one)
+        self._update(out.sink)
 
     def _move(self, sockets: list[socket.socket]) -> None:
         if self._cut:
@@ -246,10 +245,10 @@ class Relay:
                 except OSError:
                     self._break(one)
                     continue
-                self._update(one, now_ns)
-                self._update(out.sink, now_ns)
+                self._update(one)
+                self._update(out.sink)
 
-    def _update(self, one: socket.socket, now_ns: int) -> None:
+    def _update(self, one: socket.socket) -> None:
         if one not in self._ways:
             return
         out, into = self._ways[one]
@@ -257,7 +256,7 @@ class Relay:
             self._close(one, out.sink)
             return
         events = 0 if out.ended or out.held_bytes >= HELD_BYTES else selectors.EVENT_READ
-        self._watch(one, events | (selectors.EVENT_WRITE if into.blocked(now_ns) else 0))
+        self._watch(one, events | (selectors.EVENT_WRITE if into.blocked else 0))
 
     def _break(self, one: socket.socket) -> None:
         """One end reset the connection: the other is reset too."""

@@ -292,7 +292,8 @@ def test_a_camera_with_sound_of_its_own(tmp_path: Path, codec: Literal["pcma", "
         data = camera._clip.sound.read_bytes()
         assert b"".join(bytes(packet) for packet in heard) in data * 2
         assert 70 < len(heard) < 90  # two of 20 ms to a picture
-        assert {b.pts - a.pts for a, b in pairwise(heard)} == {160}  # type: ignore[operator]
+        steps = [b.pts - a.pts for a, b in pairwise(heard)]  # type: ignore[operator]
+        assert sum(step != 160 for step in steps) <= 1, steps  # libav's zero may move once: at the sender's first report
         with opened(camera.address("sub")) as source:
             assert len(source.streams) == 1
 
