@@ -56,6 +56,7 @@ def running(settings: CameraSettings) -> Iterator[CameraSource]:
         source.stop()
         source.join(6)
         assert not source.is_alive()
+        wait_for(lambda: "describe" not in {thread.name for thread in threading.enumerate()}, "its last question is answered", 15)
 
 
 @contextmanager
