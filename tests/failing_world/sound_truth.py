@@ -24,6 +24,8 @@ LOOP_NS, PERIOD_NS = LOOP_S * SECOND, FLASH_PERIOD_S * SECOND
 SEARCH_S = 0.17  # around a beep there is no speech for 0.2 s
 SAMPLE_NS = SECOND // RATE_HZ
 KNOWN = 64  # samples that place a piece
+CRUMB_NS = SECOND // 25  # a loss of sound is counted right to this…
+NAMED_NS = SECOND * 8 // 100  # …and told from here on
 LOUD = 0.3  # of a beep's level: below it there is none
 
 
@@ -125,6 +127,17 @@ def heard(found: list[Piece]) -> list[Span]:
 def heard_holes(found: list[Piece]) -> list[Span]:
     """When what is missing sounded."""
     return [Span(one.to_ns, following.from_ns) for one, following in pairwise(heard(found))]
+
+
+def losses(found: list[Piece]) -> list[Span]:
+    """The holes, as the ledger can know them: with less sound between them than CRUMB_NS, two are one loss."""
+    spans: list[Span] = []
+    for hole in heard_holes(found):
+        if spans and hole.from_ns - spans[-1].to_ns < CRUMB_NS:
+            spans[-1] = Span(spans[-1].from_ns, hole.to_ns)
+        else:
+            spans.append(hole)
+    return spans
 
 
 def beeps(from_ns: int, to_ns: int, zero_ns: int) -> range:

@@ -8,15 +8,17 @@ import pytest
 
 from recorder.continuity import Span
 from tests.demo.subscriber import Subscriber
-from tests.failing_world.account import COUNTED_NS
 from tests.failing_world.hang import Hang
 from tests.failing_world.sound_truth import (
+    CRUMB_NS,
+    NAMED_NS,
     Piece,
     beeps,
     composite_beeps_ms,
     epoch_ns,
     heard,
     heard_holes,
+    losses,
     lost_by_the_card,
     pieces,
     stored_beeps_ms,
@@ -25,8 +27,7 @@ from tests.failing_world.truth import LOSS_EVENTS, check_composite_whole, check_
 from tests.live_room import SECOND, LiveRoom, gap_spans, wait_for
 
 IN_STEP_MS = 40.0
-NAMED_NS = SECOND * 8 // 100  # a loss from here on is told
-PLACED_NS = SECOND // 5  # and its place…
+PLACED_NS = SECOND // 5  # the place of a loss…
 CREPT_NS = SECOND  # …but for a loss shorter than this, which is known when so much later sound is no earlier again
 ASTRAY_S = 1.2  # until then that sound is out of step
 TOLD_S = 3.0
@@ -55,12 +56,12 @@ def check_sound(room: LiveRoom, started: dict[str, Any], late: Sequence[Span] = 
     late: when sound came later than the composite waits for it.
     """
     manifest, found = room.manifest(started), pieces(room, started)
-    lost = [hole for hole in heard_holes(found) if hole.ns >= NAMED_NS]
+    lost = [hole for hole in losses(found) if hole.ns >= NAMED_NS]
     told = [Span(*span) for span in gap_spans(manifest, "microphone")]
     said = f"missing {relative(heard_holes(found), manifest)}, in the manifest {relative(told, manifest)}"
     assert len(told) == len(lost), said
     for one, true in zip(told, lost, strict=True):
-        assert abs(one.ns - true.ns) <= COUNTED_NS, said
+        assert abs(one.ns - true.ns) <= CRUMB_NS, said
         assert abs(one.from_ns - true.from_ns) <= (CREPT_NS if true.ns < CREPT_NS else PLACED_NS), said
     for entry in room.journal(started, "microphone"):
         if entry["kind"] == "lost":
@@ -68,7 +69,7 @@ def check_sound(room: LiveRoom, started: dict[str, Any], late: Sequence[Span] = 
             assert near, f"nothing is missing: {entry['cause']}; {said}"
             seconds = entry["fault"]["values"].get("seconds")
             if "are missing" in entry["cause"] or "discarded" in entry["cause"]:
-                assert abs(seconds * SECOND - near[0].ns) <= COUNTED_NS, f"{entry['cause']} {said}"
+                assert abs(seconds * SECOND - near[0].ns) <= CRUMB_NS, f"{entry['cause']} {said}"
     astray = [p for p in found if abs(p.error_ms) > IN_STEP_MS]
     where = [(round((p.room_ns - manifest["start_ns"]) / SECOND, 3), round(p.error_ms, 1)) for p in astray]
     assert sum(p.samples for p in astray) <= 48_000 * ASTRAY_S * len(lost), f"from (s) on out of step by (ms): {where}; {said}"
