@@ -293,7 +293,7 @@ def test_a_camera_with_sound_of_its_own(tmp_path: Path, codec: Literal["pcma", "
         assert b"".join(bytes(packet) for packet in heard) in data * 2
         assert 70 < len(heard) < 90  # two of 20 ms to a picture
         steps = [b.pts - a.pts for a, b in pairwise(heard)]  # type: ignore[operator]
-        assert sum(step != 160 for step in steps) <= 1, steps  # libav's zero may move once: at the sender's first report
+        assert sum(step != 160 for step in steps) <= 1, steps  # on a busy PC libav was seen to jump once; why is not known
         with opened(camera.address("sub")) as source:
             assert len(source.streams) == 1
 

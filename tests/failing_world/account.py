@@ -7,7 +7,7 @@ from typing import Any
 from agent.watch import SequenceCheck
 from recorder.continuity import Span
 from tests.demo.subscriber import Subscriber
-from tests.failing_world.sound_truth import CRUMB_NS, NAMED_NS, heard_holes, losses, pieces
+from tests.failing_world.sound_truth import CRUMB_NS, heard_holes, losses, pieces
 from tests.failing_world.truth import PICTURE_NS, check_ledger, check_whole, pictures_in, truth_of
 from tests.live_room import SECOND, TRACKS, LiveRoom, gap_spans
 
@@ -47,7 +47,7 @@ def as_the_truth(room: LiveRoom, started: Json, name: str) -> Spans:
         near = [hole for hole in untold if _near(Span(*span), hole)]
         assert near, f"{name}: the ledger has {told}, the truth is {true}"
         untold.remove(near[0])
-    assert all(hole.ns < NAMED_NS for hole in untold), f"{name}: the ledger has {told}, the truth is {true}"
+    assert all(hole.ns < CRUMB_NS for hole in untold), f"{name}: the ledger has {told}, the truth is {true}"
     return told
 
 

@@ -24,8 +24,7 @@ LOOP_NS, PERIOD_NS = LOOP_S * SECOND, FLASH_PERIOD_S * SECOND
 SEARCH_S = 0.17  # around a beep there is no speech for 0.2 s
 SAMPLE_NS = SECOND // RATE_HZ
 KNOWN = 64  # samples that place a piece
-CRUMB_NS = SECOND // 25  # a loss of sound is counted right to this…
-NAMED_NS = SECOND * 8 // 100  # …and told from here on
+CRUMB_NS = SECOND // 25  # a loss of sound is counted right to this, and one that is shorter need not show
 LOUD = 0.3  # of a beep's level: below it there is none
 
 

@@ -11,7 +11,6 @@ from tests.demo.subscriber import Subscriber
 from tests.failing_world.hang import Hang
 from tests.failing_world.sound_truth import (
     CRUMB_NS,
-    NAMED_NS,
     Piece,
     beeps,
     composite_beeps_ms,
@@ -27,6 +26,7 @@ from tests.failing_world.truth import LOSS_EVENTS, check_composite_whole, check_
 from tests.live_room import SECOND, LiveRoom, gap_spans, wait_for
 
 IN_STEP_MS = 40.0
+NAMED_NS = SECOND * 8 // 100  # a loss from here on is told
 PLACED_NS = SECOND // 5  # the place of a loss…
 CREPT_NS = SECOND  # …but for a loss shorter than this, which is known when so much later sound is no earlier again
 ASTRAY_S = 1.2  # until then that sound is out of step

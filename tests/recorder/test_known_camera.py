@@ -88,7 +88,7 @@ def place_of(item: Item) -> dict[str, object]:
 
 
 def who_and_where(settings: CameraSettings) -> CameraDescription | None:
-    """What is remembered, without the clock: a question that is still on its way reads that anew whenever it comes back."""
+    """What is remembered, without the clock: each question that is answered reads that anew."""
     known = remembered(settings.memory)
     return None if known is None else replace(known, clock_offset_s=None)
 
