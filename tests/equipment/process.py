@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 HOST = "127.0.0.1"
+PORT_SHARES = 16  # so many test workers side by side draw ports that no other draws
 Json = dict[str, Any]
+
+_handed_out: deque[int] = deque(maxlen=200)
 
 # The kernel's parent-death signal comes when the *thread* dies that started the child: one thread, which lives as long as the
 # process, starts them all.
@@ -140,9 +144,16 @@ def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 5.0, *, 
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A free loopback port below the kernel's range for outgoing connections, so that it stays free while a device is gone."""
+    """A free loopback port below the kernel's range for outgoing connections, so that it stays free while a device is gone.
+
+    A device may bind its port later than it asks for it, or let go of it for a while. So none of the last ports that were handed
+    out comes again, and test workers that run side by side draw from ports of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PORT_SHARES
     for _ in range(1000):
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000 + worker, 32_000, PORT_SHARES)
+        if port in _handed_out:
+            continue
         with socket.socket(socket.AF_INET, kind) as probe:
             if kind == socket.SOCK_STREAM:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -150,6 +161,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
+            _handed_out.append(port)
             return port
     raise EquipmentError("no free port between 20000 and 32000")
 
