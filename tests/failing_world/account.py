@@ -29,8 +29,11 @@ def whole(room: LiveRoom, started: Json, *, but: tuple[str, ...] = ()) -> Json:
     return manifest
 
 
-def as_the_truth(room: LiveRoom, started: Json, name: str) -> Spans:
-    """The gaps of a track or the "composite" as the manifest has them. Fails where stand-ins and files tell of others."""
+def as_the_truth(room: LiveRoom, started: Json, name: str, damaged: int = 0) -> Spans:
+    """The gaps of a track or the "composite" as the manifest has them. Fails where stand-ins and files tell of others.
+
+    damaged: see truth_of.
+    """
     manifest = room.manifest(started)
     told = gap_spans(manifest, name)
     if name == "composite":
@@ -39,7 +42,7 @@ def as_the_truth(room: LiveRoom, started: Json, name: str) -> Spans:
         assert manifest["composite"]["pictures_due"] - manifest["composite"]["pictures_written"] == missing
         return told
     if name != "microphone":
-        check_ledger(truth_of(room, started, name), manifest, name)
+        check_ledger(truth_of(room, started, name, damaged), manifest, name)
         return told
     true = losses(pieces(room, started))
     untold = list(true)

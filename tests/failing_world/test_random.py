@@ -131,7 +131,8 @@ def subscribed(make_room: MakeRoom) -> Iterator[tuple[LiveRoom, Subscriber]]:
 
 def check_account(room: LiveRoom, started: Json, troubles: list[Trouble]) -> dict[str, Any]:
     """The ledger tells what the stand-ins know, each gap has its fault, and what is stored can be played; gaps by track."""
-    gaps = {name: as_the_truth(room, started, name) for name in (*TRACKS, "composite")}
+    breaks = {name: sum(name in trouble.hurts for trouble in troubles) for name in (*TRACKS, "composite")}
+    gaps = {name: as_the_truth(room, started, name, damaged) for name, damaged in breaks.items()}  # each may tear a picture
     for name, spans in gaps.items():
         for from_ns, to_ns in spans:
             near = [
