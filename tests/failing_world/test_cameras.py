@@ -183,7 +183,7 @@ def test_a_camera_that_gets_a_new_address_is_found_by_its_identity(standing: Liv
     wait_for(lambda: (c := standing.composer()) and c.lost == [], "the composite shows the camera again", 6.0)
     standing.record_on(1.5)
     standing.stop()
-    manifest, truth = standing.manifest(started), truth_of(standing, started, "overview")
+    manifest, truth = standing.manifest(started), truth_of(standing, started, "overview", damaged=1)
     check_ledger(truth, manifest, "overview")
     (gap,) = truth.gaps
     assert gap.to_ns - moved_ns <= (SEARCHED_AFTER_S + LISTEN_S + BACK_S) * SECOND
