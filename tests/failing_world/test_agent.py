@@ -236,7 +236,7 @@ def test_the_agent_dies_at_the_instant_of_the_seal(room: LiveRoom, feed: Subscri
     folder = room.session_folder(started)
     stopping = Stopping(room, started)
     while not (folder / appears).exists():  # as fast as it can be seen
-        assert stopping.session()["state"] in ("recording", "sealing")
+        assert stopping.session()["state"] in ("recording", "sealing") or (folder / appears).exists()
     room.kill_agent()
     manifest, signed = (folder / "manifest.json").read_bytes(), (folder / "manifest.sig").exists()
     room.start_agent()
