@@ -65,8 +65,10 @@ def composite_missing(room: LiveRoom, started: Json) -> Spans:
     """Room time of the pictures of [T0, T1) that no part of the composite has, counted in the files themselves."""
     manifest, folder = room.manifest(started), room.session_folder(started) / "composite"
     have: Counter[int] = Counter()
-    for entry in room.composite_journal(started):
-        if entry["kind"] == "part-open" and (folder / entry["file"]).exists():
+    entries = room.composite_journal(started)
+    empty = {entry["file"] for entry in entries if entry["kind"] == "empty"}  # torn before its first whole picture
+    for entry in entries:
+        if entry["kind"] == "part-open" and entry["file"] not in empty and (folder / entry["file"]).exists():
             have.update(range(entry["first_picture"], entry["first_picture"] + pictures_in(folder / entry["file"])))
     due = (manifest["end_ns"] - manifest["start_ns"]) // PICTURE_NS
     assert set(have) <= set(range(due)), "no picture outside [T0, T1)"
