@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,20 +148,40 @@ class Truth:
 def truth_of(room: LiveRoom, answer: dict[str, Any], camera: str, damaged: int = 0) -> Truth:
     """The truth about one camera of a sealed session. Fails where a packet is stored twice, out of order, or never was sent.
 
-    damaged: so many may be torn, where a connection broke or the camera's own queue overflowed in the middle of a picture.
+    damaged: so many may be torn, where a connection broke or the camera's own queue overflowed in the middle of a picture: each
+    beside a hole, so that whole pictures are missing there as well.
     """
     manifest = room.manifest(answer)
     sent = units_sent(room, answer, camera)
     every, known = packets_stored(room, answer, camera), {unit.digest for unit in sent}
-    stored = [packet for packet in every if packet.digest in known]
-    assert len(every) - len(stored) <= damaged, f"{camera}: {len(every) - len(stored)} packets that the camera never sent"
+    torn = [packet.digest not in known for packet in every]
+    assert sum(torn) <= damaged, f"{camera}: {sum(torn)} packets that the camera never sent"
+    stored = [packet for packet, is_torn in zip(every, torn, strict=True) if not is_torn]
     found = places(sent, stored)
+    check_torn_beside_holes(every, torn, found)
     for (a, b), packet in zip(pairwise(found), stored[1:], strict=True):
         assert b > a, f"{packet.file} holds a packet {'twice' if b == a else 'out of order'}"
     covered = [Span(sent[place].at_ns, sent[place].at_ns + PICTURE_NS) for place in found]
     errors = [packet.room_ns - sent[place].at_ns for packet, place in zip(stored, found, strict=True)]
     gaps, each = (holes(covered, manifest["start_ns"], manifest["end_ns"], join_ns) for join_ns in (JOIN_NS, PICTURE_NS // 2))
     return Truth(sent, found, gaps, each, errors)
+
+
+def check_torn_beside_holes(every: Sequence[Stored], torn: Sequence[bool], found: Sequence[int]) -> None:
+    """Packets that the camera never sent stand between two that it sent, with more units missing between these than came torn.
+
+    every: the track's packets; torn: whether the camera never sent it; found: where among the camera's units each other one is.
+    """
+    whole = 0  # of found, before the run of torn packets
+    for is_torn, run in groupby(zip(every, torn, strict=True), key=lambda each: each[1]):
+        packets = [packet for packet, _ in run]
+        if not is_torn:
+            whole += len(packets)
+            continue
+        where = f"{packets[0].file}, {packets[0].room_ns / SECOND:.3f}"
+        assert 0 < whole < len(found), f"{where}: never sent by the camera, before the first or after the last that was"
+        missing = found[whole] - found[whole - 1] - 1
+        assert missing > len(packets), f"{where}: {len(packets)} never sent by the camera, where {missing} that were are missing"
 
 
 def check_ledger(truth: Truth, manifest: dict[str, Any], camera: str, within_s: float = 0.2) -> None:
