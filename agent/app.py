@@ -83,7 +83,7 @@ class Agent:
         self._discs = Discs(places, self._keeper, config.burner.drives, config.burner.copies)
         self._supervisor = Supervisor(child_specs(config, path), places) if children else None
         self._feed_settings = feed_settings(config)
-        self._handlers = Handlers(config, self._keeper, self._discs, look=self._look, later=self._later)
+        self._handlers = Handlers(config, self._keeper, self._discs, look=self._look, later=self._later, feed=lambda: self._feed)
         self._console: ConsoleServer | None = None
         self._feed: Feed | None = None
         self._view: RoomView | None = None

@@ -92,8 +92,11 @@ def not_looking(device: DeviceHealth, seconds: float) -> DeviceHealth:
 
 
 def concerns(device: DeviceHealth) -> bool:
-    """Whether the device keeps the room from being ok: it is not, and it is not merely something the room does not have."""
-    return device.status != "ok" and (device.required or device.status != "absent")
+    """Whether the device keeps the room from being ok: it is not, and it is not merely something the room is not meant to have.
+
+    What the configuration names and nobody finds is absent for a cause.
+    """
+    return device.status != "ok" and (device.required or device.status != "absent" or device.cause is not None)
 
 
 def overall(all_devices: Iterable[DeviceHealth]) -> Overall:
@@ -313,7 +316,10 @@ def _disk(view: RoomView, limits: Limits) -> DeviceHealth:
         Measurement("total", disk.total_bytes, "B"),
         Measurement("hours_left", disk.hours_left, "h"),
     )
-    mend = "Burn and archive finished sessions so that their term can free space, or fit a larger disk."
+    mend = (
+        "Fit a larger disk. The program deletes nothing: whether sessions on verified discs may be removed is for the centre to"
+        " decide."
+    )
     if disk.hours_left is not None and disk.hours_left < limits.disk_low_h:
         cause = Fault("The data disk holds only {hours} more hours of recording.", mend, hours=round(disk.hours_left, 1))
         return DeviceHealth("disk", "failed" if disk.hours_left < DISK_FAILED_H else "degraded", True, cause, None, measured)

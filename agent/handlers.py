@@ -11,6 +11,7 @@ from agent import catalogue, transcripts
 from agent.config import Config
 from agent.console import Request
 from agent.discs import Discs
+from agent.feed import Feed
 from agent.session import Case, Readiness, Session, StartRequest, check_attach, spoken
 from agent.session_keeper import SessionKeeper
 from agent.status import status_answer
@@ -27,7 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class Handlers:
-    """By command name; each returns its answer or raises a Fault. look: the room now; later: calls it in the agent's thread."""
+    """By command name; each returns its answer or raises a Fault.
+
+    look: the room now. later: calls it in the agent's thread. feed: that of the agent, None before it has one.
+    """
 
     def __init__(
         self,
@@ -37,9 +41,10 @@ class Handlers:
         *,
         look: Callable[[], RoomView],
         later: Callable[[Callable[[], None]], None],
+        feed: Callable[[], Feed | None],
     ) -> None:
         self._config, self._keeper, self._discs = config, keeper, discs
-        self._look, self._later = look, later
+        self._look, self._later, self._feed = look, later, feed
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
             "session.start": self.start,
             "session.stop": self.stop,
@@ -121,7 +126,7 @@ class Handlers:
         """The room, and the session that was asked for, else the running or newest one."""
         name = arguments.text("session")
         asked = catalogue.read_session(catalogue.find(self._config.storage.places, name)) if name else None
-        return status_answer(self._config, self._look(), self._keeper, asked)
+        return status_answer(self._config, self._look(), self._keeper, asked, self._feed())
 
     def _attach(self, request: Request) -> None:
         arguments = Arguments(request.arguments)

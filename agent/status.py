@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config import Config
-from agent.feed import limits_of
+from agent.feed import Feed, limits_of
 from agent.health import concerns, devices, overall
 from agent.session import Session
 from agent.session_keeper import SessionKeeper
@@ -14,8 +14,10 @@ from recorder.room_time import SECOND_NS, rfc3339
 from recorder.wanted import BurnerStatus, ComposerStatus, TrackStatus
 
 
-def status_answer(config: Config, view: RoomView, keeper: SessionKeeper, asked: Session | None) -> dict[str, Any]:
-    """asked: another session than the running or newest one, None for that."""
+def status_answer(
+    config: Config, view: RoomView, keeper: SessionKeeper, asked: Session | None, feed: Feed | None
+) -> dict[str, Any]:
+    """asked: another session than the running or newest one, None for that. feed: None where the agent has none yet."""
     session = asked or keeper.current
     active = keeper.active
     missing = not_on_disk(view) if view.state == "recording" else []
@@ -46,6 +48,7 @@ def status_answer(config: Config, view: RoomView, keeper: SessionKeeper, asked: 
         ],
         "disk": {"free_bytes": view.disk.free_bytes, "hours_left": _round(view.disk.hours_left)} if view.disk else None,
         "selfcheck": _selfcheck(view, config),
+        "feed": _feed(feed),
         "climate": {"temperature_c": view.temperature_c, "humidity_pct": view.humidity_pct},
     }
 
@@ -92,6 +95,11 @@ def _burner(view: RoomView) -> Mapping[str, Any] | None:
     if not isinstance(status, BurnerStatus):
         return None
     return {"state": status.state, "job": status.job, "progress": status.progress, "drives": status.drives, "last": status.last}
+
+
+def _feed(feed: Feed | None) -> Mapping[str, Any]:
+    lost = feed.lost_reason if feed is not None else None
+    return {"connected": feed is not None and feed.connected, "fault": lost.as_dict() if lost else None}
 
 
 def _selfcheck(view: RoomView, config: Config) -> Mapping[str, Any] | None:

@@ -206,6 +206,8 @@ def _device_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
     for device in answer["devices"]:
         if device["fault"] and device["fault"] != answer["fault"]:
             lines.append(f"  {device['id']}: {context.fault_line(fault_from(device['fault']))}")
+    if answer["feed"]["fault"]:
+        lines.append(f"  broker: {context.fault_line(fault_from(answer['feed']['fault']))}")
     if lines:
         lines = ["", context.say("Not in order:"), *lines]
     if answer["disk"]:

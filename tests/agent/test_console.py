@@ -155,7 +155,9 @@ def test_a_start_whose_client_was_told_that_no_answer_comes_is_left_undone(
     keeper = room.keeper()
     keeper.resume()
     discs, views = Discs(room.places, keeper, (), 2), ViewBuilder(config, now=lambda: room.now_ns)
-    handlers = Handlers(config, keeper, discs, look=lambda: views.look(keeper.current, 0, 0, None), later=lambda _: None)
+    handlers = Handlers(
+        config, keeper, discs, look=lambda: views.look(keeper.current, 0, 0, None), later=lambda _: None, feed=lambda: None
+    )
     case = {"case": CASE.number, "cause": CASE.cause, "handlers": list(CASE.handlers), "interviewee": CASE.interviewee}
     start = {**case, "planned_minutes": 1, "override_by": "甲", "override_reason": "测试"}
     server = ConsoleServer(path)

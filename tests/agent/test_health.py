@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent import messages
-from agent.health import DeviceHealth, Event, Limits, devices, events, not_looking, overall
+from agent.health import DeviceHealth, Event, Limits, concerns, devices, events, not_looking, overall
 from agent.messages import Machine
 from agent.outbox import Row
 from agent.schemas import topic_root
@@ -125,7 +125,15 @@ def test_the_climate_sensor() -> None:
     starting = {"state": "starting", "reading_ns": None}
     assert device(changed(good(), "climate", since_ns=NOW, **starting), "climate").status == "unknown"
     assert device(changed(good(), "climate", since_ns=NOW - 11 * SECOND_NS, **starting), "climate").status == "failed"
-    assert overall(devices(changed(good(), "climate", state="absent"), TWO)) == "ok"
+
+
+def test_what_is_configured_and_not_found_concerns() -> None:
+    unplugged = devices(changed(good(), "climate", state="absent"), TWO)
+    assert [(d.id, d.status) for d in unplugged if concerns(d)] == [("climate", "absent")]
+    assert overall(unplugged) == "degraded"
+    one_drive = devices(changed(good(), "burner", drives=[{"state": "blank"}, {"state": "absent"}]), TWO)
+    assert [(d.id, d.status) for d in one_drive if concerns(d)] == [("drive-2", "absent")]
+    assert overall(one_drive) == "degraded"
 
 
 def test_the_composer() -> None:

@@ -177,6 +177,7 @@ def test_the_broker_refuses_the_password(room: LiveRoom, feed: Subscriber) -> No
     assert not session_states(feed, started), "nothing came: the room was refused"
     log = "".join(path.read_text(encoding="utf-8") for path in room.folder.glob("agent-*.log"))
     assert "refuses the connection" in log
+    assert "refuses the connection" in feed_fault(room)
     stand_in.gone()
     broker.password(stand_in.passwords[stand_in.room_user])
     online = connected(feed)
@@ -202,10 +203,19 @@ def test_the_broker_refuses_the_events(room: LiveRoom, feed: Subscriber) -> None
         lambda: said(feed, "health", room_state="sealed") or said(feed, "health", session=started["session"]), "health goes on"
     )
     assert not session_states(feed, started), "events are refused"
+    assert "refuses the topic" in feed_fault(room)
     broker.acl(before)
     told_everything(feed, started)
+    assert feed_fault(room) == ""
     whole(room, started, but=("closeup",))
     room.verified(started)
+
+
+def feed_fault(room: LiveRoom) -> str:
+    """What keeps the feed from the command room, as `session status` tells it; "" where nothing does."""
+    feed = room.command.ask("session", "status")["feed"]
+    assert feed["connected"] is (feed["fault"] is None)
+    return str(feed["fault"]["text"]) if feed["fault"] else ""
 
 
 class Dropper:

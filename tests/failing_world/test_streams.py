@@ -20,6 +20,7 @@ from tests.failing_world.truth import (
 )
 from tests.live_room import SECOND, LiveRoom
 
+IN_STEP_MS = 40.0
 MEND_S = 3.0  # what cannot be taken over without a break costs no more than this
 CAMERAS = ("overview", "closeup")
 
@@ -55,15 +56,18 @@ def check_account(room: LiveRoom, started: dict[str, Any], camera: str, truth: T
 
 @pytest.mark.whole
 def test_timestamps_that_jump_by_an_hour(standing: LiveRoom) -> None:
-    """Timestamps that jump by an hour, forwards or back, cost at most 3 s, and what follows stands at its true time."""
+    """Timestamps that jump by an hour, forwards or back, cost nothing, are noted, and what follows stands at its true time."""
     cameras = standing.stand_ins
     started, truths = disturbed(
         standing, lambda: (cameras.fault("overview", "jump", 3600), cameras.fault("closeup", "jump", -3600)), seconds=6.0
     )
     for camera, truth in truths.items():
+        assert truth.gaps == []
         check_account(standing, started, camera, truth)
-        assert sum(gap.ns for gap in truth.gaps) <= MEND_S * SECOND
-        assert truth.error_ms < 200
+        print(f"{camera}: within {truth.error_ms:.1f} ms")
+        assert truth.error_ms <= IN_STEP_MS
+        jumps = [entry for entry in standing.journal(started, camera) if entry["kind"] == "jump"]
+        assert len(jumps) == 1, "the journal says so"
 
 
 @pytest.mark.whole
@@ -92,6 +96,8 @@ def test_a_disturbed_network_is_told_truly(standing: LiveRoom) -> None:
         seconds=7.0,
     )
     assert truths["overview"].gaps == []
+    print(f"overview: within {truths['overview'].error_ms:.1f} ms")
+    assert truths["overview"].error_ms <= IN_STEP_MS
     assert sum(gap.ns for gap in truths["closeup"].gaps) <= MEND_S * SECOND
     for camera, truth in truths.items():
         check_account(standing, started, camera, truth)
