@@ -24,6 +24,23 @@ def fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def settle(path: Path) -> None:
+    """Makes what can be read of a file that was cut off the same as what its disk has: written back, and out of the page cache.
+
+    After a failed sync the cache may still give what the disk never took (fsync(2), Errors and Notes). A disk that refuses this
+    too, or a file that is not there, is no obstacle here: reading tells.
+    """
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                os.fsync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+        fsync_folder(path.parent)
+
+
 def storage_fault(path: Path, error: OSError) -> StorageFault:
     """The mendable form of an OSError on a path."""
     return StorageFault(

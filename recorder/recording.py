@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 
-from recorder.durable import Json, make_folder
+from recorder.durable import Json, make_folder, settle
 from recorder.faults import StorageFault
 from recorder.journal import PatientJournal
 from recorder.media import Format, Packet
@@ -147,6 +147,7 @@ class Recording:
 
     def _read_back(self, path: Path, first_ns: int, codec: str) -> tuple[str, Json]:
         """The journal's line about a segment that was cut off. One that no disk gives back any more holds nothing."""
+        settle(path)
         try:
             facts = recover(path, first_ns, codec)
         except (StorageFault, OSError):

@@ -435,6 +435,86 @@ def test_a_disk_that_refuses_for_a_while_costs_what_it_had_not_synced_and_no_mor
     assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
 
 
+def path_of(fd: int) -> str:
+    """Of an open file."""
+    return str(Path(f"/proc/self/fd/{fd}").readlink())
+
+
+class ForgetfulDisk:
+    """A disk that refuses one sync and never takes what was written until then, as Linux hides it: the page cache still gives it.
+
+    ``forget`` is the cache's end, by the program's own wish or by and by.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+        self.part, self.synced, self.lost = part, dict[str, int](), dict[str, int]()
+        self.refuse = False
+        self._fdatasync, self._fsync = os.fdatasync, os.fsync
+        monkeypatch.setattr(os, "fdatasync", lambda fd: self._sync(fd, self._fdatasync))
+        monkeypatch.setattr(os, "fsync", lambda fd: self._sync(fd, self._fsync))
+        monkeypatch.setattr(os, "posix_fadvise", lambda fd, *_: self.forget(path_of(fd)))
+
+    def _sync(self, fd: int, call: Callable[[int], None]) -> None:
+        path = path_of(fd)
+        if self.refuse and self.part in path:
+            self.refuse = False
+            self.lost[path] = self.synced.get(path, 0)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        call(fd)
+        if path not in self.lost:
+            self.synced[path] = os.fstat(fd).st_size
+
+    def forget(self, path: str) -> None:
+        if path in self.lost:
+            os.truncate(path, self.lost.pop(path))
+
+
+def test_what_a_disk_never_took_after_a_failed_sync_is_stored_again(
+    by_hand: Callable[..., ByHand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache gives back what the disk refused: the journal lists what the disk has, and the rest comes from memory."""
+    disk = ForgetfulDisk(monkeypatch, ".mkv")
+    hand = by_hand(segment_ns=10 * SECOND_NS)
+    start_ns = hand.room_ns(0)
+    hand.room.want(start_ns)
+    hand.connect()
+    hand.deliver(0, 60)
+    disk.refuse = True
+    hand.deliver(60, 120)
+    assert not disk.refuse, "it was synced"
+    hand.room.want(start_ns, hand.room_ns(110))
+    hand.deliver(120, 125)
+    assert hand.track._state() == "finished"
+    for path in list(disk.lost):
+        disk.forget(path)
+    for listed in hand.room.lines("segment"):
+        assert (hand.room.folder / listed["file"]).stat().st_size == listed["bytes"], "what is listed is on the disk"
+    assert hand.stored()[:110] == list(range(110)), "nothing is missing, nothing is there twice"
+    assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
+
+
+def test_a_segment_that_was_cut_off_is_on_the_disk_before_it_is_listed(
+    by_hand: Callable[..., ByHand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the power may take again what the journal says is there."""
+    hand = by_hand(segment_ns=10 * SECOND_NS)
+    hand.room.want(hand.room_ns(0))
+    hand.connect()
+    hand.deliver(0, 60)
+    os.close(hand.track._storing._recording._journal._journal._fd)  # type: ignore[union-attr]  # a death, as the disk sees it
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def sync(fd: int) -> None:
+        synced.append(Path(path_of(fd)).name)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    Recording(hand.room.folder, Identity("overview", "s1", "another boot", "0"), hand.room_ns(0), SECOND_NS).close()
+    assert "000000.mkv" in synced and synced.index("000000.mkv") < synced.index("journal.jsonl")
+    assert [line["recovered"] for line in hand.room.lines("segment")] == [True]
+
+
 def test_what_waited_in_memory_for_a_slow_disk_is_stored_to_the_last_packet(
     by_hand: Callable[..., ByHand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
