@@ -373,14 +373,16 @@ def composer_done(
     """Whether the seal must wait for the composite, which must be closed before the manifest lists it.
 
     status: the composer's, if it is alive; locked: a composer's process exists, and may be too busy for a status; wanted: what
-    wanted.json says of the composite; waited_ns: since every track had finished.
+    wanted.json says of the composite; waited_ns: since every track had finished. Where it was given up, one that has the session
+    open says itself that it writes no more, and one that comes later opens nothing.
     """
     if status is not None and status.finished == session.id:
         return "finished"
     works = locked if status is None else status.session == session.id and status.state in ("recording", "closing")
     if wanted:
         return "wait" if waited_ns < (COMPOSER_BUSY_NS if works else COMPOSER_WAIT_NS) else "give up"
-    return "wait" if works and waited_ns < COMPOSER_BUSY_NS + COMPOSER_WAIT_NS else "finished"
+    has_it = locked if status is None else status.session == session.id
+    return "wait" if has_it and waited_ns < COMPOSER_BUSY_NS + COMPOSER_WAIT_NS else "finished"
 
 
 def check_sealed(session: Session) -> None:

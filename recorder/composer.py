@@ -140,6 +140,7 @@ class Composer:
         self._fields_at_ns = -SECOND_NS
         self._fields = OverlayFields(settings.room, "", None, None)
         self._marked: set[str] = set()
+        self._torn_fault: StorageFault | None = None  # why parts of an earlier life wait for the end
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Until asked to stop."""
@@ -185,10 +186,7 @@ class Composer:
         self._read_wanted()
         composite, epoch, wanted = self._composite, self._epoch, self._wanted
         now = self._now()
-        if composite is None or epoch is None or composite.ended or not wanted.composite or now < self._retry_ns:
-            if composite is not None and composite.part is not None and not wanted.composite:
-                composite.note("given-up", at_ns=epoch.room_ns(now) if epoch else 0)
-                composite.close()
+        if composite is None or epoch is None or composite.ended or now < self._retry_ns:
             if composite is None or composite.ended:
                 self._encoder.idle()
             self._main.idle(now)
@@ -197,15 +195,33 @@ class Composer:
             time.sleep(0.03)
             return
         due = self._due(wanted)
-        if due is not None and self._next_picture >= due:
-            composite.end(due)
-            if not composite.ended:
-                time.sleep(0.03)
+        if not wanted.composite or (due is not None and self._next_picture >= due):
+            self._end(composite, epoch.room_ns(now), due if wanted.composite else None)
             return
+        self._list_torn(composite)
         if composite.part is None:
             self._open(composite, epoch, wanted)
             return
         self._picture(composite, composite.part, epoch, wanted)
+
+    @staticmethod
+    def _end(composite: Composite, room_ns: int, due: int | None) -> None:
+        """One more step towards the composite's end; due: None where it was given up."""
+        if due is None:
+            composite.give_up(room_ns)
+        else:
+            composite.end(due)
+        if not composite.ended:
+            time.sleep(0.03)
+
+    def _list_torn(self, composite: Composite) -> None:
+        """What an earlier life left is read back while this one composes; what cannot be read now, at the end."""
+        if self._torn_fault is None:
+            try:
+                composite.list_torn()
+            except StorageFault as fault:
+                log.error("a part that was cut off cannot be read", extra={"fault": str(fault)})
+                self._torn_fault = fault
 
     @staticmethod
     def _due(wanted: Wanted) -> int | None:
@@ -225,6 +241,8 @@ class Composer:
         folder = self._settings.root / "sessions" / (wanted.session or "")
         if wanted.session is None or self._status.session is not None or now < self._retry_ns or not folder.is_dir():
             return
+        if not wanted.composite:  # whoever seals waits for nobody who comes now: nothing is opened any more
+            return
         self._sealed = is_sealed(folder)
         if self._sealed:
             self._fault = None
@@ -241,6 +259,7 @@ class Composer:
             self._epoch = epoch
         self._status.session = wanted.session
         self._marked = set()
+        self._torn_fault = None
         self._next_picture = 0
 
     def _open(self, composite: Composite, epoch: Epoch, wanted: Wanted) -> None:
@@ -314,7 +333,7 @@ class Composer:
         state = "finished" if self._sealed else "armed"
         if composite is not None:
             due = self._due(self._wanted)
-            closing = due is not None and self._next_picture >= due
+            closing = not self._wanted.composite or (due is not None and self._next_picture >= due)
             state = "closing" if closing else "recording" if composite.part is not None else "waiting"
             state = "finished" if composite.ended else state
         self._reporter.state("failed" if self._fault is not None else state)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from recorder.durable import Json, make_folder
+from recorder.durable import Json, make_folder, settle
 from recorder.encoder import EncoderSettings
 from recorder.faults import StorageFault
 from recorder.journal import PatientJournal
@@ -28,6 +28,7 @@ class _TornPart(threading.Thread):
     def run(self) -> None:
         if not self._path.exists():
             return
+        settle(self._path)
         try:
             self.sha256, self.bytes = file_sha256(self._path), self._path.stat().st_size
             self.pictures = count_pictures(self._path)
@@ -36,7 +37,10 @@ class _TornPart(threading.Thread):
 
 
 class Composite:
-    """One session's composite: its folder, its journal, its parts (invariant 2)."""
+    """One session's composite: its folder, its journal, its parts (invariant 2).
+
+    ended: nothing is written there any more.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Composite:
         self.start_ns = start_ns
         self.part: Part | None = None
         self.pictures = self.late = self.parts = 0
-        self.ended = False
+        self.ended = self.given_up = False
         self._waiting = waiting
         self._sound_missing = 0
         self._journal = PatientJournal(self.folder / "journal.jsonl")
@@ -79,6 +83,7 @@ class Composite:
             if entry["kind"] == "part":
                 self._count(int(str(entry["pictures"])))
             self.ended = self.ended or entry["kind"] == "end"
+            self.given_up = self.given_up or entry["kind"] == "given-up"
         self._torn = [(self.folder / name, first) for name, first in torn.items()]
         names = [p.name for p in self.folder.glob("part-*.mp4")] + [str(e["file"]) for e in entries if e["kind"] == "part-open"]
         self._next = 1 + max((int(n[5:-4]) for n in names if n[5:-4].isdigit()), default=0)
@@ -146,8 +151,12 @@ class Composite:
             recovered=recovered,
         )
 
-    def _list_torn(self) -> bool:
-        """Lists parts that were cut off; a thread reads them back, since that takes as long as they are long. True when done."""
+    def list_torn(self) -> bool:
+        """Lists parts that were cut off; a thread reads them back, since that takes as long as they are long. True when done.
+
+        To be called again and again, soon after a death rather than at the end: whoever seals waits for so long and no longer.
+        Raises StorageFault.
+        """
         while self._torn:
             path, first = self._torn[0]
             if self._reader is None:
@@ -167,9 +176,20 @@ class Composite:
     def end(self, due: int) -> None:
         """The official end; call it again until ``ended``. Raises StorageFault."""
         self.close()
-        if not self.ended and self._list_torn():
+        if not self.ended and self.list_torn():
             self.note("end", pictures_due=due, pictures_written=self.pictures)
             self.ended = True
+
+    def give_up(self, at_ns: int) -> None:
+        """The composite ends at this room time, so that the originals can go on (invariant 7); call it again until ``ended``.
+
+        Raises StorageFault.
+        """
+        if not self.given_up:
+            self.note("given-up", at_ns=at_ns)
+            self.given_up = True
+        self.close()
+        self.ended = self.list_torn()
 
     def release(self) -> None:
         """Leaves the folder, an open part closed as well as the disk allows."""

@@ -316,7 +316,8 @@ def test_a_dead_composer_is_waited_for_5_s_and_then_given_up(room: Room) -> None
         ("recording", True, True, 6, "wait"),  # it works: it is given a minute
         ("recording", True, True, 61, "give up"),
         ("recording", True, False, 62, "wait"),  # until its part is closed
-        ("waiting", True, False, 62, "finished"),
+        ("waiting", True, False, 62, "wait"),  # until it has said that it writes no more
+        ("waiting", True, False, 66, "finished"),
         ("failed", True, True, 4, "wait"),
         ("failed", True, True, 6, "give up"),
         (None, True, True, 6, "wait"),  # alive and too busy for a status
