@@ -5,8 +5,9 @@ than for a minute. A file whose size is not what its journal says is read again;
 and never keeps a session from being sealed.
 """
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,7 @@ SCHEMA = "interview-room-manifest/1"
 SOFTWARE = "interview-room-agent"
 REQUIRED = ("overview", "closeup", "microphone")
 FOLDERS = ("tracks", "composite", "epochs")
+LOOKS = 3  # at the folder, while a journal still grows
 # What the manifest takes over from session.json as it stands.
 COPIED = ("room", "case", "official_start", "official_end", "start_ns", "timezone", "planned_minutes", "selfcheck", "stop")
 
@@ -38,6 +40,8 @@ INCOMPLETE = "{path}: line {line} lacks fields or has wrong ones."
 TORN = "{path} ends in the middle of a line."
 STRANGE = "{path} is no regular file."
 UNREADABLE = "{path} cannot be read: {why}."
+
+log = logging.getLogger(__name__)
 
 _FILE: dict[str, tuple[type, ...]] = {"file": (str,), "bytes": (int,), "sha256": (str,)}
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
@@ -108,17 +112,26 @@ def sha256_of(file: Any) -> str:
     return digest.hexdigest()
 
 
-def walk(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every entry below the named folders that is no folder, as (path in the session, entry), in order. Raises OSError."""
+def walk(
+    folder: Path, names: Iterable[str], unreadable: Callable[[str, OSError], None] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every entry below the named folders that is no folder, as (path in the session, entry), in order.
+
+    unreadable: told of each folder that cannot be read, which is then left out. Raises OSError where there is none to tell.
+    """
     for name in names:
-        here = folder / name
-        if not here.is_dir():
-            continue
-        with os.scandir(here) as found:
-            entries = sorted(found, key=lambda e: e.name)
+        here, entries = folder / name, list[os.DirEntry[str]]()
+        try:
+            if here.is_dir():
+                with os.scandir(here) as found:
+                    entries = sorted(found, key=lambda e: e.name)
+        except OSError as error:
+            if unreadable is None:
+                raise
+            unreadable(name, error)
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from ((f"{name}/{rest}", inner) for rest, inner in walk(here, [entry.name]))
+                yield from walk(folder, [f"{name}/{entry.name}"], unreadable)
             else:
                 yield f"{name}/{entry.name}", entry
 
@@ -130,15 +143,33 @@ class _Inventory:
     writers: dict[str, Writer] = field(default_factory=dict)
     files: list[Json] = field(default_factory=list)
     problems: list[Json] = field(default_factory=list)
+    read: dict[Path, int] = field(default_factory=dict)  # journals, with the bytes that were read of them
+
+    def unreadable(self, path: str, error: OSError) -> None:
+        """A disk that gives back a part of a session only must not keep the rest from being sealed."""
+        self.problems.append(problem(path, UNREADABLE, why=error.strerror or error))
+
+    def stands(self) -> bool:
+        """No journal has grown since it was read: somebody who was thought dead may still have had a last word."""
+        return all(_size(path) == size for path, size in self.read.items())
+
+
+def _size(path: Path) -> int:
+    """Of a file; 0 where it cannot be said."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _take_inventory(folder: Path) -> _Inventory:
     stock = _Inventory()
-    found = list(walk(folder, FOLDERS))
+    found = list(walk(folder, FOLDERS, stock.unreadable))
     for path, entry in found:
         if entry.name == JOURNAL and entry.is_file(follow_symlinks=False):
             name = path.rpartition("/")[0]
             data, problems = _read(Path(entry.path), path)
+            stock.read[Path(entry.path)] = len(data)
             stock.problems += problems
             stock.writers[name], problems = read_writer(name, data, Path(entry.path))
             stock.problems += problems
@@ -151,7 +182,14 @@ def _take_inventory(folder: Path) -> _Inventory:
             stock.problems.append(problem(path, STRANGE))
             continue
         present.add(path)
-        size = entry.stat(follow_symlinks=False).st_size
+        try:
+            size = entry.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            stock.unreadable(path, error)
+            stock.files.append({"path": path, "bytes": 0, "sha256": "", "unreadable": True})
+            if writer is not None:
+                writer.unusable.add(file)
+            continue
         if writer is not None and line is not None and size == line["bytes"]:
             stock.files.append({"path": path, "bytes": size, "sha256": line["sha256"], **_marks(line)})
             continue
@@ -159,7 +197,7 @@ def _take_inventory(folder: Path) -> _Inventory:
         try:
             read["sha256"] = file_digest(Path(entry.path))
         except OSError as error:
-            stock.problems.append(problem(path, UNREADABLE, why=error.strerror or error))
+            stock.unreadable(path, error)
             read["unreadable"] = True
         if writer is not None and line is not None:
             stock.problems.append(problem(path, RESIZED, found=size, listed=line["bytes"]))
@@ -225,18 +263,18 @@ def composite_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: Z
 def build(folder: Path, session: Mapping[str, Any], *, software_version: str, required: Sequence[str] = REQUIRED) -> Json:
     """The manifest of a session as its folder stands. session: the content of session.json, with stop_ns.
 
-    Tracks are those that are required and those that have a journal. Raises StorageFault where the folder cannot be read.
+    Tracks are those that are required and those that have a journal. What cannot be read stands under ``problems``.
     """
     start_ns, end_ns, zone = int(session["start_ns"]), int(session["stop_ns"]), ZoneInfo(str(session["timezone"]))
-    try:
-        stock = _take_inventory(folder)
-        own = folder / JOURNAL
-        data, problems = _read(own, JOURNAL)
-        session_writer, found = read_writer("", data, own)
-        problems += found
-        epochs = list(_epochs(folder, problems))
-    except OSError as error:
-        raise storage_fault(folder, error) from error
+    stock = _take_inventory(folder)
+    for _ in range(LOOKS - 1):
+        if not stock.stands():
+            stock = _take_inventory(folder)
+    own = folder / JOURNAL
+    data, problems = _read(own, JOURNAL)
+    session_writer, found = read_writer("", data, own)
+    problems += found
+    epochs = list(_epochs(folder, problems))
     names = [*required, *sorted(n.removeprefix("tracks/") for n in stock.writers if n.startswith("tracks/"))]
     ties = [e for e in session_writer.entries if e["kind"] == "tie"]
     return {
@@ -256,7 +294,7 @@ def build(folder: Path, session: Mapping[str, Any], *, software_version: str, re
 
 
 def _epochs(folder: Path, problems: list[Json]) -> Iterator[Json]:
-    for path, entry in walk(folder, ["epochs"]):
+    for path, entry in walk(folder, ["epochs"], lambda *_: None):  # told by the inventory
         if entry.name.startswith("."):  # on its way to its name when its writer died; kept, and no epoch
             continue
         try:
@@ -283,6 +321,10 @@ class Sealed:
         return {key: self.manifest["composite"][key] for key in ("pictures_due", "pictures_written")}
 
 
+def _not_protected(path: str, error: OSError) -> None:
+    log.warning("not made read-only", extra={"path": path, "fault": str(error)})
+
+
 def seal(
     folder: Path, session: Mapping[str, Any], keys_folder: Path, *, software_version: str, required: Sequence[str] = REQUIRED
 ) -> Sealed:
@@ -299,14 +341,15 @@ def seal(
         write_json(signature_path, sign_manifest(data, key))
     try:
         data = manifest_path.read_bytes()
-        check_signature(data, read_json(signature_path))
-        for _, entry in walk(folder, FOLDERS):
-            if entry.is_file(follow_symlinks=False):
-                Path(entry.path).chmod(0o440)
-        manifest_path.chmod(0o440)
-        signature_path.chmod(0o440)
     except OSError as error:
         raise storage_fault(folder, error) from error
+    check_signature(data, read_json(signature_path))
+    sealed = (Path(entry.path) for _, entry in walk(folder, FOLDERS, _not_protected) if entry.is_file(follow_symlinks=False))
+    for path in (*sealed, manifest_path, signature_path):
+        try:
+            path.chmod(0o440)
+        except OSError as error:  # another user's file, perhaps: the seal stands without it, since the signature protects
+            _not_protected(str(path), error)
     return Sealed(read_json(manifest_path), sha256(data).hexdigest())
 
 

@@ -235,6 +235,61 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         seal(folder, session, tmp_path / "keys", software_version=VERSION)
 
 
+def test_a_file_that_cannot_be_made_read_only_keeps_nobody_from_the_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of another user, put there by an administrator."""
+    folder, session = unsealed(tmp_path, seconds=5)
+    foreign, chmod = folder / "tracks" / "overview" / "journal.jsonl", Path.chmod
+
+    def change(path: Path, mode: int) -> None:
+        if path == foreign:
+            raise PermissionError(1, "Operation not permitted")
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", change)
+    done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
+    assert done.manifest["problems"] == []
+    assert [vars(record)["path"] for record in caplog.records if record.message == "not made read-only"] == [str(foreign)]
+    assert stat.S_IMODE((folder / "manifest.sig").stat().st_mode) == 0o440
+
+
+def test_a_folder_that_the_disk_does_not_give_back_is_a_problem_and_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, session = unsealed(tmp_path, seconds=5)
+    bad, scandir = folder / "tracks" / "overview", os.scandir
+
+    def scan(path: Path) -> Any:
+        if path == bad:
+            raise OSError(5, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
+    assert [(p["path"], p["text"]) for p in done.manifest["problems"]] == [("tracks/overview", manifest.UNREADABLE)]
+    assert done.coverage["overview"]["covered"] == 0.0 and done.coverage["closeup"]["covered"] == 1.0
+
+
+def test_a_last_word_during_the_seal_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was thought dead journals once more while the seal reads the folder."""
+    folder, session = unsealed(tmp_path, seconds=5)
+    path, real, words = folder / "tracks" / "closeup" / "journal.jsonl", manifest.file_digest, ["lost", "back"]
+
+    def digest(file: Path) -> str:
+        if words:
+            writer = journal.Journal(path)
+            writer.append(words.pop(), camera="x", from_ns=None, at_ns=None)
+            writer.close()
+        return real(file)
+
+    monkeypatch.setattr(manifest, "file_digest", digest)
+    done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
+    assert words == [] and done.manifest["tracks"]["closeup"]["journal"]["entries"] == len(list(journal.read(path)))
+    (listed,) = (f for f in done.manifest["files"] if f["path"] == "tracks/closeup/journal.jsonl")
+    assert listed["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 # --- keys and signatures
 
 
