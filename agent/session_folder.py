@@ -135,4 +135,6 @@ def stop_fields(session: Session) -> dict[str, object]:
 
 def tie_fields(tie: Tie, epoch: Epoch) -> dict[str, object]:
     """Of a line ``tie``."""
-    return {**asdict(tie), "room_ns": epoch.room_ns(tie.boottime_ns)}
+    fields = asdict(tie)
+    del fields["ahead_ns"]  # of the wall clock as it is nothing is added
+    return {**fields, "room_ns": epoch.room_ns(tie.boottime_ns)}

@@ -106,6 +106,7 @@ class SessionKeeper:
         self._undo: Callable[[], None] | None = None  # of a command that failed, where the disk refused that too
         self._unreadable: Fault | None = None  # the session that wanted.json names
         self._clock_offset_ns: int | None = None
+        self._clock_known: bool | None = None  # whether the wall clock was said to be synchronised
         self._minute_ns = 0
         self._finished_ns: int | None = None  # when the last track had finished
         self._retry_ns = 0
@@ -340,6 +341,9 @@ class SessionKeeper:
         tie = self._tie()
         offset = tie.utc_ns - tie.boottime_ns
         before, self._clock_offset_ns = self._clock_offset_ns, offset
+        known, self._clock_known = self._clock_known, tie.source == "ntp"
+        if self._clock_known and known is False and self._folder is not None:
+            self._owed.append(("tie", self._tie_fields()))  # the next boot goes on by it (recorder.room_time.session_epoch)
         if before is None or abs(offset - before) <= CLOCK_STEP_NS:
             return
         step_s = round((offset - before) / SECOND_NS, 3)

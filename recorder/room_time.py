@@ -8,7 +8,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Literal
 
 from recorder.durable import create_json, make_folder, read_json
 from recorder.faults import EvidenceFault
-from recorder.session_files import stored_until_ns
+from recorder.session_files import ahead_ns, stored_until_ns
 
 SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
@@ -44,6 +44,7 @@ class Tie:
 
     offset_s: wall clock minus its reference, in seconds, where a reference answered. source: "ntp" (the kernel says it is
     synchronised), "unsynchronised", or "floor" (the wall clock was earlier than data already recorded: a lower bound was taken).
+    ahead_ns: what was added to the wall clock to go on with the room time of the session's earlier boots.
     """
 
     boot_id: str
@@ -51,6 +52,7 @@ class Tie:
     utc_ns: int
     source: TieSource
     offset_s: float | None = None
+    ahead_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,19 @@ def epoch_path(session: Path) -> Path:
 def session_epoch(session: Path, tie: Callable[[], Tie], *, floor_ns: int = 0) -> Epoch:
     """The session's epoch for this boot, from ``epochs/<boot>.json``; created once by whoever comes first (exclusive create).
 
-    A wall clock behind what is recorded already, or behind floor_ns (the official start), is not believed. Raises StorageFault,
+    Room time goes on as in the earlier boots: where their clock was set during the session, it stays as far from it as it was. A
+    clock behind what is recorded already, or behind floor_ns (the official start), is not believed. Raises StorageFault,
     EvidenceFault.
     """
     path = epoch_path(session)
     make_folder(path.parent)
     if not path.exists():
         first = tie()
-        floor_ns = max(floor_ns, stored_until_ns(session))
+        ahead = ahead_ns(session, first.boot_id, synchronised=True)
+        first = replace(first, utc_ns=first.utc_ns + ahead, ahead_ns=ahead)
+        floor_ns = max(floor_ns, stored_until_ns(session, first.boot_id))
         if first.utc_ns <= floor_ns:
-            first = Tie(first.boot_id, first.boottime_ns, floor_ns + SECOND_NS, "floor", first.offset_s)
+            first = replace(first, utc_ns=floor_ns + SECOND_NS, source="floor", ahead_ns=0)
         create_json(path, asdict(first))
     return Epoch(read_tie(path))
 

@@ -266,6 +266,30 @@ def test_a_pc_without_a_clock_battery(pc: Machine) -> None:
     pc.verified(started)
 
 
+@pytest.mark.parametrize("off_s", [-40.0, 40.0])
+def test_a_power_cut_after_the_wall_clock_was_set(pc: Machine, off_s: float) -> None:
+    """A session that began by a wrong clock, which was then set: the next boot goes on in its room time, and the gap is true."""
+    pc.world.synchronised = False
+    pc.world.set_wall(off_s)
+    started = pc.start()
+    pc.record_for(2.0)
+    pc.world.synchronised = True
+    pc.world.set_wall(0.0)
+    wait_for(
+        lambda: [t for t in pc.session_journal(started) if t["kind"] == "tie" and t["source"] == "ntp"],
+        "a tie to the right clock",
+    )
+    pc.record_on(1.0)
+    cut_ns = pc.cut(random.Random(11))
+    up_ns = boottime_ns()
+    pc.power_up()
+    goes_on(pc, started)
+    pc.stop()
+    first, second = sorted(check_cut(pc, started, cut_ns, up_ns)["epochs"], key=lambda epoch: epoch["utc_ns"])
+    assert first["ahead_ns"] == 0
+    assert second["ahead_ns"] / SECOND == pytest.approx(off_s, abs=0.2)
+
+
 def room_time(pc: Machine) -> tuple[int, int]:
     """What the agent says of room time, ns, and CLOCK_BOOTTIME when it said so."""
     before_ns = boottime_ns()

@@ -67,6 +67,26 @@ def test_a_wall_clock_behind_any_track_is_not_believed_whoever_makes_the_epoch(t
     assert session_epoch(tmp_path, tie, floor_ns=NOW_NS - SECOND_NS).tie.utc_ns == NOW_NS + 91 * SECOND_NS
 
 
+def told(folder: Path, boot: str, source: str, ahead_s: int) -> None:
+    """A line ``tie`` of a boot in which room time was so far ahead of the wall clock."""
+    writer = Journal(folder / "journal.jsonl")
+    writer.append("tie", boot_id=boot, boottime_ns=0, utc_ns=NOW_NS, source=source, room_ns=NOW_NS + ahead_s * SECOND_NS)
+    writer.close()
+
+
+@pytest.mark.parametrize("ahead_s", [40, -40])
+def test_room_time_goes_on_after_a_boot_as_far_from_the_wall_clock_as_it_was(tmp_path: Path, ahead_s: int) -> None:
+    """T0 was tied to a clock that was wrong; it was set during the session, and the next boot begins with the right one."""
+    told(tmp_path, "boot-0", "unsynchronised", 0)
+    told(tmp_path, "boot-1", "ntp", ahead_s)
+    told(tmp_path, "boot-1", "unsynchronised", 3600)  # of such a clock nothing is known
+    told(tmp_path, boot_id(), "ntp", 7200)  # this boot's own: of another process, in the same moment
+    epoch = session_epoch(tmp_path, tie, floor_ns=NOW_NS - 3600 * SECOND_NS)
+    assert epoch.room_ns(5 * SECOND_NS) == NOW_NS + ahead_s * SECOND_NS
+    assert (epoch.tie.source, epoch.tie.ahead_ns) == ("ntp", ahead_s * SECOND_NS)
+    assert session_epoch(tmp_path, tie) == epoch
+
+
 @pytest.mark.parametrize(("changed_s", "until_s"), [(104, 104), (3600, 160), (-3600, 160)])
 def test_a_segment_that_was_cut_off_reaches_as_far_as_it_was_written(tmp_path: Path, changed_s: int, until_s: int) -> None:
     folder = make_folder(tmp_path / "tracks" / "overview")
