@@ -242,6 +242,16 @@ class _Source:
         )
 
 
+def as_created(data: bytes) -> bytes:
+    """A volume descriptor modified when it was created, which pycdlib dates anew at each writing; anything else as it is.
+
+    Source: ECMA-119 8.4, the primary and supplementary volume descriptors (types 1 and 2), byte positions 814 to 847.
+    """
+    if len(data) != SECTOR or data[1:6] != b"CD001" or data[0] not in (1, 2):
+        return data
+    return data[:830] + data[813:830] + data[847:]
+
+
 class _Forward:
     """The seekable file that pycdlib wants, turned into a forward stream."""
 
@@ -260,6 +270,7 @@ class _Forward:
         return self._at
 
     def write(self, data: bytes) -> int:
+        data = as_created(data)
         if self._sent == 0 and self._at < self._data_at:
             self._held.append((self._at, data))
         elif self._at < self._sent:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import subprocess
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ import pytest
 from burner import disc_read
 from burner.disc_read import read_target
 from burner.faults import BurnFault
-from burner.image import PADDING, Entry, ImagePlan, Written
+from burner.image import PADDING, Entry, ImagePlan, Written, as_created
 from recorder.faults import EvidenceFault, StorageFault
 
 GIB = 1 << 30
@@ -51,7 +52,10 @@ def test_the_stream_is_forward_and_of_the_size_foretold(tmp_path: Path) -> None:
     assert plan.bytes % PADDING == 0
     assert max(map(len, blocks)) <= 1 << 20
     assert hashlib.sha256(data).hexdigest() == written.sha256
-    assert plan.write_to(lambda _: None) == written  # the same plan is the same image, for a second drive or a second try
+    second = int(time.time())
+    while int(time.time()) == second:
+        time.sleep(0.01)
+    assert plan.write_to(lambda _: None) == written  # the same plan is the same image, for a second drive or a later try
 
 
 def test_the_stream_is_the_image_that_pycdlib_writes_to_a_file(tmp_path: Path) -> None:
@@ -59,8 +63,11 @@ def test_the_stream_is_the_image_that_pycdlib_writes_to_a_file(tmp_path: Path) -
     streamed, seekable = io.BytesIO(), io.BytesIO()
     plan._iso.write_fp(seekable)
     plan.write_to(streamed.write)
-    assert streamed.getvalue().startswith(seekable.getvalue())
-    assert not streamed.getvalue()[len(seekable.getvalue()) :].strip(b"\0")
+    whole = seekable.getvalue()
+    sectors = b"".join(as_created(whole[at : at + 2048]) for at in range(0, len(whole), 2048))
+    assert sum(a != b for a, b in zip(whole, sectors, strict=True)) <= 2 * 17, "dates of two descriptors"
+    assert streamed.getvalue().startswith(sectors)
+    assert not streamed.getvalue()[len(sectors) :].strip(b"\0")
 
 
 def test_every_tree_holds_every_file(tmp_path: Path) -> None:
