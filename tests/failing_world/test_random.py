@@ -16,6 +16,7 @@ from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import Json, as_the_truth, lost
 from tests.failing_world.conftest import MakeRoom
+from tests.failing_world.hang import Hang
 from tests.failing_world.truth import check_playable
 from tests.live_room import SECOND, TRACKS, LiveRoom, wait_for
 
@@ -56,6 +57,14 @@ class World:
             pid = self.room.pid(name)
             os.kill(pid, number)
             if number is signal.SIGKILL:
+                self.room.replaced(name, pid)
+            wait_for(lambda: self._works(name), f"{name} works again", 20.0)
+
+    def hang(self, name: str) -> None:
+        """One process stands still in every thread; it is replaced."""
+        with self._trouble(f"{name} hung", name if name in TRACKS else "composite"):
+            pid = self.room.pid(name)
+            with Hang(pid):
                 self.room.replaced(name, pid)
             wait_for(lambda: self._works(name), f"{name} works again", 20.0)
 
@@ -105,6 +114,7 @@ class World:
             lambda: self.device("broker", dice.choice(("gone", "frozen")), lasts_s),
             lambda: self.process(track, dice.choice((signal.SIGKILL, signal.SIGSTOP))),
             lambda: self.process("composer", dice.choice((signal.SIGKILL, signal.SIGSTOP))),
+            lambda: self.hang(dice.choice((*TRACKS, "composer"))),
             lambda: self.agent(dice.choice((signal.SIGKILL, signal.SIGTERM))),
         ]
         dice.choice(choices)()
