@@ -2,7 +2,7 @@
 
 A camera that took another address (DHCP) is found again by its identity: WS-Discovery tells who is in the network, and the device
 with the same serial number, maker and model is the camera. Nothing here ever holds the connection's own attempts up: questions
-and searches are threads that wait for a child process.
+and searches are threads that wait for a child process, and what is remembered is written by a thread that may wait for the disk.
 """
 
 import logging
@@ -18,6 +18,7 @@ from drivers.discovery import Target
 from drivers.faults import DeviceFault, DeviceRefused
 from drivers.ports import CameraAddress, CameraDescription, Place
 from recorder.durable import make_folder, read_json, write_json
+from recorder.faults import StorageFault
 from recorder.room_time import SECOND_NS, boottime_ns
 from wording import Fault
 
@@ -27,6 +28,7 @@ DESCRIBE_AGAIN_NS = 60 * SECOND_NS  # while it is away
 ASK_AGAIN_NS = 10 * SECOND_NS  # after it came back, at most so often
 UNTOLD_AGAIN_NS = 3 * SECOND_NS  # its stream came back and its ONVIF service did not answer: a camera starts one after the other
 OTHER_S = 600.0  # so long another device at the camera's address is taken for a mistake and the camera searched
+KEEP_AGAIN_S = 60.0  # after the disk refused what is to be remembered
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +99,15 @@ class KnownCamera:
         self._untold_ns = UNTOLD_AGAIN_NS  # until the next one
         self._connected = False
         self._calm = threading.Event()  # nothing is to be searched
-        self._stopped = False
+        self._ended = threading.Event()
+        self._unkept: CameraDescription | None = None  # to be written
+        self._keeping: threading.Thread | None = None  # the one writer of the memory
         self._spare_until_ns: dict[str, int] = {}
 
     def describe(self) -> CameraDescription:
         """What is known of the camera. A restarted process does not wait for ONVIF: it takes the last answer, and asks beside.
 
-        Raises DeviceFault and its kinds, StorageFault, where nothing is known and the camera does not tell.
+        Raises DeviceFault and its kinds where nothing is known and the camera does not tell.
         """
         if self._used is None:
             known = remembered(self._settings.memory)
@@ -145,8 +149,8 @@ class KnownCamera:
             raise moved(self._settings.address.name, used.address.text, self._configured)
 
     def stop(self) -> None:
-        """Ends the search."""
-        self._stopped = True
+        """Ends the search, and the wait for a disk that refused."""
+        self._ended.set()
         self._calm.set()
 
     @property
@@ -165,7 +169,7 @@ class KnownCamera:
 
     def _ask_beside(self, known: CameraDescription) -> None:
         with self._lock:
-            if self._settings.address.rtsp or self._asking is not None or self._stopped:
+            if self._settings.address.rtsp or self._asking is not None or self._ended.is_set():
                 return
             self._asked_ns = boottime_ns()
             self._asking = threading.Thread(target=self._asked, args=(known,), name="describe", daemon=True)
@@ -177,7 +181,7 @@ class KnownCamera:
         try:
             self._ask(tuple(places), key_frame=known.main.profile)
             self._untold = 0
-        except Fault as fault:
+        except DeviceFault as fault:
             self._untold += 1
             often = not isinstance(fault, DeviceRefused)  # a camera locks an account after some wrong passwords
             self._untold_ns = min(UNTOLD_AGAIN_NS << min(self._untold - 1, 5), DESCRIBE_AGAIN_NS) if often else DESCRIBE_AGAIN_NS
@@ -188,7 +192,7 @@ class KnownCamera:
             self._asking = None
 
     def _ask(self, places: tuple[tuple[str, int], ...], *, key_frame: str = "") -> None:
-        """Asks at each place, or where it is configured, until the camera itself answers. Raises Fault."""
+        """Asks at each place, or where it is configured, until the camera itself answers. Raises DeviceFault."""
         settings, known = self._settings, self._known
         self._asked_ns = boottime_ns()
         failure: DeviceFault | None = None
@@ -211,7 +215,7 @@ class KnownCamera:
             raise failure
 
     def _keep(self, found: CameraDescription, host: str, port: int, how: str = "configured") -> None:
-        """This is the camera, there. Raises StorageFault."""
+        """This is the camera, there. It is remembered as soon as the disk takes it."""
         with self._lock:
             old = self._known.address if self._known else None
             place = old
@@ -222,9 +226,39 @@ class KnownCamera:
             if self._settings.address.rtsp:
                 found = replace(found, address=None)
             self._hint(place)
-            if self._settings.memory is not None:
-                make_folder(self._settings.memory.parent)
-                write_json(self._settings.memory, found.as_dict())
+            self._remember(found)
+
+    def _remember(self, found: CameraDescription) -> None:
+        """Under the lock. The source's thread asks for the lock as well: it must never wait for the disk."""
+        memory = self._settings.memory
+        if memory is None:
+            return
+        self._unkept = found
+        if self._keeping is None:
+            self._keeping = threading.Thread(target=self._write, args=(memory,), name="remember", daemon=True)
+            self._keeping.start()
+
+    def _write(self, memory: Path) -> None:
+        """The newest description, and again where there is a newer one by then. What the disk refuses is tried again."""
+        refused = False
+        while True:
+            with self._lock:
+                found, self._unkept = self._unkept, None
+                if found is None:
+                    self._keeping = None
+                    return
+            try:
+                make_folder(memory.parent)
+                write_json(memory, found.as_dict())
+                refused = False
+            except StorageFault as fault:
+                if not refused:
+                    log.warning("what is known of the camera cannot be kept", extra={"fault": str(fault)})
+                refused = True
+                with self._lock:
+                    self._unkept = self._unkept or found
+                if self._ended.wait(KEEP_AGAIN_S):
+                    return
 
     def _met(self, stranger: CameraDescription) -> None:
         """Another device answers at the camera's address: recorded, said, and the camera itself searched for OTHER_S."""
@@ -253,7 +287,7 @@ class KnownCamera:
     def _search(self, after_s: float) -> None:
         with self._lock:
             known, target = self._known, self._settings.discovery
-            if target is None or known is None or not known.tells_who or self._settings.address.rtsp or self._stopped:
+            if target is None or known is None or not known.tells_who or self._settings.address.rtsp or self._ended.is_set():
                 return
             self._calm.clear()
             if self._searching is None:
@@ -270,13 +304,11 @@ class KnownCamera:
                     return
                 wait_s = SEARCH_AGAIN_S[min(searches, len(SEARCH_AGAIN_S) - 1)]
                 searches += 1
-        except Fault as fault:  # the memory cannot be written; the disk is reported by whoever records on it
-            log.warning("what is known of the camera cannot be kept", extra={"fault": str(fault)})
         finally:
             self._searching = None
 
     def _find(self, target: Target) -> bool:
-        """One search. Raises StorageFault."""
+        """One search: whether the camera was found."""
         settings, known = self._settings, self._known
         assert known is not None
         now_ns = boottime_ns()

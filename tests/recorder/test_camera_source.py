@@ -191,6 +191,7 @@ def test_an_unknown_camera_is_asked_and_remembered(overview: StandInCamera, sour
     source.start()
     connected = until(source, is_packet, 10)[0]
     assert isinstance(connected, Connected)
+    wait_for(memory.exists, "it is remembered, beside")
     kept = remembered(memory)
     assert kept is not None
     assert kept.sub is not None

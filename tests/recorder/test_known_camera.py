@@ -46,6 +46,10 @@ def settings_of(device: StandInCamera, folder: Path) -> CameraSettings:
     return CameraSettings(address, SIZE, folder / "cameras" / "overview.json", Target(host, int(port)))
 
 
+def names() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
 @contextmanager
 def running(settings: CameraSettings) -> Iterator[CameraSource]:
     source = CameraSource(settings)
@@ -56,7 +60,7 @@ def running(settings: CameraSettings) -> Iterator[CameraSource]:
         source.stop()
         source.join(6)
         assert not source.is_alive()
-        wait_for(lambda: "describe" not in {thread.name for thread in threading.enumerate()}, "its last question is answered", 15)
+        wait_for(lambda: names().isdisjoint({"describe", "remember"}), "its last question is answered, and kept", 15)
 
 
 @contextmanager
@@ -250,6 +254,75 @@ def test_a_reconnected_camera_is_asked_for_a_key_frame(
         overview.back()
         until(source, is_packet, 10)
         wait_for(lambda: overview.onvif.key_frames_wanted > wanted, "SetSynchronizationPoint", 10)
+
+
+class StuckDisk:
+    """Takes what is to be written and does not answer until it is let go; then it writes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.let_go = threading.Event(), threading.Event()
+        self.written: list[dict[str, object]] = []
+        monkeypatch.setattr("recorder.known_camera.write_json", self._write)
+
+    def _write(self, path: Path, value: dict[str, object]) -> None:
+        self.asked.set()
+        self.let_go.wait(20)
+        write_json(path, value)
+        self.written.append(value)
+
+
+def test_a_disk_that_stands_still_holds_no_connection_up(
+    overview: StandInCamera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.known_camera.ASK_AGAIN_NS", 0)
+    disk, settings = StuckDisk(monkeypatch), settings_of(overview, tmp_path)
+    with running(settings) as source:
+        until(source, is_packet, 15)
+        assert disk.asked.wait(1), "it is to be remembered"
+        overview.gone()
+        until(source, is_lost, 5)
+        overview.back()
+        until(source, is_packet, 10)
+        assert not disk.let_go.is_set()
+        disk.let_go.set()
+    assert remember(overview, settings).serial == "LO2-overview"
+
+
+def test_the_newest_of_what_waited_for_the_disk_is_kept(
+    overview: StandInCamera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, settings = StuckDisk(monkeypatch), settings_of(overview, tmp_path)
+    one = KnownCamera(settings)
+    found = CameraDescription(Stream("rtsp://192.0.2.9/m"), serial="S")
+    one._keep(found, "192.0.2.1", 80)
+    assert disk.asked.wait(5)
+    for last in (2, 3):
+        one._keep(found, f"192.0.2.{last}", 80, "discovery")
+    for move in (one.connected, one.failing):
+        thread = threading.Thread(target=move, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive(), "the source's thread is not held up"
+    disk.let_go.set()
+    wait_for(lambda: "remember" not in names(), "the disk has it")
+    kept = remembered(settings.memory)
+    assert kept is not None
+    assert kept.address is not None
+    assert kept.address.host == "192.0.2.3"
+    assert len(disk.written) == 2, "one writer; what is old by then is not written"
+    one.stop()
+
+
+def test_what_the_disk_refused_is_kept_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.known_camera.KEEP_AGAIN_S", 0.05)
+    memory = tmp_path / "cameras" / "overview.json"
+    memory.parent.write_text("in the way")
+    one = KnownCamera(CameraSettings(CameraAddress("overview", "192.0.2.1"), SIZE, memory))
+    one._keep(CameraDescription(Stream("rtsp://192.0.2.1/m"), serial="S"), "192.0.2.1", 80)
+    wait_for(lambda: one._keeping is not None and one._unkept is not None, "it was refused")
+    memory.parent.unlink()
+    wait_for(memory.exists, "the disk takes it")
+    wait_for(lambda: one._keeping is None, "the writer ends")
 
 
 def test_where_a_camera_is() -> None:
