@@ -44,10 +44,14 @@ REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One media profile: its token and what its encoder is set to; the stream's address is still empty."""
+    """One media profile: its token and what its encoder is set to; the stream's address is still empty.
+
+    source: the token of its video source, the lens; "" where it is not told.
+    """
 
     token: str
     stream: Stream
+    source: str = ""
 
     @property
     def area(self) -> int:
@@ -56,7 +60,7 @@ class Profile:
 
 
 def choose(profiles: Sequence[Profile], sub_size: tuple[int, int]) -> tuple[Profile, Profile | None] | None:
-    """Main: the largest picture, then the highest rate. Sub: of the smaller ones the nearest to sub_size.
+    """Main: the largest picture, then the highest rate. Sub: of the smaller ones of the same lens the nearest to sub_size.
 
     None where no profile is H.264 or H.265.
     """
@@ -64,7 +68,7 @@ def choose(profiles: Sequence[Profile], sub_size: tuple[int, int]) -> tuple[Prof
     if not usable:
         return None
     main = max(usable, key=lambda p: (p.area, p.stream.fps))
-    smaller = [p for p in usable if 0 < p.area < main.area]
+    smaller = [p for p in usable if 0 < p.area < main.area and (p.source == main.source or not p.source or not main.source)]
     sub = min(smaller, key=lambda p: abs(p.stream.width - sub_size[0]) + abs(p.stream.height - sub_size[1]), default=None)
     return main, sub
 
@@ -270,7 +274,7 @@ def profile(raw: Any) -> Profile | None:
         bitrate_bps=_number(encoder, "RateControl", "BitrateLimit") * 1000,
         profile=_text(raw, "token"),
     )
-    return Profile(_text(raw, "token"), stream)
+    return Profile(_text(raw, "token"), stream, _text(raw, "VideoSourceConfiguration", "SourceToken"))
 
 
 def camera_time(answer: Any) -> float | None:

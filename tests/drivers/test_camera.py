@@ -240,8 +240,8 @@ def test_loading_the_library_leaves_the_process_as_it_was(camera: Camera, monkey
     assert wsdl_folder().joinpath("media.wsdl").is_file()
 
 
-def offered(token: str, codec: str, width: int, height: int, fps: float = 25.0) -> Profile:
-    return Profile(token, Stream("", codec, width, height, fps))
+def offered(token: str, codec: str, width: int, height: int, fps: float = 25.0, *, source: str = "") -> Profile:
+    return Profile(token, Stream("", codec, width, height, fps), source)
 
 
 def test_choice_of_profiles() -> None:
@@ -252,6 +252,28 @@ def test_choice_of_profiles() -> None:
     assert choose([big, twin], (640, 360)) == (big, None)
     assert choose([jpeg], (640, 360)) is None
     assert choose([], (640, 360)) is None
+
+
+def test_the_sub_stream_shows_the_lens_that_is_recorded() -> None:
+    wide, wide_sub = offered("a", "h264", 2560, 1440, source="1"), offered("b", "h264", 352, 288, source="1")
+    tele, tele_sub = offered("c", "h264", 1920, 1080, source="2"), offered("d", "h264", 640, 360, source="2")
+    assert choose([tele_sub, tele, wide_sub, wide], (640, 360)) == (wide, wide_sub)
+    assert choose([tele_sub, tele, wide], (640, 360)) == (wide, None)
+    silent = offered("e", "h264", 704, 576)
+    assert choose([tele_sub, wide, silent], (640, 360)) == (wide, silent), "it does not tell its lens"
+    assert choose([silent, replace(wide, source=""), tele_sub], (640, 360)) == (replace(wide, source=""), tele_sub)
+
+
+def test_a_camera_of_two_lenses() -> None:
+    tele = (replace(SUB, token="tele", lens="-2"), replace(MAIN, token="tele-main", width=1280, height=720, lens="-2"))
+    service = Camera((*tele, MAIN, replace(SUB, width=352, height=288)))
+    service.start()
+    try:
+        found = describe(address_of(service))
+        assert found.sub is not None
+        assert (found.main.profile, found.sub.profile) == ("main", "sub")
+    finally:
+        service.stop()
 
 
 def test_no_usable_stream() -> None:

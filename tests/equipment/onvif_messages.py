@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -18,15 +17,16 @@ ERROR = "http://www.onvif.org/ver10/error"
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One stream as GetProfiles describes it."""
+    """One stream as GetProfiles describes it. lens: what its video source is called besides, in a camera of several."""
 
-    token: Literal["main", "sub"]
+    token: str
     codec: str
     width: int
     height: int
     fps: int
     gop: int
     bits_per_s: int
+    lens: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ def scopes(name: str) -> str:
 
 def _profile(tag: str, profile: Profile, source: Profile) -> str:
     bounds = f'<tt:Bounds x="0" y="0" width="{source.width}" height="{source.height}"/>'
-    video = '<tt:VideoSourceConfiguration token="source"><tt:Name>source</tt:Name><tt:UseCount>2</tt:UseCount>'
-    video += f"<tt:SourceToken>sensor</tt:SourceToken>{bounds}</tt:VideoSourceConfiguration>"
+    video = f'<tt:VideoSourceConfiguration token="source{profile.lens}"><tt:Name>source</tt:Name><tt:UseCount>2</tt:UseCount>'
+    video += f"<tt:SourceToken>sensor{profile.lens}</tt:SourceToken>{bounds}</tt:VideoSourceConfiguration>"
     rate = f"<tt:FrameRateLimit>{profile.fps}</tt:FrameRateLimit><tt:EncodingInterval>1</tt:EncodingInterval>"
     rate += f"<tt:BitrateLimit>{profile.bits_per_s // 1000}</tt:BitrateLimit>"
     encoder = f'<tt:VideoEncoderConfiguration token="encoder-{profile.token}">'
