@@ -3,10 +3,8 @@
 Measured: demuxing and storing one 1080p25 track costs 0.4 CPU-seconds per 30 s, about what ``ffmpeg -c copy`` costs.
 """
 
-import socket
 from collections.abc import Iterator
 from fractions import Fraction
-from urllib.parse import urlsplit
 
 import av
 
@@ -18,10 +16,9 @@ from recorder.known_camera import CameraSettings, KnownCamera
 from recorder.media import Connected, Format, Jumped, Packet
 from recorder.parameter_sets import format_of, parameter_sets
 from recorder.room_time import SECOND_NS, boottime_ns
+from recorder.rtsp_login import reach, unknown_digest
 from recorder.source import Source
 
-RTSP_PORT = 554
-REACH_S = 0.8
 OPEN_S = 4.0
 READ_S = 1.5  # a stream silent for so long is given up: the gap must be noticed within 3 s
 REORDERED = 4  # packets among which the earliest picture of a stream with B-frames is
@@ -29,12 +26,6 @@ KEY_S = 10  # without a key frame for so long the connection is made anew, upon 
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
 # took a second. Not "nobuffer": that throws away what was read while probing, the first key frame with it.
 OPTIONS = {"rtsp_transport": "tcp", "allowed_media_types": "video", "fpsprobesize": "0", "max_delay": "0"}
-
-
-def _reach(uri: str) -> None:
-    """A connection that is not taken within a second will not be; a new one finds a camera that comes back. Raises OSError."""
-    parts = urlsplit(uri)
-    socket.create_connection((parts.hostname or "", parts.port or RTSP_PORT), REACH_S).close()
 
 
 class _Came:
@@ -55,7 +46,7 @@ class StreamReader:
         self._name, self._uri = address.name, stream.uri
         url = credentialed(stream.uri, address.user, address.password)
         try:
-            _reach(stream.uri)
+            reach(stream.uri)
             self.container = av.open(url, options=OPTIONS, timeout=(OPEN_S, READ_S))
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None  # the original names the address with its password
@@ -163,6 +154,15 @@ class StreamReader:
 
     def _fault(self, error: Exception) -> DeviceFault:
         # Time-outs come as ExitError (the interrupt callback) or TimeoutError; the message may hold the address: never quote it.
+        if isinstance(error, av.error.HTTPUnauthorizedError) and (algorithm := unknown_digest(self._uri)):
+            return DeviceRefused(
+                "The camera {name} demands a login by digest with {algorithm} at {uri}, which the recorder does not know.",
+                "Set the RTSP authentication in the camera's settings to digest with MD5, or to digest/basic; that of ONVIF may"
+                " stay.",
+                name=self._name,
+                algorithm=algorithm,
+                uri=self._uri,
+            )
         if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
             return DeviceRefused(
                 "The camera {name} refuses the stream's user or password.",
