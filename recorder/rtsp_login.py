@@ -5,7 +5,7 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-RTSP_PORT = 554
+RTSP_PORT, RTSPS_PORT = 554, 322  # as FFmpeg's client takes them
 REACH_S = 0.8
 ANSWER_S = 1.5
 ANSWER_BYTES = 16384
@@ -16,7 +16,7 @@ ALGORITHM = re.compile(r"\balgorithm\s*=\s*\"?([\w-]{1,20})", re.IGNORECASE)
 def place(uri: str) -> tuple[str, int]:
     """Host and port of an RTSP address."""
     parts = urlsplit(uri)
-    return parts.hostname or "", parts.port or RTSP_PORT
+    return parts.hostname or "", parts.port or (RTSPS_PORT if parts.scheme.lower() == "rtsps" else RTSP_PORT)
 
 
 def reach(uri: str) -> None:

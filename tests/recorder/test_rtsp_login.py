@@ -100,4 +100,5 @@ def test_a_camera_with_md5_demands_nothing_unknown(overview: StandInCamera) -> N
 def test_the_port_that_an_address_does_not_name() -> None:
     assert place("rtsp://cam/main") == ("cam", 554)
     assert place("RTSP://cam:8554/main") == ("cam", 8554)
+    assert place("rtsps://cam/main") == ("cam", 322)
     assert place("rtsps://cam:554/main") == ("cam", 554)
