@@ -11,7 +11,8 @@ from recorder.room_time import SECOND_NS
 from recorder.source import Source
 from wording import Fault
 
-SILENT_S = 1.0
+FIRST_S = 5.0  # a device or a sound server that slept wakes up when it is opened
+SILENT_S = 1.0  # and one that has delivered is lost after so long
 BLOCK_NS = SECOND_NS // BLOCKS_PER_SECOND
 STALL_NS = 400_000_000  # a block so late means that something stood still, and samples may be missing
 LOSS_NS = 40_000_000  # lateness that remains after the burst is a loss…
@@ -55,7 +56,7 @@ class MicrophoneSource(Source):
         run = _Run(self._settings)
         announced = False
         while not self.stopping:
-            block = microphone.read(SILENT_S)
+            block = microphone.read(SILENT_S if announced else FIRST_S)
             if announced and (block.overflow or run.late_ns(block) > STALL_NS):
                 settled, silent = self._settle(microphone)
                 blocks = [block, *settled]

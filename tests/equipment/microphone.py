@@ -97,7 +97,7 @@ class StandInMicrophone:
     run: a folder with a short path (Unix sockets allow 107 bytes). epoch_ns: CLOCK_MONOTONIC of a beep's start, each 5 s again.
     """
 
-    FAULTS = ("back", "gone", "frozen", "silence", "drift")
+    FAULTS = ("back", "gone", "frozen", "asleep", "silence", "drift")
 
     def __init__(self, run: Path, log: Path, wav: Path, epoch_ns: int, *, ppm: float = 0.0) -> None:
         self._run, self._log, self._wav, self._epoch_ns, self._ppm = run, log, wav, epoch_ns, ppm
@@ -170,6 +170,8 @@ class StandInMicrophone:
 
     def back(self) -> None:
         """Everything as at the start; the beeps in the same phase."""
+        if self._feeder:
+            self._feeder.signal(signal.SIGCONT)
         self._ask(silent=False, ppm=self._ppm)
         if self._pulse is None:
             self._start_pulse()
@@ -186,6 +188,11 @@ class StandInMicrophone:
         """The sound server is stopped: streams stay open and deliver nothing."""
         if self._pulse:
             self._pulse.signal(signal.SIGSTOP)
+
+    def asleep(self) -> None:
+        """The device is stopped behind a sound server that runs: streams open, and deliver nothing."""
+        if self._feeder:
+            self._feeder.signal(signal.SIGSTOP)
 
     def silence(self) -> None:
         """Delivers nothing but zeros, as a pickup without power."""

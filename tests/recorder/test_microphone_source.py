@@ -20,9 +20,11 @@ from drivers.microphone import Block, Microphone, check_rate
 from recorder.media import Lost, Packet
 from recorder.microphone_source import (
     CREPT_BLOCKS,
+    FIRST_S,
     FLOOR_BLOCKS,
     LOSS_NS,
     SETTLE_BLOCKS,
+    SILENT_S,
     STALL_NS,
     MicrophoneSettings,
     MicrophoneSource,
@@ -238,6 +240,11 @@ class Heard:
                 pytest.fail(f"not within {limit_s} s; last {items[-1:]}")
         return items
 
+    def nothing(self, limit_s: float) -> None:
+        """So long no item comes."""
+        with pytest.raises(queue.Empty):
+            pytest.fail(f"came: {self._lines.get(timeout=limit_s)}")
+
 
 @contextmanager
 def listening(device: StandInMicrophone) -> Iterator[Heard]:
@@ -306,6 +313,27 @@ def test_a_frozen_server_is_noticed_although_it_holds_the_stream(pickup: StandIn
         pickup.back()
         heard.until(kind("Connected"))
         check_run(heard.until(lambda item: item.get("pts", 0) >= RATE // 2))
+
+
+def test_a_device_that_wakes_up_slowly_is_opened_once(pickup: StandInMicrophone) -> None:
+    pickup.asleep()
+    with listening(pickup) as heard:
+        heard.nothing(3.0)
+        pickup.back()
+        connected, packet = heard.until(kind("Packet"))
+        assert (connected["kind"], connected["reconnects"], packet["pts"]) == ("Connected", 0, 0)
+        pickup.asleep()
+        asleep = time.monotonic()
+        assert heard.until(kind("Lost"), 3)[-1]["fault"]["values"]["seconds"] == SILENT_S
+        assert time.monotonic() - asleep < 3, "once it has delivered, a loss is told as soon as ever"
+
+
+def test_a_device_that_never_wakes_up_is_told(pickup: StandInMicrophone) -> None:
+    pickup.asleep()
+    with listening(pickup) as heard:
+        lost = heard.until(kind("Lost"), FIRST_S + 4)
+        assert [item["kind"] for item in lost] == ["Lost"]
+        assert lost[0]["fault"]["values"]["seconds"] == FIRST_S
 
 
 def test_a_stall_is_a_hole_of_what_was_lost_in_it(pickup: StandInMicrophone) -> None:
