@@ -209,8 +209,10 @@ class CameraSource(Source):
     def attempt(self) -> None:
         """Raises DeviceFault and its kinds."""
         description = self._camera.describe()
+        self.move()
         try:
             reader = StreamReader(description.main, self._settings.address)
+            self.move()
             self._camera.connected()
             self._deliver_from(reader, description)
         except DeviceFault:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drivers.faults import DeviceFault
 from recorder.calibration import Latency
 from recorder.camera_source import CameraSource
 from recorder.known_camera import CameraSettings
@@ -16,7 +17,7 @@ from recorder.microphone_source import MicrophoneSettings, MicrophoneSource
 from recorder.packets import FeedServer, Kind, Message, data_message, format_message
 from recorder.process import Reporter, process
 from recorder.room_time import MS_NS, SECOND_NS, EnvelopeFit, boottime_ns
-from recorder.source import Source
+from recorder.source import STUCK_NS, Source, Stillness
 from recorder.storing import SETTLE_NS, Storing, StoringSettings, Timed, Timing
 from recorder.wanted import ON_DISK_NS, TrackStatus
 from wording import Fault
@@ -70,9 +71,15 @@ class Track:
         self._settled_at_ns: int | None = None
         self._meter: VideoMeter | SoundMeter | None = None
         self._source_fault: dict[str, Any] | None = None
+        self._stillness = Stillness(now)
+        self._stuck = False
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Until asked to stop. Neither the device's nor the disk's failures end it."""
+        """Until asked to stop. Neither the device's nor the disk's failures end it.
+
+        Raises DeviceFault where the source's thread is stuck in its driver, RuntimeError where the storing thread has ended: what
+        was delivered is stored, and the supervisor starts another process.
+        """
         self._source.start()
         self._storing.start()
         try:
@@ -81,14 +88,34 @@ class Track:
                 self._report()
                 if not self._storing.is_alive():
                     raise RuntimeError("the storing thread has ended; its supervisor starts this process anew")
+                self._check_source()
         finally:
             self._source.stop()
             while not self._storing.full and not self._source.items.empty():
                 self._take()
-            self._storing.end()
+            with self._reporter.waiting_for_disk():
+                self._storing.end()
             self._feed.close()
-            self._source.join(3.0)
+            if not self._stuck:
+                self._source.join(3.0)
             self._reporter.remove()
+
+    def _check_source(self) -> None:
+        """A call into a driver may never return (a wedged USB device), and its thread cannot be ended. Raises DeviceFault."""
+        waits_for_disk = self._storing.full or self._storing.stuck is not None
+        still_ns = self._stillness.look(self._source.moves, excused=waits_for_disk)
+        if still_ns <= STUCK_NS:
+            return
+        fault = DeviceFault(
+            "The driver of {name} has not come back for {seconds} s; the recording process ends and another one is started.",
+            "If it comes again, unplug the device and plug it in again; restart the PC if that does not help.",
+            name=self._settings.name,
+            seconds=still_ns // SECOND_NS,
+        )
+        log.error("source is stuck, the process ends", extra={"track": self._settings.name, "fault": str(fault)})
+        self._stuck = True
+        self._handle(Lost(fault.as_dict()))
+        raise fault
 
     def _take(self) -> None:
         if self._storing.full:

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +17,12 @@ from typing import Any
 import av
 import pytest
 
+from drivers.faults import DeviceFault
 from drivers.ports import CameraAddress
 from recorder import journal, storing, track
+from recorder.camera_source import CameraSource
 from recorder.continuity import Coverage, coverage
-from recorder.durable import make_folder
+from recorder.durable import lock_holder, make_folder
 from recorder.faults import StorageFault
 from recorder.known_camera import CameraSettings
 from recorder.media import Connected, Format, Lost, Packet
@@ -34,7 +38,7 @@ from tests.equipment.camera import StandInCamera
 from tests.equipment.process import wait_for
 from tests.equipment.test_rtsp import pictures
 from tests.recorder import media_samples
-from tests.recorder.stand_ins import camera, plain, slices
+from tests.recorder.stand_ins import camera, microphone, plain, slices
 from wording import Fault
 
 PICTURE_NS = 40_000_000
@@ -786,3 +790,102 @@ def test_a_track_that_cannot_store_ends_so_that_it_is_started_anew(tmp_path: Pat
     room = Room(tmp_path, CameraAddress("overview", rtsp="rtsp://127.0.0.1:9/none"))
     with pytest.raises(RuntimeError, match="storing thread"):
         Track(room.settings).run(lambda: False)
+
+
+# a driver that does not come back
+
+
+def test_only_what_is_lived_through_without_a_sign_of_life_counts(by_hand: Callable[..., ByHand]) -> None:
+    hand = by_hand()
+    source = hand.track._source
+
+    def pass_s(seconds: float, step_s: float = 0.1) -> None:
+        for _ in range(round(seconds / step_s)):
+            hand.now_ns += round(step_s * SECOND_NS)
+            hand.track._check_source()
+
+    for _ in range(3):  # the longest pauses there are: a camera that refuses, or is asked who it is
+        source.move()
+        pass_s(16)
+    hand.now_ns += 3600 * SECOND_NS  # the PC was suspended
+    hand.track._check_source()
+    pass_s(20)
+    source.move()
+    pass_s(30)
+    hand.track._storing._busy_since_ns = hand.now_ns - 3 * SECOND_NS  # the disk stands still
+    pass_s(120)
+    hand.track._storing._busy_since_ns = None
+    with pytest.raises(DeviceFault, match=r"driver of overview has not come back for 40 s"):
+        pass_s(15)
+    assert hand.track._source_fault is not None
+    assert hand.track._source_fault["values"] == {"name": "overview", "seconds": 40}
+
+
+def test_a_device_that_is_absent_refuses_or_delivers_into_a_full_queue_gives_signs_of_life(
+    device: StandInCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within each pause that is in order: of 10 s after a refusal, which is made shorter here, and of 1 s otherwise."""
+    monkeypatch.setattr("recorder.source.REFUSED_BACKOFF_S", 1.0)
+    monkeypatch.setattr("recorder.source.QUEUE_ITEMS", 10)
+    nobody = CameraAddress("overview", rtsp="rtsp://127.0.0.1:9/none")
+    for address in (nobody, plain(device, password="wrong"), plain(device)):
+        source = CameraSource(CameraSettings(address, (320, 180)))
+        source.start()
+        try:
+            if address.password == device.password:
+                wait_for(source.items.full, "nobody takes what comes", 10)
+            for _ in range(3):
+                moves = source.moves
+                wait_for(lambda: source.moves > moves, "a sign of life", 4)  # noqa: B023  # waited for within the loop
+        finally:
+            source.stop()
+            source.join(5)
+
+
+HUNG = """
+import logging, sys
+from pathlib import Path
+from recorder import track
+from recorder.microphone_source import MicrophoneSettings
+logging.basicConfig(level=logging.INFO)
+track.STUCK_NS = 6 * 10**9
+root, run = map(Path, sys.argv[1:])
+track.run(track.TrackSettings("microphone", root, run, MicrophoneSettings("default", 48000, 1), 10**9, 4 * 10**9, 0, "0"))
+"""
+
+
+def test_a_process_whose_sound_driver_does_not_come_back_stores_what_it_has_and_ends(tmp_path: Path) -> None:
+    """A sound server that hangs holds PortAudio's closing and opening up for ever."""
+    room = Room(tmp_path, CameraAddress("overview", rtsp="rtsp://127.0.0.1:9/none"))
+    room.folder = room.session / "tracks" / "microphone"
+    start_ns = room.now_ns
+    room.want(start_ns)
+    status = room.run / "status" / "microphone.json"
+    with (
+        microphone(tmp_path) as pickup,
+        subprocess.Popen(
+            [sys.executable, "-c", HUNG, room.root, room.run],
+            env={**os.environ, **pickup.env, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        try:
+            wait_for(lambda: status.exists() and read_status(status).packets_session > 50, "sound is stored", 20)  # type: ignore[union-attr]
+            pickup.frozen()
+            wait_for(lambda: process.poll() is not None, "it ends by itself", 25)
+            assert process.stderr is not None
+            said = process.stderr.read()
+        finally:
+            process.kill()
+            pickup.back()
+    assert process.returncode == 1, "not a signal"
+    assert "source is stuck, the process ends" in said
+    assert "process stopped" in said
+    assert "DeviceFault: The driver of microphone has not come back for 6 s" in said
+    assert not status.exists()
+    assert lock_holder(room.run / "lock" / "microphone.lock") is None
+    *_, segment, lost = room.lines()
+    assert (segment["kind"], segment["recovered"], lost["kind"]) == ("segment", False, "lost")
+    assert "has delivered nothing" in lost["cause"], "the loss is told with its own cause"
+    assert sum(line["samples"] for line in room.lines("segment")) > 48_000 * 2
