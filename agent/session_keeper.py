@@ -39,8 +39,9 @@ from agent.session_folder import (
     track_heads,
     unlink_session,
 )
+from agent.wanted_state import WantedState
 from recorder.durable import lock_holder
-from recorder.faults import EvidenceFault, StorageFault
+from recorder.faults import StorageFault
 from recorder.room_time import (
     CLOCK_STEP_NS,
     SECOND_NS,
@@ -98,8 +99,7 @@ class SessionKeeper:
         self._places, self._room = places, room
         self._tie, self._sign, self._now = tie, sign, now
         self._sealer = Sealer(seal)
-        self._wanted = Wanted()
-        self._wanted_on_disk = False
+        self._wanted = WantedState(places.wanted)
         self._folder: SessionFolder | None = None  # of the active session
         self._epoch: Epoch | None = None
         self._owed: list[tuple[str, Mapping[str, object]]] = []  # lines of the journal that the disk refused
@@ -123,7 +123,7 @@ class SessionKeeper:
     def unfinished(self) -> str | None:
         """The session for which the room's processes go on without the agent: the active one, or one that cannot be read."""
         if self._unreadable is not None:
-            return self._wanted.session
+            return self._wanted.now.session
         return self.active.id if self.active else None
 
     def utc_ns(self) -> int:
@@ -145,10 +145,10 @@ class SessionKeeper:
         known, broken = catalogue.sessions(self._places)
         for fault in broken:
             log.error("session unreadable", extra={"fault": str(fault)})
-        self._read_wanted()
-        self._unreadable = self.fault = catalogue.why_unreadable(self._places, self._wanted.session)
+        self._wanted.read()
+        self._unreadable = self.fault = catalogue.why_unreadable(self._places, self._wanted.now.session)
         active = [s for s in known if s.active]
-        chosen = next((s for s in active if s.id == self._wanted.session), active[-1] if active else None)
+        chosen = next((s for s in active if s.id == self._wanted.now.session), active[-1] if active else None)
         if self._unreadable is not None:
             log.error("the unfinished session cannot be taken up", extra={"fault": str(self._unreadable)})
             chosen = None
@@ -164,13 +164,6 @@ class SessionKeeper:
                 self._pay(self._folder)
         except StorageFault as fault:  # a full disk must not keep a person from ending the session
             log.error("what the agent found is not written yet", extra={"fault": str(fault)})
-
-    def _read_wanted(self) -> None:
-        try:
-            self._wanted = Wanted.read(self._places.wanted)
-            self._wanted_on_disk = self._places.wanted.exists()
-        except (EvidenceFault, StorageFault, TypeError) as error:
-            log.error("wanted state unreadable, made anew from the sessions", extra={"fault": str(error)})
 
     def _take_up(self, found: Session) -> None:
         path = self.path(found)
@@ -197,10 +190,7 @@ class SessionKeeper:
     def _write_wanted(self) -> None:
         if self._unreadable is not None:
             return
-        wanted = self.active.wanted(self._wanted) if self.active else Wanted()
-        if wanted != self._wanted or not self._wanted_on_disk:
-            wanted.write(self._places.wanted)
-            self._wanted, self._wanted_on_disk = wanted, True
+        self._wanted.put(self.active.wanted(self._wanted.now) if self.active else Wanted())
 
     # -- commands --
 
@@ -241,7 +231,7 @@ class SessionKeeper:
         """A start that could not be made known: without session.json its folder is no session."""
         folder.close()
         self._folder, self._epoch, self.current = None, None, before
-        self._wanted_on_disk = False  # it may have arrived all the same: written anew by the next tick
+        self._wanted.doubt()  # written anew by the next tick
         self._undo_by(lambda: unlink_session(folder.path))
 
     def _undo_by(self, undo: Callable[[], None]) -> None:
@@ -368,7 +358,7 @@ class SessionKeeper:
             return
         tracks = {name: s if isinstance(s := statuses.get(name), TrackStatus) else None for name in self._room.required}
         needed = needed_bytes(tracks, self._room.composite_bps, SPARE_S)
-        if free_bytes >= needed or not self._wanted.composite:
+        if free_bytes >= needed or not self._wanted.now.composite:
             return
         self._give_up_composite(folder, "disk-low", free_bytes=free_bytes)
 
@@ -400,15 +390,13 @@ class SessionKeeper:
         status = statuses.get("composer")
         status = status if isinstance(status, ComposerStatus) else None
         locked = status is None and lock_holder(self._places.lock("composer")) is not None
-        decision = composer_done(folder.session, status, locked=locked, wanted=self._wanted.composite, waited_ns=waited_ns)
+        decision = composer_done(folder.session, status, locked=locked, wanted=self._wanted.now.composite, waited_ns=waited_ns)
         if decision == "give up":
             self._give_up_composite(folder, "composite-unfinished")
         return decision == "finished"
 
     def _give_up_composite(self, folder: SessionFolder, event: str, **fields: int) -> None:
-        given_up = replace(self._wanted, composite=False)
-        given_up.write(self._places.wanted)
-        self._wanted = given_up
+        self._wanted.put(replace(self._wanted.now, composite=False))
         log.error("composite given up", extra={"why": event, **fields})
         self._owed.append(("event", {"event": event, **fields}))
         self._pay(folder)
