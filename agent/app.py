@@ -61,7 +61,7 @@ def child_specs(config: Config, path: Path) -> list[ChildSpec]:
 def run(config: Config, path: Path, *, children: bool) -> Exit:
     """Until SIGTERM or SIGINT. children: keep the room's processes alive too; False under systemd, which does it.
 
-    Raises AlreadyRunning, StorageFault, EvidenceFault, ConfigFault before it is up; nothing afterwards.
+    Raises AlreadyRunning, StorageFault (a folder or the lock is missing and cannot be made), ConfigFault before it is up.
     """
     logs.set_up()
     keep_memory_small()

@@ -12,6 +12,7 @@ from agent.catalogue import read_session
 from agent.session import Session
 from recorder import journal
 from recorder.durable import fsync_folder, make_folder, storage_fault, write_json
+from recorder.faults import StorageFault
 from recorder.journal import Head, Journal, open_or_set_aside
 from recorder.room_time import Epoch, Tie
 
@@ -36,8 +37,12 @@ class SessionFolder:
         opened, damaged = open_or_set_aside(path / "journal.jsonl")
         opened.close()
         folder = cls(path, session)
-        if damaged is not None:
-            folder.note("event", event="journal-damaged", **damaged.as_json())
+        try:
+            if damaged is not None:
+                folder.note("event", event="journal-damaged", **damaged.as_json())
+        except StorageFault:
+            folder.close()
+            raise
         return folder
 
     @classmethod

@@ -41,7 +41,7 @@ from agent.session_folder import (
 )
 from agent.wanted_state import WantedState
 from recorder.durable import lock_holder
-from recorder.faults import StorageFault
+from recorder.faults import EvidenceFault, StorageFault
 from recorder.room_time import (
     CLOCK_STEP_NS,
     SECOND_NS,
@@ -61,6 +61,7 @@ from wording import Fault
 
 MINUTE_NS = 60 * SECOND_NS
 RETRY_NS = 10 * SECOND_NS  # between attempts that failed to seal, or to take up discs
+TAKE_UP_NS = 3 * SECOND_NS  # and to take up an unfinished session
 SPARE_S = 600.0  # the composite is given up when there is room for less than so many seconds of everything
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class SessionKeeper:
     """current: the session that is recorded or sealed, else the newest one, else None.
 
     waiting_for: what sealing waits for, by name; fault: why the last attempt to seal failed, or the unfinished session cannot be
-    taken up.
+    taken up (yet: where the disk refuses it, that is tried again).
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class SessionKeeper:
         self._owed: list[tuple[str, Mapping[str, object]]] = []  # lines of the journal that the disk refused
         self._undo: Callable[[], None] | None = None  # of a command that failed, where the disk refused that too
         self._unreadable: Fault | None = None  # the session that wanted.json names
+        self._untaken: Session | None = None  # unfinished, and the disk does not let it be taken up
         self._clock_offset_ns: int | None = None
         self._clock_known: bool | None = None  # whether the wall clock was said to be synchronised
         self._minute_ns = 0
@@ -117,7 +119,7 @@ class SessionKeeper:
     @property
     def active(self) -> Session | None:
         """The session that is recorded or sealed now."""
-        return self._folder.session if self._folder else None
+        return self._folder.session if self._folder else self._untaken
 
     @property
     def unfinished(self) -> str | None:
@@ -141,7 +143,7 @@ class SessionKeeper:
     # -- start-up and end of the agent --
 
     def resume(self) -> None:
-        """Takes up what a dead agent, or a PC without power, left. Raises StorageFault, EvidenceFault."""
+        """Takes up what a dead agent, or a PC without power, left; what the disk refuses meanwhile, ``tick`` does."""
         known, broken = catalogue.sessions(self._places)
         for fault in broken:
             log.error("session unreadable", extra={"fault": str(fault)})
@@ -157,7 +159,7 @@ class SessionKeeper:
                 log.error("a second session is unfinished", extra={"session": other.id})
         self.current = chosen or (known[-1] if known else None)
         if chosen is not None:
-            self._take_up(chosen)
+            self._try_take_up(chosen)
         try:
             self._write_wanted()
             if self._folder is not None:
@@ -165,14 +167,30 @@ class SessionKeeper:
         except StorageFault as fault:  # a full disk must not keep a person from ending the session
             log.error("what the agent found is not written yet", extra={"fault": str(fault)})
 
+    def _try_take_up(self, found: Session) -> None:
+        try:
+            self._take_up(found)
+        except (StorageFault, EvidenceFault) as fault:
+            if self._untaken is None:
+                log.error("the unfinished session is not taken up yet", extra={"session": found.id, "fault": str(fault)})
+            self._untaken, self.fault = found, fault
+            self._retry_ns = self._now() + TAKE_UP_NS
+        else:
+            self._untaken, self.fault, self._retry_ns = None, None, 0
+
     def _take_up(self, found: Session) -> None:
         path = self.path(found)
-        self._folder = folder = SessionFolder.taken_up(path, found)
-        if is_sealed(path) and not epoch_path(path).exists():  # only session.json does not say so yet: nothing is added
-            self._epoch = Epoch(self._tie())
-        else:
-            self._epoch = session_epoch(path, self._tie, floor_ns=found.start_ns)
-        kinds = folder.kinds()
+        folder = SessionFolder.taken_up(path, found)
+        try:
+            if is_sealed(path) and not epoch_path(path).exists():  # only session.json does not say so yet: nothing is added
+                epoch = Epoch(self._tie())
+            else:
+                epoch = session_epoch(path, self._tie, floor_ns=found.start_ns)
+            kinds = folder.kinds()
+        except Fault:
+            folder.close()
+            raise
+        self._folder, self._epoch = folder, epoch
         if "started" not in kinds:
             self._owed.append(("started", start_fields(found)))
         if found.stop_ns is not None and "stopping" not in kinds:
@@ -194,14 +212,19 @@ class SessionKeeper:
 
     # -- commands --
 
+    @property
+    def _hindrance(self) -> Fault | None:
+        """Why no session can be started or stopped: an unfinished one is not in the agent's hands."""
+        return self._unreadable or (self.fault if self._untaken is not None else None)
+
     def start(self, request: StartRequest, ready: Readiness) -> Session:
         """Begins a session. Raises Refused, StorageFault.
 
         Its official start is taken last: a disk may take seconds for each step, and the tracks look back 10 s. From there on
         come session.json and wanted.json alone; the journal's first lines follow.
         """
-        if self._unreadable is not None:
-            raise Refused("The session was not started:", [self._unreadable])
+        if (hindrance := self._hindrance) is not None:
+            raise Refused("The session was not started:", [hindrance])
         check_start(request, ready)
         self._undo_failed()
         tie = self._tie()
@@ -264,8 +287,8 @@ class SessionKeeper:
 
     def stop(self, by: str, reason: str) -> Session:
         """Ends the session at the next whole second after its start. Raises Refused, StorageFault."""
-        if self._unreadable is not None:
-            raise Refused("No session was stopped:", [self._unreadable])
+        if (hindrance := self._hindrance) is not None:
+            raise Refused("No session was stopped:", [hindrance])
         session = check_stop(self.active, by, reason)
         assert self._folder is not None
         folder = self._folder
@@ -314,6 +337,8 @@ class SessionKeeper:
     def tick(self, statuses: Mapping[str, Status], free_bytes: int | None) -> None:
         """Some times a second. free_bytes: None where unknown. Raises StorageFault, EvidenceFault; the next tick goes on."""
         self._watch_clock()
+        if self._untaken is not None and self._now() >= self._retry_ns:
+            self._try_take_up(self._untaken)
         self._undo_failed()
         self._write_wanted()
         folder = self._folder

@@ -154,15 +154,15 @@ def file_stamp(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Holds the lock file while the block runs; the kernel releases it at any death. Raises AlreadyRunning, StorageFault."""
+    """Holds the lock file while the block runs; the kernel releases it at any death. Raises AlreadyRunning, StorageFault.
+
+    A disk that is full or read-only lets a lock file that is there be held all the same; who holds it may then not stand in it.
+    """
     make_folder(path.parent)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise storage_fault(path, error) from error
+    fd = _open_lock(path)
     try:
         if not _locked(fd):
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            holder = _holder(fd)
             raise AlreadyRunning(
                 "{what} already runs on {folder} (process {holder}).",
                 "Use the running one, or stop it first; two must never write one folder.",
@@ -170,11 +170,27 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
                 folder=path.parent,
                 holder=holder or "?",
             )
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):
+            line = f"{os.getpid()}\n".encode()
+            os.pwrite(fd, line, 0)  # before it is cut: a full disk takes what lies where something lay already
+            os.ftruncate(fd, len(line))
         yield
     finally:
         os.close(fd)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            with suppress(OSError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        raise storage_fault(path, error) from error
+
+
+def _holder(fd: int) -> str:
+    return os.pread(fd, 32, 0).decode(errors="replace").partition("\n")[0].strip()
 
 
 def _locked(fd: int) -> bool:
@@ -198,7 +214,7 @@ def lock_holder(path: Path) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        text = _holder(fd)
         return int(text) if text.isdigit() else None
     else:
         return None
