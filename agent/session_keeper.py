@@ -1,7 +1,7 @@
 """Keeps the room's session: does what agent.session decides, on the disk. The one writer of wanted.json and of each session.json.
 
 ``wanted.json`` follows from ``session.json`` (Session.wanted) and is written again wherever it differs, so that a death between
-any two steps is made good by ``resume`` or by the next ``tick``. Used by one thread, the agent's.
+any two steps, or a hand at that file, is made good by ``resume`` or by the next ``tick``. Used by one thread, the agent's.
 """
 
 import logging
@@ -254,7 +254,6 @@ class SessionKeeper:
         """A start that could not be made known: without session.json its folder is no session."""
         folder.close()
         self._folder, self._epoch, self.current = None, None, before
-        self._wanted.doubt()  # written anew by the next tick
         self._undo_by(lambda: unlink_session(folder.path))
 
     def _undo_by(self, undo: Callable[[], None]) -> None:

@@ -1,17 +1,20 @@
 """What is wanted goes down, how things are comes up: ``wanted.json`` and ``status/<name>.json``."""
 
+import logging
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from recorder.durable import Json, file_stamp, read_json, replace_volatile, write_json
-from recorder.faults import NotFound
+from recorder.faults import EvidenceFault, NotFound, StorageFault
 from recorder.room_time import SECOND_NS
 from wording import Fault
 
 STATUS_STALE_NS = 3 * SECOND_NS  # an older status counts as dead
 ON_DISK_NS = 3 * SECOND_NS  # "recording" is said only where bytes reached the disk within this
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Wanted:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The wanted state; nothing wanted where there is no file. Raises EvidenceFault."""
+        """The wanted state; nothing wanted where there is no file. Raises EvidenceFault, StorageFault."""
         try:
             data = read_json(path)
         except NotFound:
@@ -49,12 +52,24 @@ class WantedFile:
         self._path = path
         self._seen: tuple[int, int] | None = None
         self._wanted = Wanted()
+        self._failing = False
 
     def read(self) -> Wanted:
-        """See Wanted.read."""
+        """See Wanted.read; but where a session was wanted, a file that cannot be read any more leaves it wanted.
+
+        A file that is not there wants nothing. Raises EvidenceFault, StorageFault where no session was wanted before.
+        """
         seen = file_stamp(self._path)
-        if seen is None or seen != self._seen:
-            self._wanted, self._seen = Wanted.read(self._path), seen
+        if seen is not None and seen == self._seen:
+            return self._wanted
+        try:
+            self._wanted, self._seen, self._failing = Wanted.read(self._path), seen, False
+        except (EvidenceFault, StorageFault) as fault:
+            if self._wanted.session is None:
+                raise
+            if not self._failing:
+                log.error("wanted state unreadable, the last one holds", extra={"fault": str(fault)})
+            self._failing = True
         return self._wanted
 
 

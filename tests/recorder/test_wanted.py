@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from recorder.faults import EvidenceFault
 from recorder.room_time import SECOND_NS
-from recorder.wanted import BurnerStatus, ComposerStatus, TrackStatus, read_status, read_statuses
+from recorder.wanted import BurnerStatus, ComposerStatus, TrackStatus, Wanted, WantedFile, read_status, read_statuses
 
 NOW = 1000 * SECOND_NS
 STATUS = TrackStatus(
@@ -49,3 +50,44 @@ def test_a_whole_number_stands_for_a_measurement(tmp_path: Path) -> None:
     path = tmp_path / "overview.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"level_dbfs": -20, "of_a_later_version": []}))
     assert read_status(path) == STATUS
+
+
+def unreadable(path: Path, how: str) -> None:
+    path.unlink()
+    if how == "error of the disk":
+        path.mkdir()  # reading it fails in the system call
+    else:
+        path.write_text("{", encoding="utf-8")
+
+
+@pytest.mark.parametrize("how", ["torn", "error of the disk"])
+def test_a_wanted_session_stays_wanted_while_its_file_cannot_be_read(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "wanted.json"
+    wanted = Wanted("s", 5, None, "案1")
+    wanted.write(path)
+    file = WantedFile(path)
+    assert file.read() == wanted
+    unreadable(path, how)
+    assert [file.read() for _ in range(3)] == [wanted] * 3
+    assert [r.message for r in caplog.records] == ["wanted state unreadable, the last one holds"]
+    path.unlink() if how == "torn" else path.rmdir()
+    assert file.read() == Wanted(), "a file that is not there wants nothing"
+    stopping = Wanted("s", 5, 7, "案1")
+    stopping.write(path)
+    assert file.read() == stopping
+
+
+@pytest.mark.parametrize("before", [None, Wanted()], ids=["none", "nothing wanted"])
+def test_where_nothing_was_wanted_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path, before: Wanted | None) -> None:
+    """It may want a session that is not recorded: that must be seen."""
+    path = tmp_path / "wanted.json"
+    (before or Wanted("s")).write(path)
+    file = WantedFile(path)
+    if before is not None:
+        assert file.read() == before
+    path.write_text("{", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(EvidenceFault):
+            file.read()
