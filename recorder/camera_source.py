@@ -14,7 +14,7 @@ from drivers.ports import CameraAddress, CameraDescription, Stream
 from recorder.camera_timeline import CameraTimeline
 from recorder.known_camera import CameraSettings, KnownCamera
 from recorder.media import Connected, Format, Jumped, Packet
-from recorder.parameter_sets import format_of, parameter_sets
+from recorder.parameter_sets import format_at
 from recorder.room_time import SECOND_NS, boottime_ns
 from recorder.rtsp_login import reach, unknown_digest
 from recorder.source import Source
@@ -125,7 +125,7 @@ class StreamReader:
     def _placed(self, came: "_Came") -> Iterator[Packet | Jumped]:
         """The packet on the connection's time line, with its format. What comes before a key frame nobody can decode."""
         if came.key:
-            self._take_format(came.data)
+            self.format = format_at(came.data, self.format)
         if self.format.template is None:
             if came.arrival_ns - self._opened_ns > KEY_S * SECOND_NS:
                 raise self._keyless()
@@ -137,12 +137,6 @@ class StreamReader:
         if self._timeline.jumped_ns:
             yield Jumped(self._timeline.jumped_ns)
         yield Packet(pts, came.key, came.data, came.arrival_ns, self.format)
-
-    def _take_format(self, unit: bytes) -> None:
-        """A camera may change its parameters, the picture's size among them, at any key frame."""
-        sets = parameter_sets(unit, self.format.codec) or self.format.extradata
-        if self.format.template is None or sets != self.format.extradata:
-            self.format = format_of(unit, sets, self.format) or self.format
 
     def _keyless(self) -> DeviceFault:
         return DeviceFault(
