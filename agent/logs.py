@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 LEVEL = "ROOM_AGENT_LOG"  # environment variable: debug, info, warning or error
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -32,10 +33,20 @@ def _value(value: object) -> str:
     return f'"{text}"' if " " in text or not text else text
 
 
+def _own(stream: TextIO | None) -> TextIO | None:
+    """The stream by a file descriptor of its own: while PortAudio looks round, 2 is turned away (drivers.microphone)."""
+    if stream is None:  # the process was started without
+        return None
+    return os.fdopen(os.dup(stream.fileno()), "w", buffering=1, encoding=stream.encoding, errors="backslashreplace")
+
+
 def set_up() -> None:
-    """For a process that runs on: everything from the level on goes to stderr. Libraries are heard from warnings on."""
+    """For a process that runs on: everything from the level on goes to stderr. Libraries are heard from warnings on.
+
+    Raises OSError where stderr has no file descriptor.
+    """
     named = logging.getLevelNamesMapping().get(os.environ.get(LEVEL, "info").upper(), logging.INFO)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_own(sys.stderr))
     handler.setFormatter(FieldsFormatter(journal="JOURNAL_STREAM" in os.environ))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -2,6 +2,9 @@
 
 import ast
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,11 +40,38 @@ def test_the_level_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
         set_up()
         assert not logging.getLogger("agent.app").isEnabledFor(logging.DEBUG)
     finally:
+        for handler in set(root.handlers) - set(handlers):
+            assert isinstance(handler, logging.StreamHandler)
+            handler.stream.close()
         root.setLevel(before)
         root.handlers[:] = handlers
         logging.captureWarnings(False)
         for package in ("agent", "burner", "recorder", "drivers"):
             logging.getLogger(package).setLevel(logging.NOTSET)
+
+
+WHILE_PORTAUDIO_LOOKS_ROUND = """
+import logging, os
+from agent.logs import set_up
+from drivers.microphone import _quiet_stderr
+set_up()
+with _quiet_stderr():
+    os.write(2, b"ALSA lib pcm.c: Unknown PCM")
+    logging.getLogger("recorder.track").warning("source lost", extra={"track": "麦克风"})
+"""
+
+
+def test_other_threads_lines_stay_while_a_library_is_kept_quiet() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", WHILE_PORTAUDIO_LOOKS_ROUND],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
+        timeout=20,
+    )
+    assert run.stderr.rstrip("\n").partition(" warning ")[2] == "recorder.track source lost track=麦克风", run.stderr
 
 
 def test_no_field_has_a_name_that_logging_refuses() -> None:
