@@ -1,10 +1,11 @@
 """The sessions of this room, as their session.json files tell them. Light: `room-agent session list` needs no agent."""
 
+import os
 from pathlib import Path
 
 from agent.places import Places
 from agent.session import Session
-from recorder.durable import read_json
+from recorder.durable import read_fault, read_json
 from recorder.faults import BadInput, EvidenceFault, NotFound, StorageFault
 from wording import Exit, Fault
 
@@ -16,15 +17,25 @@ def read_session(folder: Path) -> Session:
 
 
 def folders(places: Places) -> list[Path]:
-    """The folders that hold a session, oldest official start first (their names sort so)."""
-    return sorted(path.parent for path in places.sessions.glob("*/session.json"))
+    """The folders that hold a session, oldest official start first (their names sort so). Raises StorageFault."""
+    try:
+        with os.scandir(places.sessions) as entries:
+            return sorted(path for path in map(Path, entries) if (path / "session.json").exists())
+    except FileNotFoundError:
+        return []
+    except OSError as error:  # a user who may not look there must not be told that there is nothing
+        raise read_fault(places.sessions, error) from error
 
 
 def sessions(places: Places) -> tuple[list[Session], list[EvidenceFault | StorageFault]]:
-    """Every session, oldest first, and a fault for each session.json that cannot be read."""
+    """Every session, oldest first, and a fault for each session.json, or for the folder of them all, that cannot be read."""
     found: list[Session] = []
     broken: list[EvidenceFault | StorageFault] = []
-    for folder in folders(places):
+    try:
+        known = folders(places)
+    except StorageFault as fault:
+        return [], [fault]
+    for folder in known:
         try:
             found.append(read_session(folder))
         except (EvidenceFault, StorageFault) as fault:
@@ -57,7 +68,10 @@ def why_unreadable(places: Places, session: str | None) -> Fault | None:
 
 
 def find(places: Places, name: str) -> Path:
-    """The folder of a session: its id, a beginning of it that fits only one, its path, or ``last``. Raises NotFound, BadInput."""
+    """The folder of a session: its id, a beginning of it that fits only one, its path, or ``last``.
+
+    Raises NotFound, BadInput, StorageFault.
+    """
     known = folders(places)
     if name == "last" and known:
         return known[-1]

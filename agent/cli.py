@@ -46,6 +46,7 @@ ARGPARSE = (
     (r"argument (?P<name>.+?): invalid int value: (?P<value>.*)", "{name} is {value}, no whole number"),
     (r"argument (?P<name>.+?): invalid _seconds value: (?P<value>.*)", "{name} is {value}, no number of seconds"),
     (r"argument (?P<name>.+?): expected one argument", "{name} needs a value"),
+    (r"argument (?P<name>.+?): ignored explicit argument (?P<value>.*)", "{name} takes no value"),
     (r"ambiguous option: (?P<name>.*) could match (?P<known>.*)", "{name} may mean {known}"),
 )
 
@@ -65,10 +66,21 @@ class NotUnderstood(Fault):
         super().__init__(text, mend, message=message, command=command)
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, say("usage: ", Parser.language) if prefix is None else prefix)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with texts in the reader's language."""
 
     language: Language = "zh"
+
+    def __init__(self, **options: Any) -> None:
+        """Options: those of argparse.ArgumentParser."""
+        super().__init__(**{"formatter_class": _Help, **options}, add_help=False)
+        self._positionals.title, self._optionals.title = say("arguments", self.language), say("options", self.language)
+        self.add_argument("-h", "--help", action="help", help=say("show this and end", self.language))
 
     def error(self, message: str) -> NoReturn:
         """Raises NotUnderstood."""
@@ -97,7 +109,6 @@ class _Builder:
             prog="room-agent",
             description=self._say("Records, proves and preserves interviews."),
             epilog=self._exit_table(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self._common(self.root, None)
         self._groups: dict[str, Any] = {"": self.root.add_subparsers(metavar=self._say("COMMAND"), required=True, dest="command")}

@@ -84,7 +84,7 @@ def _secret(file: str, variable: str, where: str) -> str:
     if not file:
         return ""
     try:
-        return Path(file).read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+        return Path(file).read_text(encoding="utf-8-sig").split("\n", 1)[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(
             where + "_file",
@@ -303,7 +303,7 @@ class Mqtt(Section):
     """The health feed."""
 
     enabled: bool = entry(True, "false: no feed.")
-    host: str = entry("localhost", "Broker of the centre.")
+    host: str = entry("localhost", "Broker of the centre.", min_length=1)
     port: int = entry(8883, "Port of the broker.", ge=1, le=65535)
     user: str = entry("", "User of this room at the broker.")
     password_file: str = entry("", "File whose first line is the password.")
@@ -367,7 +367,7 @@ class Config(Section):
 def load(path: Path) -> Config:
     """Reads and checks the file. Raises ConfigFault with every problem."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         problem = Problem(
             "--config",

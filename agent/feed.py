@@ -105,7 +105,7 @@ def read_guidance(payload: bytes) -> Guidance | None:
     try:
         data = json.loads(payload)
         schema, known, text = data["schema"], data["id"], data["text"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if schema != SCHEMA or not isinstance(known, str) or not GUIDANCE_ID.fullmatch(known):
         return None

@@ -130,8 +130,12 @@ class Rooms:
     def take(self, message: Message, now_s: float) -> Mapping[str, Any] | None:
         """One message of the feed; its content, or None where it is none of the feed's."""
         data = content(message)
-        if data is None:
+        try:
+            return data if data is None else self._take(data, message, now_s)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # one message must not end the view of all rooms
             return None
+
+    def _take(self, data: Mapping[str, Any], message: Message, now_s: float) -> Mapping[str, Any]:
         name = f"{data['centre']}/{data['room']}"
         self.check.add(name, str(data["boot"]), data["seq"], retained=message.retained)
         row = self.rows.setdefault(name, RoomRow(name))
@@ -142,9 +146,11 @@ class Rooms:
         if data["type"] == "state":
             row.online = bool(data.get("online"))
         elif data["type"] == "health":
+            not_ok = {str(c["device"]): str(c["status"]) for c in data.get("causes", ())}
+            recorded_s = float(data.get("recorded_s", 0.0))
+            int(recorded_s)  # neither NaN nor without end
             row.overall, row.room_state = str(data.get("overall")), str(data.get("room_state"))
-            row.recorded_s, row.health_s = float(data.get("recorded_s", 0.0)), now_s
-            row.not_ok = {str(c["device"]): str(c["status"]) for c in data.get("causes", ())}
+            row.not_ok, row.recorded_s, row.health_s = not_ok, recorded_s, now_s
         return data
 
     def table(self, now_s: float, language: Language) -> str:
@@ -190,16 +196,19 @@ WORDS = {  # of the feed, for people
 
 
 def content(message: Message) -> Mapping[str, Any] | None:
-    """The JSON of a message that a room sent, None for anything else."""
+    """The JSON of a message that a room sent, None for anything else: the topic, which the broker guards, says who speaks."""
     channel = channel_of(message.topic)
     if channel is None or not channel.from_room:
         return None
     try:
         data = json.loads(message.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(data, dict) and {"type", "centre", "room", "boot", "seq"} <= data.keys()
-    return data if whole and isinstance(data["seq"], (int, type(None))) else None
+    if not whole or not (data["seq"] is None or type(data["seq"]) is int):
+        return None
+    said = [data["centre"], data["room"], data["type"]]
+    return data if said == [*message.topic.split("/")[2:4], channel.name] else None
 
 
 def _width(text: str) -> int:
@@ -220,7 +229,7 @@ def as_line(message: Message, at: datetime) -> str:
     """One message as a JSON line: received_at, topic, retained, qos, message (its JSON, or text where it is none)."""
     try:
         told = json.loads(message.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = message.payload.decode(errors="replace")
     received = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"received_at": received, "topic": message.topic, "retained": message.retained, "qos": message.qos, "message": told}

@@ -51,6 +51,16 @@ def storage_fault(path: Path, error: OSError) -> StorageFault:
     )
 
 
+def read_fault(path: Path, error: OSError) -> StorageFault:
+    """The mendable form of an OSError on a path that is only read."""
+    return StorageFault(
+        "{path} cannot be read: {why}.",
+        "Check that its disk is mounted and in order, and that you may read it (group room-agent).",
+        path=path,
+        why=error.strerror or error,
+    )
+
+
 def make_folder(folder: Path) -> Path:
     """Creates the folder with its parents; each new entry is durable. Raises StorageFault."""
     missing = [folder, *folder.parents]
@@ -128,7 +138,7 @@ def read_json(path: Path) -> Json:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound("{path} does not exist.", "Check the name.", path=path) from error
     except OSError as error:
-        raise storage_fault(path, error) from error
+        raise read_fault(path, error) from error
     except ValueError as error:
         raise EvidenceFault(
             "{path} is not readable JSON: {why}.", "Restore the file from a copy; do not edit it by hand.", path=path, why=error

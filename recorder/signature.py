@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from recorder.durable import Json, fsync_folder, make_folder, storage_fault, write_bytes
+from recorder.durable import Json, fsync_folder, make_folder, read_fault, storage_fault, write_bytes
 from recorder.faults import EvidenceFault
 from recorder.journal import Head
 
@@ -83,7 +83,7 @@ def read_public_key(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise storage_fault(path, error) from error
+        raise read_fault(path, error) from error
     except ValueError as error:
         raise EvidenceFault("{path} is no readable Ed25519 key.", _RESTORE, path=path) from error
     if not isinstance(key, Ed25519PublicKey):

@@ -207,7 +207,7 @@ def _device_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
         if device["fault"] and device["fault"] != answer["fault"]:
             lines.append(f"  {device['id']}: {context.fault_line(fault_from(device['fault']))}")
     if answer["feed"]["fault"]:
-        lines.append(f"  broker: {context.fault_line(fault_from(answer['feed']['fault']))}")
+        lines.append(f"  {context.say('Broker of the command room')}: {context.fault_line(fault_from(answer['feed']['fault']))}")
     if lines:
         lines = ["", context.say("Not in order:"), *lines]
     if answer["disk"]:
@@ -238,7 +238,7 @@ def list_(context: Context) -> Exit:
     context.answer(
         {"sessions": rows, "broken": [fault.as_dict() for fault in broken]}, lines or [context.say("There is no session yet.")]
     )
-    return Exit.EVIDENCE if broken else Exit.OK
+    return Exit(broken[0].exit_code) if broken else Exit.OK
 
 
 def attach(context: Context) -> Exit:

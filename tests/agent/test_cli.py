@@ -1,6 +1,7 @@
 """The command line against a real agent: a whole session, and what every kind of bad input gets."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -185,6 +186,34 @@ def test_a_folder_that_cannot_be_written(room: LiveRoom, words: tuple[str, ...])
 def test_a_command_line_that_is_not_understood(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--language", "zh"]) == Exit.USAGE
     assert "命令行有误" in capsys.readouterr().err
+
+
+def test_help_is_in_the_reader_s_language(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["session"], ["session", "start"], ["disc", "verify"]):
+        assert main([*words, "--help", "--language", "zh"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("用法：") and "选项" in shown and "显示本说明并结束" in shown
+        assert not {"usage", "options", "arguments", "show", "exit"}.intersection(shown.replace(":", " ").split())
+
+
+def test_sessions_that_may_not_be_looked_at_are_not_none(
+    room: LiveRoom, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root may look everywhere, so the refusal is the test's."""
+    scandir = os.scandir
+
+    def scan(path: Path) -> object:
+        if path == room.places.sessions:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    common = ["--config", str(room.config), "--language", "en"]
+    assert main(["session", "list", *common]) == Exit.STORAGE
+    assert main(["verify", "last", *common]) == Exit.STORAGE
+    said = capsys.readouterr()
+    assert "cannot be read: Permission denied" in said.out and "cannot be read: Permission denied" in said.err
+    assert "There is no session" not in said.out + said.err
 
 
 def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

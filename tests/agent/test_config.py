@@ -118,6 +118,14 @@ def test_a_password_comes_from_a_file_or_the_environment(tmp_path: Path, monkeyp
     check_secrets(config)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Notepad writes one."""
+    secret, config = tmp_path / "pw", tmp_path / "config.toml"
+    secret.write_text("s3cret\r\n", encoding="utf-8-sig")
+    config.write_text(f'[mqtt]\nhost = "broker"\npassword_file = "{secret}"\n', encoding="utf-8-sig")
+    assert load(config).mqtt.password() == "s3cret"
+
+
 def test_secrets_that_cannot_be_read_are_named_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     config = parse(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from agent.feed import Feed, FeedSettings
 from agent.mqtt_link import FeedFault, Link, Message
 from agent.outbox import Outbox
 from agent.schemas import ROOT
-from agent.watch import CLEAR, Rooms, SequenceCheck, WatchSettings, record, watch, watch_settings
+from agent.watch import CLEAR, Rooms, SequenceCheck, WatchSettings, as_line, record, watch, watch_settings
 from recorder.faults import StorageFault
 from tests.agent.broker_fixture import CENTRE, PASSWORD, ROOMS, PrivateBroker
 from tests.agent.contract import complaints
@@ -106,6 +107,45 @@ def health(room_: str = "room-01", **fields: object) -> Message:
 
 def cells(rooms: Rooms, now_s: float) -> list[list[str]]:
     return [line.split() for line in rooms.table(now_s, "en").splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"recorded_s": None},
+        {"recorded_s": "long"},
+        {"recorded_s": float("nan")},
+        {"recorded_s": float("inf")},
+        {"causes": [{}]},
+        {"causes": 3},
+        {"causes": ["climate"]},
+        {"seq": True},
+        {"seq": "4"},
+    ],
+)
+def test_a_message_that_cannot_be_read_ends_no_view_and_changes_nothing(told: dict[str, object]) -> None:
+    rooms = Rooms()
+    rooms.take(said("state", online=True), 0.0)
+    rooms.take(health(seq=2), 1.0)
+    (before,) = cells(rooms, 2.0)
+    fields: dict[str, object] = {"seq": 3, "overall": "failed", "room_state": "idle", "recorded_s": 1.0, "causes": [], **told}
+    assert rooms.take(said("health", **fields), 2.0) is None  # type: ignore[arg-type]  # the room is left as it is
+    (after,) = cells(rooms, 2.0)
+    assert after[:6] == before[:6], "all but when it was heard"
+
+
+def test_nested_json_without_end_is_no_message() -> None:
+    rooms, deep = Rooms(), Message(f"{ROOT}/{CENTRE}/room-01/health", b"[" * 200_000, 1, True)
+    assert rooms.take(deep, 0.0) is None
+    assert json.loads(as_line(deep, datetime.now(UTC)))["message"].startswith("[[")
+
+
+def test_a_room_speaks_for_itself_alone() -> None:
+    """The broker guards the topics, not what stands in the messages."""
+    rooms, other = Rooms(), {"centre": CENTRE, "room": "room-02"}
+    for kind, fields in (("health", other), ("health", {"centre": "elsewhere"}), ("health", {"type": "state", "online": False})):
+        assert rooms.take(said(kind, **fields), 0.0) is None
+    assert rooms.rows == {}
 
 
 def test_the_table_shows_each_room() -> None:
