@@ -48,6 +48,7 @@ class Handlers:
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
             "session.start": self.start,
             "session.stop": self.stop,
+            "session.seal": self.seal,
             "session.status": self.status,
             "transcript.accept": self.accept,
             "disc.burn": self.burn,
@@ -105,6 +106,11 @@ class Handlers:
     def stop(self, arguments: "Arguments") -> Answer:
         """Ends the session; the answer holds its official end, at most a second from now."""
         return self._times(self._keeper.stop(arguments.text("by"), arguments.text("reason")))
+
+    def seal(self, arguments: "Arguments") -> Answer:
+        """Lets the seal go on without the tracks that it waits for; the answer names them as well."""
+        session = self._keeper.leave(arguments.text("by"), arguments.text("reason"), self._look().statuses)
+        return {**self._times(session), "left": list((session.left or ())[-1]["tracks"])}
 
     def _times(self, session: Session) -> Answer:
         zone = self._config.room.zone

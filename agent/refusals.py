@@ -27,6 +27,11 @@ class Refused(Fault):
         return {**super().as_dict(), "reasons": [reason.as_dict() for reason in self.reasons]}
 
 
+def refusal(text: str, mend: str, /, **values: object) -> Fault:
+    """One reason why something cannot be done now."""
+    return Fault(text, mend, exit_code=Exit.REFUSED, **values)
+
+
 def fault_from(data: dict[str, object]) -> Fault:
     """The fault that as_dict made: a Refused where there are reasons. Raises KeyError where it is none."""
     reasons = data.get("reasons")

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
-from agent.refusals import Refused
+from agent.refusals import Refused, refusal
 from recorder.faults import BadInput, EvidenceFault
 from recorder.room_time import SECOND_NS, rfc3339
-from recorder.wanted import ComposerStatus, Status, TrackStatus, Wanted
+from recorder.wanted import TrackStatus, Wanted
 from wording import Exit, Fault, Language
 
 SCHEMA = "interview-room-session/1"
@@ -21,8 +21,6 @@ State = Literal["recording", "sealing", "sealed", "matched", "on-disc"]
 LONGEST_MINUTES = 1440  # a day
 LONGEST_TEXT = 200  # characters of a case number, a name or a reason: the overlay and the disc have one line for each
 DIRECTING = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")  # they turn the text around them
-COMPOSER_WAIT_NS = 5 * SECOND_NS  # how long sealing waits for a composer that is dead or fails, once every track has finished
-COMPOSER_BUSY_NS = 60 * SECOND_NS  # and for one that works: it may have to read back what a crash cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The content of session.json. Times are room time in ns; the official ones are RFC 3339 in the room's zone."""
+    """The content of session.json. Times are room time in ns; the official ones are RFC 3339 in the room's zone.
+
+    left: who let the seal go on without which tracks, and why; more than one where it was done again.
+    """
 
     id: str
     state: State
@@ -51,6 +52,7 @@ class Session:
     stop_ns: int | None = None
     official_end: str | None = None
     stop: Mapping[str, Any] | None = None
+    left: Sequence[Mapping[str, Any]] | None = None
     coverage: Mapping[str, Any] | None = None
     composite: Mapping[str, Any] | None = None
     transcript: Mapping[str, Any] | None = None
@@ -60,6 +62,11 @@ class Session:
     def active(self) -> bool:
         """It is being recorded or sealed: the room is taken."""
         return self.state in ("recording", "sealing")
+
+    @property
+    def left_tracks(self) -> frozenset[str]:
+        """The tracks without which the seal goes on."""
+        return frozenset(track for each in self.left or () for track in each["tracks"])
 
     def as_dict(self) -> dict[str, Any]:
         """As it lies in session.json."""
@@ -89,6 +96,11 @@ class Session:
         return replace(
             self, state="sealing", stop_ns=stop_ns, official_end=end, stop={"by": by.strip(), "reason": reason.strip()}
         )
+
+    def leaving(self, tracks: Sequence[str], by: str, reason: str) -> "Session":
+        """A session that is being sealed, without these tracks."""
+        entry = {"by": by.strip(), "reason": reason.strip(), "tracks": list(tracks)}
+        return replace(self, left=[*(self.left or ()), entry])
 
     def sealed(self, coverage: Mapping[str, Any], composite: Mapping[str, Any] | None) -> "Session":
         """sealing → sealed. coverage: by track; composite: pictures due and written."""
@@ -120,6 +132,7 @@ _OPTIONAL = {
     "stop_ns": int,
     "official_end": str,
     "stop": dict,
+    "left": list,
     "coverage": dict,
     "composite": dict,
     "transcript": dict,
@@ -137,6 +150,8 @@ def _wrong_field(data: Mapping[str, Any]) -> str | None:
             return name
     if data["state"] not in get_args(State) or (data["state"] != "recording" and data.get("stop_ns") is None):
         return "state"
+    if not all(_names_tracks(each) for each in data.get("left") or ()):
+        return "left"
     try:
         ZoneInfo(data["timezone"])
     except (LookupError, ValueError, OSError):
@@ -146,6 +161,11 @@ def _wrong_field(data: Mapping[str, Any]) -> str | None:
     if not isinstance(handlers, (list, tuple)) or not all(isinstance(each, str) for each in handlers):
         return "case.handlers"
     return next((f"case.{name}" for name in ("number", "cause", "interviewee") if not isinstance(case.get(name), str)), None)
+
+
+def _names_tracks(entry: object) -> bool:
+    tracks = entry.get("tracks") if isinstance(entry, dict) else None
+    return isinstance(tracks, list) and all(isinstance(track, str) for track in tracks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +222,12 @@ def check_start(request: StartRequest, ready: Readiness) -> None:
         raise Refused("The session was not started:", reasons)
 
 
-def _no(text: str, mend: str, /, **values: object) -> Fault:
-    return Fault(text, mend, exit_code=Exit.REFUSED, **values)
-
-
 def _busy(active: Session | None) -> list[Fault]:
     if active is None:
         return []
     if active.state == "recording":
         return [
-            _no(
+            refusal(
                 "Session {session} has been running since {start}.",
                 "End it first: `room-agent session stop`.",
                 session=active.id,
@@ -219,7 +235,7 @@ def _busy(active: Session | None) -> list[Fault]:
             )
         ]
     mend = "Wait until it is sealed; `room-agent session status` shows what it waits for."
-    return [_no("Session {session} is still being sealed.", mend, session=active.id)]
+    return [refusal("Session {session} is still being sealed.", mend, session=active.id)]
 
 
 def text_faults(**texts: str) -> list[Fault]:
@@ -268,12 +284,12 @@ def selfcheck_fault(ready: Readiness) -> Fault | None:
     """Why the newest self-check does not let a session start, None where it does."""
     mend = "Run `room-agent selfcheck`, mend what it names, or start with --override-by NAME --override-reason TEXT."
     if not ready.selfcheck_at:
-        return _no("There is no self-check yet.", mend)
+        return refusal("There is no self-check yet.", mend)
     if not ready.selfcheck_passed:
-        return _no("The last self-check did not pass: {checks}.", mend, checks=", ".join(ready.failed_checks))
+        return refusal("The last self-check did not pass: {checks}.", mend, checks=", ".join(ready.failed_checks))
     if not -60 <= ready.selfcheck_age_s <= ready.selfcheck_limit_s:
         age, limit = round(ready.selfcheck_age_s / 60), round(ready.selfcheck_limit_s / 60)
-        return _no("The last self-check is {age} minutes old; {limit} are allowed.", mend, age=age, limit=limit)
+        return refusal("The last self-check is {age} minutes old; {limit} are allowed.", mend, age=age, limit=limit)
     return None
 
 
@@ -334,6 +350,26 @@ def delivers(status: TrackStatus, now_ns: int, within_ns: int) -> bool:
     return fresh and status.state in ("armed", "recording", "finished")
 
 
+def new_session(
+    name: str, request: StartRequest, ready: Readiness, start_ns: int, *, room: Mapping[str, Any], zone: ZoneInfo
+) -> Session:
+    """A session that begins; an override is on the record where it was needed."""
+    override = None
+    if selfcheck_fault(ready) is not None:
+        override = {"by": request.override_by.strip(), "reason": request.override_reason.strip()}
+    return Session(
+        id=name,
+        state="recording",
+        start_ns=start_ns,
+        official_start=rfc3339(start_ns, zone),
+        timezone=zone.key,
+        room=dict(room),
+        case=request.case,
+        planned_minutes=request.planned_minutes,
+        selfcheck={"at": ready.selfcheck_at or None, "passed": ready.selfcheck_passed, "override": override},
+    )
+
+
 def session_id(start_ns: int, zone: tzinfo, room: str) -> str:
     """``20260101T093000-room-01``: local date and time of the start command, and the room."""
     return f"{datetime.fromtimestamp(start_ns // SECOND_NS, UTC).astimezone(zone):%Y%m%dT%H%M%S}-{room}"
@@ -351,45 +387,21 @@ def check_stop(active: Session | None, by: str, reason: str) -> Session:
     """The session that a stop command ends. Raises Refused."""
     reasons = text_faults(by=by, reason=reason)
     if active is None:
-        reasons.append(_no("No session is running.", "`room-agent session list` shows the sessions of this room."))
+        reasons.append(refusal("No session is running.", "`room-agent session list` shows the sessions of this room."))
     elif active.state != "recording":
         text = "Session {session} was stopped already; its official end is {end}."
         mend = "It seals itself; `room-agent session status` shows how far it is."
-        reasons.append(_no(text, mend, session=active.id, end=active.official_end))
+        reasons.append(refusal(text, mend, session=active.id, end=active.official_end))
     if reasons or active is None:
         raise Refused("No session was stopped:", reasons)
     return active
-
-
-def unfinished(session: Session, required: Sequence[str], statuses: Mapping[str, Status]) -> list[str]:
-    """The required tracks that have not journalled the end of the session yet."""
-    alive = {name: s for name in required if isinstance(s := statuses.get(name), TrackStatus)}
-    return [name for name in required if name not in alive or alive[name].finished != session.id]
-
-
-def composer_done(
-    session: Session, status: ComposerStatus | None, *, locked: bool, wanted: bool, waited_ns: int
-) -> Literal["finished", "wait", "give up"]:
-    """Whether the seal must wait for the composite, which must be closed before the manifest lists it.
-
-    status: the composer's, if it is alive; locked: a composer's process exists, and may be too busy for a status; wanted: what
-    wanted.json says of the composite; waited_ns: since every track had finished. Where it was given up, one that has the session
-    open says itself that it writes no more, and one that comes later opens nothing.
-    """
-    if status is not None and status.finished == session.id:
-        return "finished"
-    works = locked if status is None else status.session == session.id and status.state in ("recording", "closing")
-    if wanted:
-        return "wait" if waited_ns < (COMPOSER_BUSY_NS if works else COMPOSER_WAIT_NS) else "give up"
-    has_it = locked if status is None else status.session == session.id
-    return "wait" if has_it and waited_ns < COMPOSER_BUSY_NS + COMPOSER_WAIT_NS else "finished"
 
 
 def check_sealed(session: Session) -> None:
     """Raises Fault where the session is not sealed yet."""
     if session.active:
         text, mend = "Session {session} is not sealed yet.", "Stop it, and wait until it is sealed."
-        raise _no(text, mend, session=session.id)
+        raise refusal(text, mend, session=session.id)
 
 
 def check_attach(session: Session) -> None:
@@ -397,7 +409,7 @@ def check_attach(session: Session) -> None:
     check_sealed(session)
     if session.state == "on-disc":
         text = "Session {session} is on its discs already, with its transcript."
-        raise _no(text, "A transcript that came later needs a new case file.", session=session.id)
+        raise refusal(text, "A transcript that came later needs a new case file.", session=session.id)
 
 
 def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]:
@@ -407,13 +419,13 @@ def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]
     transcript = session.transcript
     if transcript is None:
         mend = "Attach it first: `room-agent transcript attach SESSION FILE`."
-        reasons.append(_no("Session {session} has no transcript.", mend, session=session.id))
+        reasons.append(refusal("Session {session} has no transcript.", mend, session=session.id))
     elif transcript["verdict"] not in ("mismatch", "not-found"):
-        reasons.append(_no("The transcript's times agree already; there is nothing to accept.", "Go on with the disc."))
+        reasons.append(refusal("The transcript's times agree already; there is nothing to accept.", "Go on with the disc."))
     involved = {_plain(name) for name in (*session.case.handlers, str((session.stop or {}).get("by", "")))}
     if by.strip() and _plain(by) in involved:
         mend = "Let a person accept it who neither questioned nor stopped the recording."
-        reasons.append(_no("{by} took part in the interview and cannot accept its exception.", mend, by=by.strip()))
+        reasons.append(refusal("{by} took part in the interview and cannot accept its exception.", mend, by=by.strip()))
     if reasons or transcript is None:
         raise Refused("The exception was not accepted:", reasons)
     return transcript

@@ -1,7 +1,8 @@
 """A session's own two files, session.json and journal.jsonl, written by the agent alone (invariant 2)."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import sha256
@@ -64,9 +65,9 @@ class SessionFolder:
         """One line of the journal, durable. Raises StorageFault."""
         return self._journal.append(kind, **fields)
 
-    def kinds(self) -> set[str]:
-        """The kinds of line the journal holds. Raises EvidenceFault."""
-        return {str(entry["kind"]) for entry in journal.read(self.path / "journal.jsonl")}
+    def kinds(self) -> Counter[str]:
+        """How many lines of each kind the journal holds. Raises EvidenceFault."""
+        return Counter(str(entry["kind"]) for entry in journal.read(self.path / "journal.jsonl"))
 
     def close(self) -> None:
         """Releases the journal."""
@@ -136,6 +137,16 @@ def start_fields(session: Session) -> dict[str, object]:
 def stop_fields(session: Session) -> dict[str, object]:
     """Of the line ``stopping``."""
     return {"stop_ns": session.stop_ns, "official_end": session.official_end, **dict(session.stop or {})}
+
+
+def missing_lines(session: Session, kinds: Mapping[str, int]) -> list[tuple[str, Mapping[str, object]]]:
+    """What session.json says and the journal, with so many lines of each kind, does not yet: a death came between."""
+    lines: list[tuple[str, Mapping[str, object]]] = []
+    if not kinds.get("started"):
+        lines.append(("started", start_fields(session)))
+    if session.stop_ns is not None and not kinds.get("stopping"):
+        lines.append(("stopping", stop_fields(session)))
+    return lines + [("left", entry) for entry in (session.left or ())[kinds.get("left", 0) :]]
 
 
 def tie_fields(tie: Tie, epoch: Epoch) -> dict[str, object]:

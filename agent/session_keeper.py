@@ -13,8 +13,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from agent import catalogue
+from agent.closing import check_leave, leave_in_s, waited_for
 from agent.places import Places
 from agent.refusals import Refused
+from agent.seal_wait import SealWait
 from agent.sealing import Seal, Sealer, SealResult, Sign
 from agent.session import (
     Readiness,
@@ -23,16 +25,15 @@ from agent.session import (
     check_sealed,
     check_start,
     check_stop,
-    composer_done,
     needed_bytes,
-    selfcheck_fault,
+    new_session,
     session_id,
-    unfinished,
 )
 from agent.session_folder import (
     SessionFolder,
     free_path,
     make_session_folder,
+    missing_lines,
     start_fields,
     stop_fields,
     tie_fields,
@@ -40,7 +41,6 @@ from agent.session_folder import (
     unlink_session,
 )
 from agent.wanted_state import WantedState
-from recorder.durable import lock_holder
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.room_time import (
     CLOCK_STEP_NS,
@@ -50,13 +50,12 @@ from recorder.room_time import (
     boot_id,
     boottime_ns,
     epoch_path,
-    rfc3339,
     session_epoch,
     snap_end,
     snap_start,
 )
 from recorder.session_files import is_sealed
-from recorder.wanted import ComposerStatus, Status, TrackStatus, Wanted
+from recorder.wanted import Status, TrackStatus, Wanted
 from wording import Fault
 
 MINUTE_NS = 60 * SECOND_NS
@@ -80,8 +79,8 @@ class RoomFacts:
 class SessionKeeper:
     """current: the session that is recorded or sealed, else the newest one, else None.
 
-    waiting_for: what sealing waits for, by name; fault: why the last attempt to seal failed, or the unfinished session cannot be
-    taken up (yet: where the disk refuses it, that is tried again).
+    fault: why the last attempt to seal failed, or the unfinished session cannot be taken up (yet: where the disk refuses it, that
+    is tried again).
     """
 
     def __init__(
@@ -100,6 +99,7 @@ class SessionKeeper:
         self._places, self._room = places, room
         self._tie, self._sign, self._now = tie, sign, now
         self._sealer = Sealer(seal)
+        self._wait = SealWait(places, room.required)
         self._wanted = WantedState(places.wanted)
         self._folder: SessionFolder | None = None  # of the active session
         self._epoch: Epoch | None = None
@@ -110,10 +110,8 @@ class SessionKeeper:
         self._clock_offset_ns: int | None = None
         self._clock_known: bool | None = None  # whether the wall clock was said to be synchronised
         self._minute_ns = 0
-        self._finished_ns: int | None = None  # when the last track had finished
         self._retry_ns = 0
         self.current: Session | None = None
-        self.waiting_for: list[str] = []
         self.fault: Fault | None = None
 
     @property
@@ -127,6 +125,17 @@ class SessionKeeper:
         if self._unreadable is not None:
             return self._wanted.now.session
         return self.active.id if self.active else None
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """What sealing waits for, by name."""
+        return self._wait.waiting_for
+
+    @property
+    def may_leave_in_s(self) -> float | None:
+        """In how many seconds ``leave`` may let the seal go on without the tracks it waits for; None where it waits for none."""
+        active, names = self.active, set(self.waiting_for).intersection(self._room.required)
+        return leave_in_s(active, self.room_ns()) if active is not None and names - active.left_tracks else None
 
     def utc_ns(self) -> int:
         """The wall clock."""
@@ -191,10 +200,7 @@ class SessionKeeper:
             folder.close()
             raise
         self._folder, self._epoch = folder, epoch
-        if "started" not in kinds:
-            self._owed.append(("started", start_fields(found)))
-        if found.stop_ns is not None and "stopping" not in kinds:
-            self._owed.append(("stopping", stop_fields(found)))
+        self._owed += missing_lines(found, kinds)
         self._owed += [("event", {"event": "agent-started", "boot_id": boot_id()}), ("tie", self._tie_fields())]
         self._minute_ns = self._now() + MINUTE_NS
         log.info("session taken up", extra={"session": found.id, "state": found.state})
@@ -231,7 +237,8 @@ class SessionKeeper:
         path = free_path(self._places.session(session_id(tie.utc_ns, self._room.zone, str(self._room.facts["id"]))))
         make_session_folder(path, self._room.required)
         epoch = session_epoch(path, lambda: tie)
-        session = self._new_session(path.name, request, ready, snap_start(epoch.room_ns(self._now())))
+        start_ns = snap_start(epoch.room_ns(self._now()))
+        session = new_session(path.name, request, ready, start_ns, room=self._room.facts, zone=self._room.zone)
         folder = SessionFolder(path, session)
         self._folder, self._epoch, before, self.current = folder, epoch, self.current, session
         try:
@@ -242,7 +249,8 @@ class SessionKeeper:
             raise
         self._owed += [("started", start_fields(session)), ("tie", tie_fields(tie, epoch))]
         self._minute_ns = self._now() + MINUTE_NS
-        self._finished_ns, self._retry_ns, self.fault, self.waiting_for = None, 0, None, []
+        self._retry_ns, self.fault = 0, None
+        self._wait.reset()
         try:
             self._pay(folder)
         except Fault as fault:  # the start stands in session.json: it is official, and the tick goes on
@@ -267,23 +275,6 @@ class SessionKeeper:
             self._undo()
             self._undo = None
 
-    def _new_session(self, name: str, request: StartRequest, ready: Readiness, start_ns: int) -> Session:
-        zone = self._room.zone
-        override = None
-        if selfcheck_fault(ready) is not None:
-            override = {"by": request.override_by.strip(), "reason": request.override_reason.strip()}
-        return Session(
-            id=name,
-            state="recording",
-            start_ns=start_ns,
-            official_start=rfc3339(start_ns, zone),
-            timezone=zone.key,
-            room=dict(self._room.facts),
-            case=request.case,
-            planned_minutes=request.planned_minutes,
-            selfcheck={"at": ready.selfcheck_at or None, "passed": ready.selfcheck_passed, "override": override},
-        )
-
     def stop(self, by: str, reason: str) -> Session:
         """Ends the session at the next whole second after its start. Raises Refused, StorageFault."""
         if (hindrance := self._hindrance) is not None:
@@ -292,13 +283,7 @@ class SessionKeeper:
         assert self._folder is not None
         folder = self._folder
         stopping = session.stopping(snap_end(session.start_ns, self.room_ns()), by, reason, self._room.zone)
-        self._undo_failed()
-        try:
-            folder.put(stopping)
-        except Fault:
-            self._undo_by(lambda: folder.put(session))
-            raise
-        self.current = stopping
+        self._put(folder, stopping)
         self._owed += [("stopping", stop_fields(stopping)), ("tie", self._tie_fields())]
         try:
             self._write_wanted()
@@ -307,6 +292,40 @@ class SessionKeeper:
             log.error("stop is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)})
         log.info("session stopping", extra={"session": session.id, "official_end": stopping.official_end})
         return stopping
+
+    def leave(self, by: str, reason: str, statuses: Mapping[str, Status]) -> Session:
+        """Lets the seal go on without the tracks that it waits for. Raises Refused, StorageFault."""
+        if (hindrance := self._hindrance) is not None:
+            raise Refused("No track was left behind:", [hindrance])
+        active, folder = self.active, self._folder
+        waiting: list[str] = []
+        if active is not None and folder is not None and not self._sealer.busy and not is_sealed(folder.path):
+            waiting = waited_for(active, self._room.required, statuses)
+        session = check_leave(active, by, reason, waiting=waiting, statuses=statuses, room_ns=self.room_ns())
+        assert folder is not None
+        leaving = session.leaving(waiting, by, reason)
+        self._put(folder, leaving)
+        assert leaving.left is not None
+        self._owed.append(("left", leaving.left[-1]))
+        try:
+            self._pay(folder)
+        except Fault as fault:  # it stands in session.json, and the tick goes on
+            log.error(
+                "what was left behind is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)}
+            )
+        log.warning("tracks left behind", extra={"session": session.id, "tracks": waiting, "by": by.strip()})
+        return leaving
+
+    def _put(self, folder: SessionFolder, changed: Session) -> None:
+        """A command's change of the active session; where it is refused the session is as before. Raises StorageFault."""
+        before = folder.session
+        self._undo_failed()
+        try:
+            folder.put(changed)
+        except Fault:
+            self._undo_by(lambda: folder.put(before))
+            raise
+        self.current = changed
 
     def _pay(self, folder: SessionFolder) -> None:
         while self._owed:
@@ -390,31 +409,18 @@ class SessionKeeper:
         if self._sealer.busy:
             self._take_seal(folder)
             return
-        if not (is_sealed(folder.path) or self._all_closed(folder, statuses)):
+        sealed = is_sealed(folder.path)
+        if not (sealed or self._all_closed(folder, statuses)):
             return
-        self.waiting_for = ["seal"]
-        if self._now() < self._retry_ns:
+        self._wait.waiting_for = ["seal"]
+        if self._now() < self._retry_ns or not (sealed or self._wait.hold_left(folder.session, statuses)):
             return
+        self._wait.waiting_for = ["seal"]
         folder.note("anchor", heads=track_heads(folder.path, self._room.required))
         self._sealer.begin(folder.path, folder.session)
 
     def _all_closed(self, folder: SessionFolder, statuses: Mapping[str, Status]) -> bool:
-        now = self._now()
-        self.waiting_for = unfinished(folder.session, self._room.required, statuses)
-        if self.waiting_for:
-            self._finished_ns = None
-            return False
-        self._finished_ns = self._finished_ns or now
-        if not self._composite_closed(folder, statuses, now - self._finished_ns):
-            self.waiting_for = ["composer"]
-            return False
-        return True
-
-    def _composite_closed(self, folder: SessionFolder, statuses: Mapping[str, Status], waited_ns: int) -> bool:
-        status = statuses.get("composer")
-        status = status if isinstance(status, ComposerStatus) else None
-        locked = status is None and lock_holder(self._places.lock("composer")) is not None
-        decision = composer_done(folder.session, status, locked=locked, wanted=self._wanted.now.composite, waited_ns=waited_ns)
+        decision = self._wait.look(folder.session, statuses, composite=self._wanted.now.composite, now_ns=self._now())
         if decision == "give up":
             self._give_up_composite(folder, "composite-unfinished")
         return decision == "finished"
@@ -429,6 +435,7 @@ class SessionKeeper:
         result = self._sealer.take()
         if result is None:
             return
+        self._wait.release()
         self._retry_ns = self._now() + RETRY_NS
         try:
             if isinstance(result, Fault):
@@ -447,6 +454,7 @@ class SessionKeeper:
         sealed = folder.session.sealed(result.coverage, result.composite)
         folder.put(sealed)
         folder.close()
-        self._folder = self._epoch = self._finished_ns = self.fault = None
-        self.current, self.waiting_for = sealed, []
+        self._folder = self._epoch = self.fault = None
+        self.current = sealed
+        self._wait.reset()
         log.info("session sealed", extra={"session": sealed.id})

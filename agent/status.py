@@ -30,6 +30,7 @@ def status_answer(
         "not_on_disk": missing,
         "recorded_s": round(view.recorded_s, 1),
         "waiting_for": list(keeper.waiting_for) if active else [],
+        "may_leave_in_s": _round(keeper.may_leave_in_s),
         "fault": keeper.fault.as_dict() if keeper.fault else None,
         "session": session.as_dict() if session else None,
         "path": str(keeper.path(session)) if session else None,

@@ -163,9 +163,10 @@ def file_stamp(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
+def exclusive(path: Path, what: str, *, named: bool = True) -> Iterator[None]:
     """Holds the lock file while the block runs; the kernel releases it at any death. Raises AlreadyRunning, StorageFault.
 
+    named: False leaves out who holds it: who keeps processes alive takes the process that a lock names for the one it is of.
     A disk that is full or read-only lets a lock file that is there be held all the same; who holds it may then not stand in it.
     """
     make_folder(path.parent)
@@ -181,7 +182,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
                 holder=holder or "?",
             )
         with suppress(OSError):
-            line = f"{os.getpid()}\n".encode()
+            line = f"{os.getpid()}\n".encode() if named else b""
             os.pwrite(fd, line, 0)  # before it is cut: a full disk takes what lies where something lay already
             os.ftruncate(fd, len(line))
         yield

@@ -31,7 +31,18 @@ REQUIRED = ("overview", "closeup", "microphone")
 FOLDERS = ("tracks", "composite", "epochs")
 LOOKS = 3  # at the folder, while a journal still grows
 # What the manifest takes over from session.json as it stands.
-COPIED = ("room", "case", "official_start", "official_end", "start_ns", "timezone", "planned_minutes", "selfcheck", "stop")
+COPIED = (
+    "room",
+    "case",
+    "official_start",
+    "official_end",
+    "start_ns",
+    "timezone",
+    "planned_minutes",
+    "selfcheck",
+    "stop",
+    "left",
+)
 
 MISSING = "{path} is listed in its journal and is not there."
 RESIZED = "{path} has {found} bytes; its journal says {listed}."

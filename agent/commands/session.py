@@ -3,7 +3,7 @@
 import base64
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,19 @@ def stop(context: Context) -> Exit:
         context.say("Official end: {time}", time=answer["end_text"][context.language]),
         context.say("The transcript must give this time. ({exact})", exact=answer["official_end"]),
     ]
+    return _sealed(context, answer, lines)
+
+
+def seal(context: Context) -> Exit:
+    """Lets the seal go on without the tracks that it waits for, and waits until it is made."""
+    a = context.arguments
+    answer = context.ask("session.seal", by=a.by, reason=a.reason)
+    return _sealed(context, answer, [context.say("Left behind: {names}", names=_names(context, answer["left"]))])
+
+
+def _sealed(context: Context, answer: Mapping[str, Any], lines: Sequence[str]) -> Exit:
+    """Shows the lines, and waits for the seal unless told otherwise. Raises Fault where it is not made in time."""
+    a = context.arguments
     if a.no_wait:
         context.answer(answer, lines)
         return Exit.OK
@@ -161,6 +174,9 @@ def _room_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
         lines.append(context.say("NOTHING REACHES THE DISK from: {names}", names=names))
     if answer["waiting_for"]:
         lines.append(context.say("Waiting for: {names}", names=_names(context, answer["waiting_for"])))
+        if answer["may_leave_in_s"] == 0:
+            text = "Where a track cannot come to its end: `room-agent session seal --by NAME --reason TEXT` leaves it behind."
+            lines.append(context.say(text))
     if answer["fault"]:
         lines += context.fault_lines(fault_from(answer["fault"]))
     return lines

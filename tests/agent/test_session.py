@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from agent import app, catalogue
+from agent.closing import composer_done
 from agent.config import TRACKS
 from agent.health import DeviceHealth, devices
 from agent.refusals import Refused, fault_from
 from agent.sealing import sealing
-from agent.session import Case, Session, StartRequest, composer_done, session_id, spoken
+from agent.session import Case, Session, StartRequest, session_id, spoken
 from agent.session_folder import track_heads
 from recorder import journal
 from recorder.faults import BadInput, EvidenceFault, NotFound, StorageFault
