@@ -100,6 +100,20 @@ G = "[ ]?"  # one space or none: normalise() leaves no more
 _CN = "零〇○◯一二两三四五六七八九十廿卅壹贰叁肆伍陆柒捌玖拾"
 _N = rf"(?:\d{{1,2}}|[{_CN}]{{1,4}})"
 _MINUTE = rf"(?:零?{G}\d{{1,2}}|[{_CN}]{{1,4}})"
+# A minute without 分. One Chinese figure by itself is none (九点五 may mean half past nine), and it must end where it seems to.
+_BARE_MINUTE = rf"""
+(?:零?{G}\d{{1,2}}|[{_CN}]{{2,3}}|[十拾廿卅])
+(?!{G}[\d{_CN}年月日号时点:])(?!\n[\d{_CN}]{{1,4}}{G}[分至到止])
+(?=$|[^\w.]|\.(?!\d)|[至到止许左起开始结终完在于由对询调谈地被记]|to\b|until\b|till\b|Z\b|UTC|GMT|CST)
+"""
+# What would be cut off if the moment ended with its hour: figures, or 分 with nothing before it. Behind a blank another date,
+# time or number may begin.
+_UNREAD = rf"""
+(?: [过差又]?(?:[\d{_CN}]|[Oo][\d{_CN}])
+  | [ ][过差又]?(?!\d{{4}}|[\d{_CN}]{{1,4}}{G}[年月日号时点:楼室页次])(?:[\d{_CN}]|[Oo][\d{_CN}])
+  | \n[\d{_CN}]{{1,4}}{G}[分至到止]
+  | [ \n]?分(?=$|\W|[至到止许左起]) )
+"""
 _DATE = rf"""
 (?:
   (?: (?: (?P<year>(?<!\d)\d{{4}}|[0Oo{_CN}]{{4}}){G}年{G} | 同年{G} )?
@@ -118,7 +132,7 @@ _TIME = rf"""
   (?P<hour>(?<!\d){_N}){G}[时点]钟?
   (?: {G}[整正] | {G}(?P<half>半) | {G}(?P<quarter>[一三]){G}刻
     | {G}(?P<minute>{_MINUTE}){G}分(?:{G}(?P<second>{_MINUTE}){G}秒)?(?:{G}整)?
-    | {G}(?P<bare_minute>\d{{2}})(?!{G}[\d年月日号时点:]) )?
+    | {G}(?P<bare_minute>{_BARE_MINUTE}) | (?P<unread>{_UNREAD}) )?
  |(?<!\d)(?<!\d[:.])(?P<clock_hour>\d{{1,2}}){G}:{G}(?P<clock_minute>\d{{2}})
   (?:{G}:{G}(?P<clock_second>\d{{2}})(?:[.,]\d{{1,9}})?)?(?![\d:])(?:{G}(?P<ampm>[AaPp]\.?[Mm]\b\.?))?
 )
@@ -206,12 +220,26 @@ def _offset(text: str | None) -> timedelta | None:
     return -size if found.group(1) == "-" else size
 
 
+class Unreadable(ValueError):
+    """What follows a time's hour is no minute. begin, end: places in the normalised text."""
+
+    def __init__(self, begin: int, end: int) -> None:
+        super().__init__(begin, end)
+        self.begin, self.end = begin, end
+
+
 def moment_at(text: str, place: int) -> Moment | None:
-    """The moment that begins exactly at the place of the normalised text. Raises ValueError where its figures are no numbers."""
+    """The moment that begins exactly at the place of the normalised text.
+
+    Raises ValueError where its figures are no numbers, Unreadable where what follows the hour is no minute: a moment is never
+    cut short.
+    """
     match = MOMENT.match(text, place)
     if match is None:
         return None
     get = match.group
+    if get("unread"):
+        raise Unreadable(match.start(), min(match.end("unread") + 6, len(text)))
     second: int | None = None
     if get("clock_hour"):
         hour, minute = int(get("clock_hour")), int(get("clock_minute"))

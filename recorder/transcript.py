@@ -1,7 +1,8 @@
 """The interview's start and end as the transcript (笔录) states them, compared with the official times (W-7.3.5 c). Pure.
 
 What counts is what stands behind a label (询问时间, 开始时间, Interview time, …). Labels are taken in this order, the first group
-that names times decides, and a group that names two different pairs of times decides nothing: a time is never guessed.
+that names times decides, and a group that names two different pairs of times decides nothing: a time is never guessed. Nor
+does one with a time whose minutes cannot be read (至十点三人).
 
 1. a label of the interview with a span behind it (询问时间：…至…), or a pair of such labels (询问开始时间：… 询问结束时间：…)
 2. a label of the interview with the start alone behind it, or 开始时间, Start, and any label of the end
@@ -16,7 +17,7 @@ from datetime import date, datetime, tzinfo
 from typing import Literal
 
 from recorder.durable import Json
-from recorder.moments import Normal, begin_of, end_of, normalise
+from recorder.moments import Normal, Unreadable, begin_of, end_of, normalise
 from recorder.room_time import SECOND_NS
 from recorder.sentence import Sentence
 from recorder.transcript_labels import Span, collect, only_day, pairs, unlabelled
@@ -55,7 +56,9 @@ def find_times(text: str, zone: tzinfo) -> TranscriptTimes | NoTimes:
     groups = [found.spans[3] + pairs(found.firsts[3], found.lasts[3])]
     groups.append(pairs(found.alone or found.firsts[3] or found.firsts[2], found.lasts[3] or lasts))
     groups.append(found.spans[2])
-    for group in groups:
+    for number, group in enumerate(groups):
+        if place := found.unreadable.get(number):
+            return _unreadable(text, normal, place)
         if group:
             return _decide(group, normal, text, only_day(found.days), zone)
     if found.impossible:
@@ -68,8 +71,13 @@ def find_times(text: str, zone: tzinfo) -> TranscriptTimes | NoTimes:
                 "The transcript names a start but no end of the interview (line {line}: {quote}).", {"line": line, "quote": quote}
             )
         )
-    if not found.labelled and (group := unlabelled(normal.text)):
-        return _decide(group, normal, text, None, zone)
+    if not found.labelled:
+        try:
+            group = unlabelled(normal.text)
+        except Unreadable as error:
+            return _unreadable(text, normal, (error.begin, error.end))
+        if group:
+            return _decide(group, normal, text, None, zone)
     return NoTimes(Sentence("The transcript does not say when the interview began and ended.", {}))
 
 
@@ -85,6 +93,15 @@ def _impossible(text: str, normal: Normal, *places: tuple[int, int]) -> NoTimes:
     return NoTimes(
         Sentence(
             "The transcript names a date or time that does not exist (line {line}: {quote}).", {"line": line, "quote": quote}
+        )
+    )
+
+
+def _unreadable(text: str, normal: Normal, place: tuple[int, int]) -> NoTimes:
+    quote, line = _quote(text, normal, place)
+    return NoTimes(
+        Sentence(
+            "The transcript names a time whose minutes cannot be read (line {line}: {quote}).", {"line": line, "quote": quote}
         )
     )
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from recorder.moments import DASHES, FULL_DATE, G, Moment, date_at, moment_at
+from recorder.moments import DASHES, FULL_DATE, G, Moment, Unreadable, date_at, moment_at
 
 
 def _any(*words: str) -> str:
@@ -83,6 +83,7 @@ class Found:
     lasts: dict[int, list[tuple[int, Moment]]]
     alone: list[tuple[int, Moment]]  # a start alone behind a label of the interview
     days: dict[int, list[date]]
+    unreadable: dict[int, tuple[int, int]]  # by the first group of find_times that it would have been part of
     impossible: tuple[int, int] | None = None
     labelled: bool = False
 
@@ -104,7 +105,7 @@ def _second(text: str, place: int) -> Moment | None:
 
 def collect(text: str) -> Found:
     """Everything that stands behind a label, in order."""
-    found = Found({3: [], 2: []}, {3: [], 2: []}, {3: [], 2: []}, [], {3: [], 2: []})
+    found = Found({3: [], 2: []}, {3: [], 2: []}, {3: [], 2: []}, [], {3: [], 2: []}, {})
     for label in LABEL.finditer(text):
         kind = (label.lastgroup or "").removeprefix("e")
         if _spoken(text, label.start()):
@@ -116,6 +117,11 @@ def collect(text: str) -> Found:
         try:
             first = moment_at(text, place)
             last = _second(text, first.end) if first and word == "span" else None
+        except Unreadable as error:
+            if word != "day":
+                group = 0 if strength == 3 else 1 if word in ("first", "last") else 2
+                found.unreadable.setdefault(group, (label.start(), error.end))
+            continue
         except ValueError:
             found.impossible = found.impossible or (label.start(), min(place + 40, len(text)))
             continue
@@ -146,7 +152,10 @@ def pairs(firsts: list[tuple[int, Moment]], lasts: list[tuple[int, Moment]]) -> 
 
 
 def unlabelled(text: str) -> list[Span]:
-    """Spans with their full date before the first spoken line, unless a label of another kind stands before them."""
+    """Spans with their full date before the first spoken line, unless a label of another kind stands before them.
+
+    Raises Unreadable where such a span's end is.
+    """
     spoken = re.search(rf"(?:^|\n){SPOKEN.pattern}", text)
     spans = []
     for start in FULL_DATE.finditer(text, 0, spoken.start() if spoken else len(text)):
@@ -154,7 +163,12 @@ def unlabelled(text: str) -> list[Span]:
             continue
         try:
             first = moment_at(text, start.start())
+        except ValueError:
+            continue
+        try:
             last = _second(text, first.end) if first else None
+        except Unreadable as error:
+            raise Unreadable(start.start(), error.end) from error
         except ValueError:
             continue
         if first and last:

@@ -87,6 +87,12 @@ MORNING = [
     "Date: 2026-11-21\nTime: 09:30 to 10:45",
     "詢問時間：2026年11月21日09時30分至10時45分",
     "\ufeff询问时间：\t2026年11月21日\t09时30分\t至\t10时45分\r\n",
+    "询问时间：2026年11月21日09时30分至十点四十五",
+    "询问时间：2026年11月21日九点三十到十点四十五，在询问室",
+    "询问时间：2026年11月21日9时 30至10时 45",
+    "询问时间：2026年11月21日9时30到10时45在询问室一",
+    "询问时间：2026年11月21日9时30-10时45.",
+    "开始时间：2026年11月21日9点半\n结束时间：2026年11月21日10点三刻",
     "询问时间：⼆〇⼆六年⼗⼀⽉⼆⼗⼀⽇09时30分⾄10时45分",
 ]
 
@@ -113,6 +119,12 @@ def test_forms_of_the_same_times(text: str) -> None:
         ("询问时间：2026年11月21日中午12时至下午1时05分", "11-21 12:00:00", "11-21 13:05:00", 60),
         ("询问时间：2026年11月21日9时整至10时正", "11-21 09:00:00", "11-21 10:00:00", 60),
         ("询问时间：2026年11月21日9时零5分至十时五分", "11-21 09:05:00", "11-21 10:05:00", 60),
+        ("开始时间：2026年11月21日九点零五\n结束时间：2026年11月21日十点十", "11-21 09:05:00", "11-21 10:10:00", 60),
+        ("询问时间：2026年11月21日9时5至10时零5", "11-21 09:05:00", "11-21 10:05:00", 60),
+        ("询问时间：2026年11月21日九点〇〇许至十点零零左右", "11-21 09:00:00", "11-21 10:00:00", 60),
+        ("询问时间：2026年11月21日9时至10时 1号询问室", "11-21 09:00:00", "11-21 10:00:00", 60),
+        ("询问时间：2026年11月21日9时至10时，2人在场", "11-21 09:00:00", "11-21 10:00:00", 60),
+        ("询问时间：2026年11月21日9时至10时\n1. 姓名", "11-21 09:00:00", "11-21 10:00:00", 60),
         ("询问时间：2026年11月21日09时30分15秒至10时45分20秒", "11-21 09:30:15", "11-21 10:45:20", 1),
         ("询问时间：2026年11月21日09:30:15至10:45:20", "11-21 09:30:15", "11-21 10:45:20", 1),
         ("询问时间：2026年11月21日09:30:15至10:45", "11-21 09:30:15", "11-21 10:45:00", 60),
@@ -212,6 +224,46 @@ def test_why_not(text: str, reason: str) -> None:
     assert reason in why_not(text)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "十点三",  # 10:03 or half past ten
+        "十点三人在场",
+        "十点四十五五",
+        "十点一起离开",
+        "十点两刻",
+        "十点过五分",
+        "10时三十人",
+        "10时450",
+        "10时030分",
+        "10时4 5分",
+        "10时4\n5分",
+        "10时\n45分",
+        "10时O5分",
+        "10时30人",
+        "10时30.5",
+        "10时__分",
+        "10时 分\n",
+    ],
+)
+def test_a_time_is_never_cut_short_at_its_hour(end: str) -> None:
+    for text in (
+        f"询问时间：2026年11月21日09时30分至{end}",
+        f"2026年11月21日09时30分至{end}",
+        f"询问开始时间：2026年11月21日09时30分\n询问结束时间：2026年11月21日{end}",
+    ):
+        assert "a time whose minutes cannot be read (line " in why_not(text)
+    with pytest.raises(BadInput, match="field end"):
+        from_json({"start": "2026-11-21 09:30", "end": end})
+
+
+def test_an_unreadable_time_leaves_the_decision_to_no_weaker_label() -> None:
+    other = "\n时间：2026年11月21日09时30分至10时45分"
+    assert "minutes cannot be read" in why_not("询问时间：2026年11月21日09时30分至十点三人" + other)
+    assert "minutes cannot be read" in why_not("开始时间：2026年11月21日9时3人\n结束时间：2026年11月21日10时" + other)
+    assert found("时间：2026年11月20日9时3人到店\n询问" + other.strip())[0] == f"{DAY} 09:30:00"
+
+
 def test_every_way_of_writing_any_time_is_found() -> None:
     """Random times, in each combination of the ways to write date, clock and join."""
     rng = random.Random(2)
@@ -231,6 +283,8 @@ def test_every_way_of_writing_any_time_is_found() -> None:
         lambda d: f"{d.hour}时{d:%M}分",
         lambda d: f"{d:%H:%M}",
         lambda d: f"{chinese(d.hour)}时{chinese(d.minute)}分",
+        lambda d: f"{chinese(d.hour)}点{'零' if d.minute < 10 else ''}{chinese(d.minute)}",
+        lambda d: f"{d.hour}时{d.minute}",
         lambda d: f"{'上午' if d.hour < 12 else '下午'}{(d.hour - 1) % 12 + 1}点{d.minute}分" if d.hour else f"0点{d.minute}分",
     ]
     for date_form, clock_form, join in itertools.product(dates, clocks, ("至", " 到 ", "起至", "—", "~")):
