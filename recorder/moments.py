@@ -165,6 +165,7 @@ class Moment:
     """A time of day with what the text says of its date.
 
     begin, end: places in the normalised text. second: None where not written. half: "am", "pm", or "" where not said.
+    midnight: it is twelve at night (晚上12时30分): hour is 0, of the day after the evening.
     """
 
     begin: int
@@ -175,6 +176,7 @@ class Moment:
     second: int | None
     half: str
     offset: timedelta | None
+    midnight: bool = False
 
     @property
     def precision_s(self) -> int:
@@ -197,12 +199,12 @@ def _day(match: re.Match[str]) -> Day:
 
 
 def _half(period: str, hour: int) -> tuple[str, int]:
-    """Half of the day and hour of 24 for a word before the hour and the hour as written."""
+    """Half of the day and hour of 24 for a word before the hour and the hour as written; 24 for twelve at night."""
     first = period[:1].lower()
     if first == "p" or period in ("下午", "傍晚"):
         return "pm", hour + 12 if 1 <= hour < 12 else hour
     if period in ("晚上", "晚间", "晚", "夜间", "夜里", "深夜", "午夜"):
-        return ("pm", hour + 12) if 5 <= hour <= 12 else ("", hour)
+        return ("pm", hour + 12) if 5 <= hour <= 12 else ("am" if hour < 5 else "", hour)
     if period == "中午":
         return "pm", hour + 12 if 1 <= hour < 5 else hour
     if first == "a" or period == "凌晨":
@@ -255,8 +257,10 @@ def moment_at(text: str, place: int) -> Moment | None:
             else {"一": 15, "三": 45}.get(get("quarter") or "", 0)
         )
         second = number(get("second").replace(" ", "")) if get("second") else None
-    half, hour = _half(get("period") or get("ampm") or "", hour)
-    return Moment(match.start(), match.end(), _day(match), hour, minute, second, half, _offset(get("offset")))
+    half, of_24 = _half(get("period") or get("ampm") or "", hour)
+    midnight = of_24 == 24 and hour == 12
+    offset = _offset(get("offset"))
+    return Moment(match.start(), match.end(), _day(match), 0 if midnight else of_24, minute, second, half, offset, midnight)
 
 
 def date_at(text: str, place: int) -> date | None:
@@ -280,13 +284,16 @@ def _on(day: date, moment: Moment, zone: tzinfo) -> datetime:
 
 
 def begin_of(moment: Moment, fallback: date | None, zone: tzinfo) -> datetime | None:
-    """The instant of a moment that stands for itself; None where its date is open. Raises ValueError where it does not exist."""
-    day = moment.day
+    """The instant of a moment that stands for itself; None where its date is open. Raises ValueError where it does not exist.
+
+    Twelve at night belongs to the evening of its date: 21日晚上12时30分 is 00:30 on the 22nd, as 21日24时 is 00:00 on the 22nd.
+    """
+    day, later = moment.day, timedelta(days=moment.midnight)
     if day.year is not None and day.month is not None and day.day is not None:
-        return _on(date(day.year, day.month, day.day), moment, zone)
+        return _on(date(day.year, day.month, day.day) + later, moment, zone)
     if fallback is None or day.next_day or not (day.empty or day.same_day):
         return None
-    return _on(fallback, moment, zone)
+    return _on(fallback + later, moment, zone)
 
 
 LONGEST = timedelta(hours=12)  # an end that is written without a date belongs to the next day only within this
@@ -295,24 +302,41 @@ LONGEST = timedelta(hours=12)  # an end that is written without a date belongs t
 def end_of(moment: Moment, start: datetime, first: Moment, zone: tzinfo) -> datetime:
     """The instant of an end that leaves out what its start says: the date, or the half of the day.
 
+    The half that the start names holds for an end on the start's date, written out or not, that would else lie before the start:
+    下午2时30分至4时10分 ends at 16:10. Without such a word nothing is added to the hour.
+    An end at twelve at night is the first one that its date allows, not before the start: after 21日23时, both 21日晚上12时30分
+    and 次日晚上12时30分 are 00:30 on the 22nd, since a day more would make an interview of more than 24 hours.
+
     Raises ValueError where it does not exist.
     """
-    day, base = moment.day, start.astimezone(zone).date()
-    if first.hour == 24:
+    base = start.astimezone(zone).date()
+    if first.hour == 24 or first.midnight:
         base -= timedelta(days=1)
-    if day.day is not None:
-        month, year = day.month or base.month, day.year or base.year
-        if day.month is None and day.day < base.day:
-            month, year = (1, year + 1) if month == 12 else (month + 1, year)
-        elif day.year is None and month < base.month:
-            year += 1
-        return _on(date(year, month, day.day), moment, zone)
-    if day.next_day:
-        return _on(base + timedelta(days=1), moment, zone)
-    end = _on(base, moment, zone)
-    if end < start and not moment.half and first.half == "pm" and moment.hour < 12:
-        later = end + timedelta(hours=12)
-        end = later if later > start else end
-    if end < start and not day.same_day and end + timedelta(days=1) - start <= LONGEST:
+    day = _end_day(moment.day, base)
+    end = _on(day, moment, zone)
+    if moment.midnight:
+        return end if end >= start else _on(day + timedelta(days=1), moment, zone)
+    if end < start and day == base and not moment.half and first.half == "pm":
+        end = _on_same_half(end, moment, start, first)
+    if end < start and moment.day.empty and end + timedelta(days=1) - start <= LONGEST:
         end += timedelta(days=1)
     return end
+
+
+def _end_day(day: Day, base: date) -> date:
+    """The date of an end; base: of its start, as written. Raises ValueError where it does not exist."""
+    if day.day is None:
+        return base + timedelta(days=day.next_day)
+    month, year = day.month or base.month, day.year or base.year
+    if day.month is None and day.day < base.day:
+        month, year = (1, year + 1) if month == 12 else (month + 1, year)
+    elif day.year is None and month < base.month:
+        year += 1
+    return date(year, month, day.day)
+
+
+def _on_same_half(end: datetime, moment: Moment, start: datetime, first: Moment) -> datetime:
+    """The end in the half of the day that its start names, where that is after the start; twelve is midnight after an evening."""
+    later = end + timedelta(hours=12)
+    evening = (first.hour > 12 or first.midnight) and moment.day.empty
+    return later if later > start and (moment.hour < 12 or (evening and moment.hour == 12)) else end
