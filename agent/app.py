@@ -15,10 +15,10 @@ from types import FrameType
 from agent import logs
 from agent.clock_watch import ClockWatch
 from agent.config import TRACKS, Config
-from agent.console import ConsoleServer, Request
+from agent.console import ConsoleServer, Request, defect
 from agent.discs import Discs
 from agent.feed import Feed, feed_settings
-from agent.handlers import Handlers, defect
+from agent.handlers import Handlers
 from agent.outbox import Outbox
 from agent.sealing import sealing, signing
 from agent.session_keeper import RoomFacts, SessionKeeper

@@ -92,23 +92,34 @@ class ConsoleServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection:
-                answer = self._answer(connection)
+                line = self._answer(connection)
                 connection.settimeout(READ_S)
-                connection.sendall(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+                connection.sendall(line)
         except OSError:
             pass  # the client is gone; what it asked for stands in the log
         finally:
             self._room.release()
 
-    def _answer(self, connection: socket.socket) -> dict[str, Any]:
+    def _answer(self, connection: socket.socket) -> bytes:
         try:
             data = json.loads(_read_line(connection, READ_S))
             request = Request(str(data["command"]), dict(data.get("arguments") or {}), _uid(connection))
+            request.command.encode()
         except (ValueError, KeyError, TypeError, AttributeError):
             fault = BadInput("The command is no JSON line.", 'Send {"command": …, "arguments": {…}} and a newline.')
-            return {"ok": False, "fault": fault.as_dict()}
+            return _line({"ok": False, "fault": fault.as_dict()})
         self.requests.put(request)
-        return request.wait(GIVEN_UP_S)
+        answer = request.wait(GIVEN_UP_S)
+        try:
+            return _line(answer)
+        except (ValueError, TypeError) as error:  # a defect of the command, which must not cost the client its answer
+            log.exception("answer cannot be sent", extra={"command": request.command})
+            return _line({"ok": False, "fault": defect(request.command, error).as_dict()})
+
+
+def _line(answer: Mapping[str, Any]) -> bytes:
+    """Raises ValueError, TypeError where a value cannot be sent."""
+    return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
 
 
 def _uid(connection: socket.socket) -> int:
@@ -136,8 +147,7 @@ def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *,
     try:
         line = json.dumps({"command": command, "arguments": arguments or {}}, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:
-        text, mend = "A value is no UTF-8 text: {value}.", "Type it again in a UTF-8 terminal."
-        raise BadInput(text, mend, value=ascii(error.object[error.start : error.end])) from error
+        raise no_utf8(error) from error
     try:
         with local_socket.connect(path, timeout_s) as connection:
             connection.sendall(line)
@@ -161,6 +171,22 @@ def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *,
         raise fault_from(answer["fault"])
     result: dict[str, Any] = answer["answer"]
     return result
+
+
+def defect(command: str, error: Exception) -> Fault:
+    """What a command's own defect is answered with."""
+    return Fault(
+        "The agent failed on {command}: {why}.",
+        "Report this with the agent's log; the recording is not touched.",
+        command=command,
+        why=f"{type(error).__name__}: {error}",
+    )
+
+
+def no_utf8(error: UnicodeEncodeError) -> BadInput:
+    """What a value that cannot be encoded is answered with."""
+    text, mend = "A value is no UTF-8 text: {value}.", "Type it again in a UTF-8 terminal."
+    return BadInput(text, mend, value=ascii(error.object[error.start : error.end]))
 
 
 def _no_answer() -> Fault:

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent import catalogue, transcripts
 from agent.config import Config
-from agent.console import Request
+from agent.console import Request, defect, no_utf8
 from agent.discs import Discs
 from agent.feed import Feed
 from agent.session import Case, Readiness, Session, StartRequest, check_attach, spoken
@@ -185,28 +185,21 @@ class Handlers:
         return {"session": changed.id}
 
 
-def defect(command: str, error: Exception) -> Fault:
-    """What a command's own defect is answered with."""
-    return Fault(
-        "The agent failed on {command}: {why}.",
-        "Report this with the agent's log; the recording is not touched.",
-        command=command,
-        why=f"{type(error).__name__}: {error}",
-    )
-
-
 def _answer(request: Request, judged: transcripts.Judged | Fault, commit: Callable[[transcripts.Judged], Answer]) -> None:
-    """In the agent's thread: the last step of attaching."""
+    """In the agent's thread: the last step of attaching. A defect is answered, then raised."""
     try:
         if isinstance(judged, Fault):
             raise judged
         request.succeed(commit(judged))
     except Fault as fault:
         request.fail(fault)
+    except Exception as error:
+        request.fail(defect(request.command, error))
+        raise
 
 
 class Arguments:
-    """A command's arguments, read with their types. Raises BadInput for a value of another type."""
+    """A command's arguments, read with their types. Raises BadInput for a value of another type, or that is no UTF-8 text."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
@@ -218,14 +211,14 @@ class Arguments:
             return ""
         if not isinstance(value, str):
             raise self._wrong(name, value)
-        return value
+        return self._encodable(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts, empty where it is missing."""
         value = self._values.get(name) or []
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise self._wrong(name, value)
-        return tuple(value)
+        return tuple(map(self._encodable, value))
 
     def number(self, name: str, default: int) -> int:
         """A whole number."""
@@ -234,6 +227,15 @@ class Arguments:
             return default
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._wrong(name, value)
+        return value
+
+    @staticmethod
+    def _encodable(value: str) -> str:
+        """JSON can carry halves of characters (``\\ud83d``), which no file and no answer can."""
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise no_utf8(error) from error
         return value
 
     @staticmethod

@@ -68,7 +68,7 @@ def check_size(name: str, size: int) -> None:
 
 
 def read_transcript(name: str, data: bytes) -> Document:
-    """The document in a file's bytes. Raises BadInput where it is empty, too large or no text, or where its JSON is broken."""
+    """The document in a file's bytes. Raises BadInput where it is empty, too large or no text, or its JSON is not usable."""
     check_size(name, len(data))
     for magic, kind in _MAGIC:
         if data.startswith(magic):
@@ -146,6 +146,7 @@ def _fields(name: str, text: str) -> Json | None:
         ) from error
     known = isinstance(value, dict) and any(key in value for key in ("text", *KEYS[0], *KEYS[1]))
     if known:
+        _check_fields(name, value)
         return dict(value)
     if named:
         raise BadInput(
@@ -154,6 +155,24 @@ def _fields(name: str, text: str) -> Json | None:
             file=name,
         )
     return None
+
+
+def _check_fields(name: str, fields: Json) -> None:
+    """JSON can carry halves of characters (``\\ud83d``), which no file can. Raises BadInput where a known field does."""
+    for field in ("text", *KEYS[0], *KEYS[1]):
+        value = fields.get(field)
+        if not isinstance(value, str):
+            continue
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(
+                "The transcript {file}: field {field} holds what is no character: {value}.",
+                "Mend the file, or attach the transcript as text.",
+                file=name,
+                field=field,
+                value=ascii(error.object[error.start : error.end]),
+            ) from error
 
 
 def times_of(document: Document, zone: tzinfo) -> TranscriptTimes | NoTimes:

@@ -1,21 +1,28 @@
 """What follows the seal: transcripts, exceptions, discs. The burner's results are hand-written, as its worker writes them."""
 
+import base64
 import json
+import queue
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent import catalogue, transcripts
+from agent.config import parse
+from agent.console import Request
 from agent.discs import Discs
+from agent.handlers import Handlers
 from agent.refusals import Refused
 from agent.session import Session
 from agent.session_keeper import SessionKeeper
+from agent.view_builder import ViewBuilder
 from recorder.durable import make_folder, write_json
 from recorder.faults import BadInput, EvidenceFault
 from recorder.verify import verify_session
-from tests.agent.room import Room
+from tests.agent.room import Room, config_text
 from wording import Exit, Fault
 
 AGREES = "询问时间：2026年11月21日09时30分至09时31分\n"
@@ -85,6 +92,28 @@ def test_names_that_cannot_be_kept(room: Room, name: str) -> None:
     keeper, session = room.sealed()
     with pytest.raises(BadInput, match="file name"):
         attach(room, keeper, session, AGREES, name)
+
+
+def test_a_defect_amid_attaching_is_answered_and_raised(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, session = room.sealed()
+    config = parse(config_text(room.root, room.run))
+    discs, views = Discs(room.places, keeper, (), 2), ViewBuilder(config, now=lambda: room.now_ns)
+    steps: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    handlers = Handlers(
+        config, keeper, discs, look=lambda: views.look(keeper.current, 0, 0, None), later=steps.put, feed=lambda: None
+    )
+    content = base64.b64encode(AGREES.encode()).decode()
+    request = Request("transcript.attach", {"session": session.id, "name": "笔录.txt", "content": content})
+
+    def broken(*_: object) -> str:
+        raise LookupError("no more letters")
+
+    monkeypatch.setattr(transcripts, "store", broken)
+    handlers.handle(request)
+    with pytest.raises(LookupError):
+        steps.get(timeout=5.0)()
+    answer = request.wait(0.0)
+    assert not answer["ok"] and answer["fault"]["values"]["why"] == "LookupError: no more letters"
 
 
 def test_no_transcript_before_the_seal_and_none_after_the_discs(room: Room) -> None:

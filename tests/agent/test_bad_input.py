@@ -93,7 +93,14 @@ def test_a_transcript_that_cannot_be_taken_is_said_at_once(room: LiveRoom) -> No
         refused(room.command(*attach, str(room.folder / "pipe")), Exit.INPUT, "pipe is no file.")
         refused(room.command(*attach, "/dev/zero"), Exit.INPUT, "/dev/zero is no file.")
         refused(room.command(*attach, "/none.txt", "--language", "zh"), Exit.INPUT, "无法读取 /none.txt：没有该文件或文件夹。")
-        assert room.command("session", "status", "--json").json()["session"]["state"] == "matched"
+        halves = room.folder / "halves.json"
+        for content in (r'{"interview_start": "\ud83d", "interview_end": "x"}', r'{"text": "询问时间：2026年十十月21日\ud83d"}'):
+            halves.write_text(content, "utf-8")
+            refused(room.command(*attach, str(halves)), Exit.INPUT, "halves.json", "holds what is no character")
+        session = room.command("session", "status", "--json").json()["session"]
+        assert session["state"] == "matched"
+        kept = room.places.session(session["id"]) / "transcript"
+        assert [path.name for path in kept.iterdir()] == ["笔录 一.txt"], "nothing refused is kept"
 
 
 def test_a_command_line_that_is_not_understood(room: LiveRoom) -> None:

@@ -12,7 +12,7 @@ from agent import console
 from agent.config import parse
 from agent.console import ConsoleServer, Request, ask
 from agent.discs import Discs
-from agent.handlers import Handlers
+from agent.handlers import Arguments, Handlers
 from agent.view_builder import ViewBuilder
 from recorder import local_socket
 from recorder.faults import BadInput, StorageFault
@@ -85,6 +85,42 @@ def test_what_is_no_command_is_answered_with_the_mend(path: Path, line: bytes) -
         answer = exchange(path, line)
         assert answer["ok"] is False and "no JSON line" in str(answer["fault"])
         assert ask(path, "still alive") == {"command": "still alive"}
+
+
+@pytest.mark.parametrize("half", [rb"\ud83d", b"\xed\xa0\xbd"])
+def test_halves_of_characters_are_answered(path: Path, half: bytes) -> None:
+    with serving(path):
+        assert "no JSON line" in str(exchange(path, b'{"command": "' + half + b'"}\n')["fault"])
+        answer = exchange(path, b'{"command": "x", "arguments": {"case": "' + half + b'"}}\n')
+        assert answer["ok"] is False and "The agent failed on" in str(answer["fault"])
+        assert ask(path, "still alive") == {"command": "still alive"}
+
+
+def test_arguments_with_halves_of_characters_are_refused() -> None:
+    arguments = Arguments({"case": "a\ud83d", "handlers": ["张三", "\udc00"]})
+    for read in (lambda: arguments.text("case"), lambda: arguments.texts("handlers")):
+        with pytest.raises(BadInput, match=r"no UTF-8 text: '\\ud"):
+            read()
+    assert Arguments({"case": "😀"}).text("case") == "😀"
+
+
+def test_an_answer_that_is_no_json_is_a_defect(path: Path) -> None:
+    server = ConsoleServer(path)
+
+    def work() -> None:
+        request = server.requests.get(timeout=5.0)
+        assert isinstance(request, Request)
+        request.succeed({"path": path})
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        with pytest.raises(Fault, match="The agent failed on x: TypeError") as raised:
+            ask(path, "x", timeout_s=5.0)
+        assert raised.value.exit_code == Exit.DEFECT
+    finally:
+        thread.join(5)
+        server.close()
 
 
 def test_a_line_without_end_is_refused_at_its_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -518,6 +518,12 @@ def test_utf_16_big_endian_and_line_ends_of_windows() -> None:
         ("a.json", b"[1]", "none of the known fields"),
         ("a.json", b'{"begin": "x"}', "none of the known fields"),
         ("a.json", b"[" * 100_000, "not readable JSON"),
+        (
+            "a.json",
+            rb'{"interview_start": "\ud83d", "interview_end": "x"}',
+            "interview_start holds what is no character: '\\ud83d'",
+        ),
+        ("a.txt", rb'{"text": "\u8be2\ud83d\ud83d"}', "field text holds what is no character: '\\ud83d\\ud83d'"),
     ],
 )
 def test_what_is_no_transcript_gets_a_clear_message(name: str, data: bytes, says: str) -> None:
