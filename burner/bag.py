@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 
 from burner.image import Entry
 
+# Windows takes these for devices, whatever suffix follows.
+_DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
 NAME_BYTES = 60  # Joliet holds 64 characters, pycdlib checks 64 bytes of UTF-8, ";1" may be added
 
 
@@ -68,6 +70,8 @@ def disc_name(name: str, fallback: str) -> str:
     plain = re.sub(r'[\x00-\x1f\x7f*/:;?\\<>|"%]', "_", unicodedata.normalize("NFC", name)).strip(" .")
     if any(ord(c) > 0xFFFF for c in plain):
         plain = "".join(c if ord(c) <= 0xFFFF else "_" for c in plain)
+    if _DEVICE.match(plain):
+        plain = f"_{plain}"
     stem, dot, suffix = plain.rpartition(".")
     if not dot or len(suffix.encode()) > 8:
         stem, suffix = plain, ""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 from wording import Language, say
 
@@ -35,7 +36,7 @@ code{font:.9em/1.4 monospace;overflow-wrap:anywhere}.draft,.gap{color:#a11;font-
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One MP4 of the page. href: relative to the page. starts, ends: RFC 3339."""
+    """One MP4 of the page. href: the file's path from the page. starts, ends: RFC 3339."""
 
     track: str
     href: str
@@ -58,7 +59,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the page says. facts: English label template and value. transcript: its href, "" without one."""
+    """What the page says. facts: English label template and value. transcript: its path from the page, "" without one."""
 
     label: str
     draft: bool
@@ -86,7 +87,7 @@ def render(page: Page, language: Language) -> str:
     rows = "".join(f"<tr><th>{text(k)}<td>{escape(v)}" for k, v in page.facts if v)
     verdict = text(VERDICTS.get(page.verdict or "", "No transcript is attached."))
     if page.transcript:
-        verdict += f' <a href="{escape(page.transcript)}">{text("Open the transcript")}</a>'
+        verdict += f' <a href="{quote(page.transcript)}">{text("Open the transcript")}</a>'
     parts.append(f"<table>{rows}<tr><th>{text('Transcript')}<td>{verdict}</table>")
     tracks = list(dict.fromkeys(c.track for c in page.clips))
     for track in tracks:
@@ -124,10 +125,10 @@ def _figure(clip: Clip, language: Language) -> str:
     if clip.codec in ("hevc", "h265"):
         hint = say("This track is H.265: where the browser shows no picture, open the file with VLC.", language)
         caption += f" {escape(hint)}"
-    href = escape(clip.href)
+    href, path = quote(clip.href), escape(clip.href)
     return (
         f'<figure><{kind} controls preload="metadata" src="{href}"></{kind}>'
-        f'<figcaption>{caption} <a href="{href}">{href}</a><br><code>SHA-256 {clip.sha256}</code></figcaption></figure>'
+        f'<figcaption>{caption} <a href="{href}">{path}</a><br><code>SHA-256 {clip.sha256}</code></figcaption></figure>'
     )
 
 

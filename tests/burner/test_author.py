@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import bagit
 import pytest
@@ -80,6 +81,7 @@ def test_the_page_plays_and_names_everything_offline(image: AuthorResult, tmp_pa
     assert "中断 2.0 秒" in html
     assert "&lt;closeup&gt;" in html
     assert "笔录记载的起止时间与录音录像一致" in html
+    assert f'href="transcript/{quote(TRANSCRIPT)}"' in html
     assert "http" not in html.replace("http-equiv", "")
     assert "<script" not in html
     assert "data/index.html" in (folder / "index.html").read_text(encoding="utf-8")

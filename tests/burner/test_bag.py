@@ -20,6 +20,16 @@ from burner.image import Entry
         ("50%.txt", "50_.txt"),
         ("长" * 40 + ".txt", "长" * 18 + ".txt"),
         ("x" * 200, "x" * 59),
+        ("笔录#1.txt", "笔录#1.txt"),
+        ("CON.txt", "_CON.txt"),
+        ("aux.txt", "_aux.txt"),
+        ("Nul", "_Nul"),
+        ("COM1.笔录.json", "_COM1.笔录.json"),
+        ("lpt¹ .txt", "_lpt¹.txt"),
+        ("conin$.txt", "_conin$.txt"),
+        ("aux." + "x" * 80 + ".txt", "_aux." + "x" * 51 + ".txt"),
+        ("concept.txt", "concept.txt"),
+        ("COM10.txt", "COM10.txt"),
     ],
 )
 def test_disc_names(name: str, expected: str) -> None:
