@@ -1,11 +1,13 @@
 """The feed's messages: from what the agent knows to the JSON of schemas/*.json. Pure.
 
 Every message is put together from named fields, never by copying: what is not named here cannot leave the room. Free text
-(causes, what to do) comes from other processes, so names and numbers of the case are struck out of it as well (G-59).
+(causes, what to do) comes from other processes, so names and numbers of the case are struck out of it as well (G-59), and with
+them the file name of any transcript: it may be of a session that this agent never saw.
 """
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,9 @@ from wording import Fault, Language
 TEXT_LIMIT = 1000
 STRUCK = "***"
 IDENTIFIERS = frozenset({"session", "device", "status", "state", "previous", "step"})  # of events: never free text
+
+# The name may hold blanks, so all that follows the folder goes.
+_TRANSCRIPT = re.compile(r"(?<=transcript/).+", re.DOTALL)
 
 Body = dict[str, Any]
 
@@ -192,19 +197,28 @@ def _number(value: object, digits: int) -> float | None:
 
 def text_of(fault: Fault | None, private: Iterable[str]) -> dict[str, str] | None:
     """What is wrong, in both languages."""
-    return None if fault is None else {lang: strike(_say(fault, lang), private)[:TEXT_LIMIT] for lang in ("en", "zh")}
+    return None if fault is None else {lang: _say(fault, lang, private) for lang in ("en", "zh")}
 
 
 def mend_of(fault: Fault | None, private: Iterable[str]) -> dict[str, str] | None:
     """What to do, in both languages."""
-    return None if fault is None else {lang: strike(_say(fault, lang, mend=True), private)[:TEXT_LIMIT] for lang in ("en", "zh")}
+    return None if fault is None else {lang: _say(fault, lang, private, mend=True) for lang in ("en", "zh")}
 
 
-def _say(fault: Fault, language: Language, *, mend: bool = False) -> str:
+def _say(fault: Fault, language: Language, private: Iterable[str], *, mend: bool = False) -> str:
+    nameless = _without_name(fault)
     try:
-        return fault.say_mend(language) if mend else fault.say(language)
+        text = nameless.say_mend(language) if mend else nameless.say(language)
     except (LookupError, ValueError):  # a fault of another process whose values do not fit its template
-        return fault.mend if mend else fault.text
+        text = nameless.mend if mend else nameless.text
+    return _without_words(text, private)[:TEXT_LIMIT]
+
+
+def _without_name(fault: Fault) -> Fault:
+    """The fault without any transcript's file name. Here it ends with the value that holds it: the words behind it stay."""
+    values = {k: _without_transcript(str(v)) if "transcript/" in str(v) else v for k, v in fault.values.items()}
+    text, mend = _without_transcript(fault.text), _without_transcript(fault.mend)
+    return Fault.from_dict({"text": text, "mend": mend, "values": values})
 
 
 def private_words(session: Mapping[str, Any] | None) -> frozenset[str]:
@@ -230,7 +244,15 @@ def _words(value: object) -> Iterable[str]:
 
 
 def strike(text: str, private: Iterable[str]) -> str:
-    """The text without the private words."""
+    """The text without any transcript's file name and without the private words."""
+    return _without_words(_without_transcript(text), private)
+
+
+def _without_transcript(text: str) -> str:
+    return _TRANSCRIPT.sub(STRUCK, text)
+
+
+def _without_words(text: str, private: Iterable[str]) -> str:
     for word in sorted(private, key=len, reverse=True):
         text = text.replace(word, STRUCK)
     return text

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -345,6 +346,32 @@ def test_private_words_are_those_of_the_case_and_the_people() -> None:
     assert SESSION_ID not in words
     assert "room-01" not in words
     assert messages.private_words(None) == frozenset()
+
+
+def test_a_transcript_s_name_is_struck_of_a_session_that_the_agent_never_saw() -> None:
+    """After a reboot: the burner goes on with a job, and the newest session is another one."""
+    path = "/数据/sessions/20260101T000000-room-01/transcript/*** 孙八 笔录#1.txt"
+    faults = [
+        Fault("{path} changed since it was attached.", "Attach the transcript again.", path=path),
+        Fault("{path} cannot be read: {why}.", "See {path}.", path=Path(path), why=f"No such file: '{path}'"),
+        Fault(f"No {{field}} of {path}.", f"See {path}."),
+    ]
+    for fault in faults:
+        view = changed(good(), "burner", drives=[{"state": "failed", "fault": fault.as_dict()}])
+        drive = device(view, "drive-1")
+        assert drive.status == "failed"
+        told = json.dumps(
+            [
+                messages.device_body(view, drive, None, ()),
+                messages.health_body(view, devices(view, TWO), Machine(), ()),
+                *(messages.event_body(e, ()) for e in events(good(), view, TWO)),
+            ],
+            ensure_ascii=False,
+        )
+        assert "transcript/***" in told and "孙八" not in told and "笔录#1" not in told
+    said = messages.text_of(faults[0], ())
+    assert said and said["en"] == "/数据/sessions/20260101T000000-room-01/transcript/*** changed since it was attached."
+    assert messages.plain(f"lost: {path}") == "lost: /数据/sessions/20260101T000000-room-01/transcript/***"
 
 
 def test_a_health_message_says_what_is_wrong_in_both_languages() -> None:
