@@ -110,10 +110,10 @@ def _decide(group: list[Span], normal: Normal, text: str, day: date | None, zone
     """The one pair of times that every span of the group names."""
     answers: dict[tuple[datetime, datetime], TranscriptTimes] = {}
     for span in group:
-        quote, line = _quote(text, normal, *span.places)
         try:
             start = begin_of(span.first, day, zone)
             if start is None:
+                quote, line = _quote(text, normal, *span.places)
                 return NoTimes(
                     Sentence(
                         "The transcript names the interview's times without a full date (line {line}: {quote}).",
@@ -123,7 +123,12 @@ def _decide(group: list[Span], normal: Normal, text: str, day: date | None, zone
             end = end_of(span.last, start, span.first, zone)
         except (ValueError, OverflowError):
             return _impossible(text, normal, *span.places)
-        answers.setdefault((start, end), TranscriptTimes(start, end, span.first.precision_s, span.last.precision_s, quote, line))
+        if (start, end) in answers:
+            continue  # without its quote: finding the line reads the text from its beginning
+        quote, line = _quote(text, normal, *span.places)
+        answers[start, end] = TranscriptTimes(start, end, span.first.precision_s, span.last.precision_s, quote, line)
+        if len(answers) > 1:
+            break
     first, *others = answers.values()
     if others:
         return NoTimes(

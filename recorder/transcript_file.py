@@ -17,7 +17,7 @@ from recorder.moments import Moment, begin_of, end_of, moment_at, normalise
 from recorder.sentence import Sentence
 from recorder.transcript import NoTimes, TranscriptTimes, find_times
 
-LARGEST_BYTES = 10 * 1024 * 1024
+LARGEST_BYTES = 1024 * 1024  # a second or two of the agent's processor; a day's transcript has a tenth of it
 KEYS = (("interview_start", "interview_end"), ("start", "end"))
 SAVE = "Save the transcript as plain UTF-8 text (.txt) and attach that; the signed original is kept elsewhere."
 

@@ -89,7 +89,7 @@ def test_a_transcript_that_cannot_be_taken_is_said_at_once(room: LiveRoom) -> No
     with room.agent():
         sealed(room)
         attach = ("transcript", "attach", "last")
-        refused(room.command(*attach, str(huge)), Exit.INPUT, "huge.txt is too large: 41943040 bytes", "10485760")
+        refused(room.command(*attach, str(huge)), Exit.INPUT, "huge.txt is too large: 41943040 bytes", "at most 1048576 are read")
         refused(room.command(*attach, str(room.folder / "pipe")), Exit.INPUT, "pipe is no file.")
         refused(room.command(*attach, "/dev/zero"), Exit.INPUT, "/dev/zero is no file.")
         refused(room.command(*attach, "/none.txt", "--language", "zh"), Exit.INPUT, "无法读取 /none.txt：没有该文件或文件夹。")

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -357,6 +358,25 @@ def test_a_long_text_of_anything_takes_time_in_proportion(unit: str) -> None:
         return time.process_time() - begin
 
     assert seconds(160_000) < 16 * seconds(20_000) + 0.2  # 8 for the length; a square would be 64
+
+
+class Counted(str):
+    """A text that tells how often it was read for its line ends."""
+
+    read = 0
+
+    def count(self, *args: Any) -> int:
+        Counted.read += 1
+        return super().count(*args)
+
+
+@pytest.mark.parametrize("hour", ["9", "{}"])
+def test_the_line_is_looked_for_as_often_as_it_is_told(hour: str) -> None:
+    """Once a span would be a square of the length."""
+    lines = (f"询问时间：2026年11月21日{hour.format(n % 9)}时30分至10时45分" for n in range(1000))
+    Counted.read = 0
+    find_times(Counted("\n".join(lines)), ZONE)
+    assert Counted.read <= 2
 
 
 def test_normalise_keeps_the_way_back() -> None:
