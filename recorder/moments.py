@@ -106,13 +106,14 @@ _BARE_MINUTE = rf"""
 (?!{G}[\d{_CN}年月日号时点:])(?!\n[\d{_CN}]{{1,4}}{G}[分至到止])
 (?=$|[^\w.]|\.(?!\d)|[至到止许左起开始结终完在于由对询调谈地被记]|to\b|until\b|till\b|Z\b|UTC|GMT|CST)
 """
-# What would be cut off if the moment ended with its hour: figures, or 分 with nothing before it. Behind a blank another date,
-# time or number may begin.
+# What would be cut off if the moment ended with its hour: figures, or 分 with nothing or anything else before it. Behind a blank
+# another date, time or number may begin.
 _UNREAD = rf"""
 (?: [过差又]?(?:[\d{_CN}]|[Oo][\d{_CN}])
   | [ ][过差又]?(?!\d{{4}}|[\d{_CN}]{{1,4}}{G}[年月日号时点:楼室页次])(?:[\d{_CN}]|[Oo][\d{_CN}])
   | \n[\d{_CN}]{{1,4}}{G}[分至到止]
-  | [ \n]?分(?=$|\W|[至到止许左起]) )
+  | \n?[^年月日号时点至到止:\n]{{0,4}}分(?=$|\W|[至到止许左起])
+  | [:.]\d )
 """
 _DATE = rf"""
 (?:
