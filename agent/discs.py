@@ -17,7 +17,7 @@ from recorder.faults import BadInput, EvidenceFault, NotFound
 from recorder.room_time import boottime_ns
 from wording import Exit, Fault
 
-KEPT = ("job", "copies", "verified", "label", "image_bytes", "image_sha256", "discs", "finished", "fault")
+KEPT = ("job", "copies", "verified", "label", "image_bytes", "image_sha256", "content_sha256", "discs", "finished", "fault")
 NOT_FINAL = {
     "mismatch": "Session {session} gets no disc: the times of its transcript do not agree.",
     "not-found": "Session {session} gets no disc: no start and end were found in its transcript.",
@@ -69,20 +69,24 @@ class Discs:
 
     def check_idle(self, session: Session) -> None:
         """Raises Fault while discs of the session are being made: what they hold may not change under them."""
-        running = self._running()
-        if running and running.get("session") == session.id:
+        wish = self._wish()
+        if wish.get("session") == session.id and wish.get("job") not in self._seen:  # a result counts once it was taken up
             text, mend = "Discs of session {session} are being burned.", "Wait until they are done."
             raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
 
+    def _wish(self) -> dict[str, Any]:
+        """What was asked for last; empty where nothing was, or it cannot be read."""
+        try:
+            return dict(read_json(self._places.burn / "wanted.json"))
+        except (NotFound, EvidenceFault):
+            return {}
+
     def _running(self) -> dict[str, Any] | None:
         """The wish that has no result yet."""
-        try:
-            wish = read_json(self._places.burn / "wanted.json")
-        except (NotFound, EvidenceFault):
-            return None
+        wish = self._wish()
         job = wish.get("job")
         done = not job or (self._results / f"{job}.json").exists()
-        return None if done else dict(wish)
+        return None if done else wish
 
     def _next_number(self, session: Session) -> int:
         names = [path.stem for path in self._results.glob(f"{session.id}-*.json")]

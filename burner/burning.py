@@ -53,16 +53,21 @@ class Burner:
         Raises Stopped, AlreadyRunning, StorageFault (the result cannot be stored).
         """
         desk, started = Desk(self.root), utc_now()
-        before = desk.verified_before(job)
+        before = 0
+        content: str | None = None
         discs: list[Disc] = []
         image: Image | None = None
         fault: Fault | None = None
         try:
-            session = evidence_.read(evidence_.session_folder(self.root, job.session))
+            session_folder = evidence_.session_folder(self.root, job.session)
+            left = desk.left(job)
+            burned = left is not None and left.step == "verifying"
+            content = left.image.content if left is not None and burned else evidence_.content(session_folder)
+            before = desk.verified_before(job, content)
+            session = evidence_.read(session_folder)
             evidence_.require_final(session)
             with disc_folder(session) as folder:
-                left = desk.left(job)
-                if left is not None and left.step == "verifying":
+                if left is not None and burned:
                     discs, image = list(left.discs), left.image
                 else:
                     self._tell("preparing", 0.0)
@@ -70,7 +75,7 @@ class Burner:
                     if any(d.fault is None for d in discs):
                         delivered = deliver(session, folder, progress=lambda p: self._tell("preparing", p), stopped=self.stopped)
                         plan = plan_disc(session, folder, delivered, language=self.language, draft=False)
-                        image = self._burn(desk, job, plan, discs)
+                        image = self._burn(desk, job, plan, discs, content)
                 self._verify(discs, image)
                 if before + sum(d.verified for d in discs) >= job.copies:
                     clear(folder)
@@ -78,7 +83,7 @@ class Burner:
             raise
         except Fault as problem:
             fault = problem
-        result = Result(job, image, discs, before, fault, started, utc_now())
+        result = Result(job, image, discs, before, fault, started, utc_now(), content)
         if fault is None and result.verified < job.copies:
             result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, job.copies))
         if result.fault is not None:
@@ -111,9 +116,9 @@ class Burner:
             (good if problem is None else bad).append(Disc(device, problem))
         return good if len(good) == needed else [*good, *bad]
 
-    def _burn(self, desk: Desk, job: Job, plan: ImagePlan, discs: Sequence[Disc]) -> Image:
+    def _burn(self, desk: Desk, job: Job, plan: ImagePlan, discs: Sequence[Disc], content: str) -> Image:
         """Burns to every disc without a fault; those that fail get theirs. Raises EvidenceFault, StorageFault, Stopped."""
-        image = Image(plan.label, plan.bytes)
+        image = Image(plan.label, plan.bytes, content)
         states = {d.device: optical.look(d.device) for d in discs if d.fault is None}
         for device, problem in room_faults(states, plan.bytes, self.media_bytes).items():
             next(d for d in discs if d.device == device).fault = problem

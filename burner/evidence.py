@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from burner.faults import NotFinal, unreadable
 from recorder import journal, later_record
-from recorder.durable import Json, read_json
+from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.later_check import Seal, checked
-from recorder.session_files import is_sealed
+from recorder.session_files import MANIFEST, is_sealed
 from recorder.signature import check_signature
 
 SEAM_NS = 200_000_000  # segments nearer than this follow one another: the fitted line moves by some ms, a hole is seconds
@@ -121,6 +121,32 @@ def _later(folder: Path, manifest: Mapping[str, Any]) -> tuple[Part, ...]:
     signer = check_signature(data, read_json(folder / "manifest.sig"))
     found = checked(folder, Seal(manifest, sha256(data).hexdigest(), bytes.fromhex(signer)))
     return tuple(Part(p.path, p.bytes, p.sha256, p.pictures, p.start_ns, p.end_ns) for p in found)
+
+
+def content(folder: Path) -> str:
+    """SHA-256 over what a session's discs hold and what may change after the seal: only discs of equal content are copies.
+
+    The sealed manifest, the transcript with its verdict and exception, and the manifest of what was made later. Raises NotFound,
+    EvidenceFault (session.json is damaged), StorageFault.
+    """
+    transcript = read_json(folder / "session.json").get("transcript")
+    known = transcript if isinstance(transcript, dict) else {}
+    records: Json = {
+        "manifest": _digest(folder / MANIFEST),
+        "transcript": {key: known.get(key) for key in ("sha256", "verdict", "exception")},
+        "later": _digest(folder / later_record.FOLDER / MANIFEST),
+    }
+    return sha256(encode(records)).hexdigest()
+
+
+def _digest(path: Path) -> str | None:
+    """None where there is no such file. Raises StorageFault."""
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def sealed_files(manifest: Mapping[str, Any]) -> dict[str, str]:

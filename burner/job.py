@@ -7,12 +7,12 @@
     progress/<job>.json   what a killed worker's successor must know; gone when the job is over
 
     {"schema": "interview-room-burn/1", "job": "…", "session": "…", "ok": true, "copies": 2, "verified": 2, "verified_before": 0,
-     "label": "EV20261121_001", "image_bytes": 0, "image_sha256": "…",
+     "label": "EV20261121_001", "image_bytes": 0, "image_sha256": "…", "content_sha256": "…",
      "started": "…", "finished": "…", "fault": null,
      "discs": [{"device": "stdio:/d/1.img", "image": "/d/1.img", "verified": true, "sha256": "…", "fault": null}]}
 
-``verified`` counts the session's verified discs, those of earlier jobs (``verified_before``) included. ``fault`` is
-wording.Fault.as_dict().
+``verified`` counts the session's verified discs, those of earlier jobs with the same ``content_sha256`` (``verified_before``)
+included: a disc with a transcript that was replaced since is no copy. ``fault`` is wording.Fault.as_dict().
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,10 +79,11 @@ class Disc:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What was sent to the drives; sha256 is None until all of it was."""
+    """What was sent to the drives; sha256 is None until all of it was. content: burner.evidence.content when it was made."""
 
     label: str
     bytes: int
+    content: str
     sha256: str | None = None
 
 
@@ -97,7 +98,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished job."""
+    """A finished job. content: burner.evidence.content of its discs, None where it could not be told."""
 
     job: Job
     image: Image | None
@@ -106,6 +107,7 @@ class Result:
     fault: Fault | None
     started: str
     finished: str
+    content: str | None = None
 
     @property
     def verified(self) -> int:
@@ -125,6 +127,7 @@ class Result:
             "label": self.image.label if self.image else None,
             "image_bytes": self.image.bytes if self.image else None,
             "image_sha256": self.image.sha256 if self.image else None,
+            "content_sha256": self.content,
             "started": self.started,
             "finished": self.finished,
             "fault": self.fault.as_dict() if self.fault else None,
@@ -163,15 +166,16 @@ class Desk:
         self._progress(result.job).unlink(missing_ok=True)
         return data
 
-    def verified_before(self, job: Job) -> int:
-        """Discs of this session that other jobs verified."""
+    def verified_before(self, job: Job, content: str) -> int:
+        """Discs of this session and this content that other jobs verified. A result without its content counts none."""
         count = 0
         for path in sorted((self.folder / "jobs").glob("[!.]*.json")):
             try:
                 found: dict[str, Any] = read_json(path)
             except (NotFound, EvidenceFault):
                 continue
-            if found.get("session") == job.session and found.get("job") != job.id:
+            mine = found.get("session") == job.session and found.get("job") != job.id
+            if mine and found.get("content_sha256") == content:
                 count += sum(1 for d in found.get("discs") or () if isinstance(d, dict) and d.get("verified") is True)
         return count
 
@@ -185,6 +189,7 @@ class Desk:
             "label": image.label,
             "image_bytes": image.bytes,
             "image_sha256": image.sha256,
+            "content_sha256": image.content,
         }
         write_json(self._progress(job), about)
 
@@ -195,7 +200,8 @@ class Desk:
             discs = tuple(
                 Disc(d["device"], Fault.from_dict(d["fault"]) if d["fault"] else None, bool(d["begun"])) for d in data["discs"]
             )
-            return Left(data["step"], discs, Image(data["label"], data["image_bytes"], data["image_sha256"]))
+            image = Image(data["label"], data["image_bytes"], data.get("content_sha256") or "", data["image_sha256"])
+            return Left(data["step"], discs, image)
         except (NotFound, EvidenceFault, KeyError, TypeError):
             return None
 

@@ -204,6 +204,21 @@ def test_a_result_that_cannot_be_used_stops_nothing(room: Room, content: str) ->
     assert room.stored(session).state == "on-disc"
 
 
+def test_a_result_that_was_not_taken_up_keeps_the_transcript_as_it_is(room: Room) -> None:
+    """The discs are made: another transcript now, and the session would be on discs that hold the old one."""
+    keeper, session = room.sealed()
+    attach(room, keeper, session, AGREES)
+    discs = discs_of(room, keeper)
+    discs.want(room.stored(session), ())
+    result(room, f"{session.id}-001", session, 1, content_sha256="cd")
+    with pytest.raises(Fault, match="are being burned"):
+        discs.check_idle(session)
+    discs.tick()
+    discs.check_idle(session)
+    disc = room.stored(session).disc
+    assert disc is not None and disc["content_sha256"] == "cd"
+
+
 def test_a_key_that_cannot_be_used_costs_no_lines_and_no_hurry(room: Room) -> None:
     """A result that cannot be signed is taken up again after 10 s, not with each tick."""
     keeper, session = room.sealed()

@@ -1,5 +1,6 @@
 """Jobs end to end on ``stdio:`` drives: two verified discs, or a plain word why not; killed workers go on."""
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from burner.burning import Burner, room_faults
 from burner.disc_verify import verify_disc
+from burner.evidence import content
 from burner.faults import Stopped
 from burner.job import Desk, Job
 from drivers.optical import DriveState
@@ -92,6 +94,48 @@ def test_a_later_job_adds_the_missing_copy(root: Path, session: Path, drives: li
     second = burn(root, job([drives[1]], "job-2"))
     assert (second["ok"], second["verified"], second["verified_before"], len(second["discs"])) == (True, 2, 1, 1)
     assert mp4s(session) == []
+
+
+def replace_transcript(session: Path, text: str) -> None:
+    """As the agent keeps another transcript, with the verdict that the session has."""
+    name = f"transcript/{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
+    (session / name).write_text(text, encoding="utf-8")
+    record: dict[str, Any] = dict(read_json(session / "session.json"))
+    record["transcript"] |= {"file": name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    write_json(session / "session.json", record)
+
+
+def test_a_disc_with_a_transcript_that_was_replaced_is_no_copy(root: Path, session: Path, drives: list[str]) -> None:
+    first = burn(root, job(drives[:1], "job-1"))
+    replace_transcript(session, "询问时间：2026年11月21日09时30分至09时30分\n更正")
+    second = burn(root, job([drives[1]], "job-2"))
+    assert first["content_sha256"] != second["content_sha256"]
+    assert (second["ok"], second["verified"], second["verified_before"]) == (False, 1, 0)
+    assert fault_of(second) == "1 of 2 discs are verified."
+    third = burn(root, job([f"{drives[1]}.second"], "job-3"))
+    assert (third["ok"], third["verified"], third["verified_before"]) == (True, 2, 1)
+
+
+def test_a_result_that_does_not_tell_its_content_is_not_counted(root: Path, drives: list[str]) -> None:
+    known = {k: v for k, v in burn(root, job(drives[:1], "job-1")).items() if k != "content_sha256"}
+    write_json(root / "burn" / "jobs" / "job-1.json", known)
+    assert burn(root, job([drives[1]], "job-2"))["verified_before"] == 0
+
+
+def test_what_makes_discs_different(session: Path) -> None:
+    """A burn, which is written down in session.json and the journal, does not; what is on the disc for its own sake does."""
+    seen = {content(session)}
+    record: dict[str, Any] = dict(read_json(session / "session.json"))
+    write_json(session / "session.json", {**record, "disc": {"verified": 1}, "state": "on-disc"})
+    assert content(session) in seen
+    excepted = {**record["transcript"], "verdict": "excepted", "exception": {"by": "赵六", "reason": "…"}}
+    for change in ({**record["transcript"], "sha256": "ab"}, excepted, None):
+        write_json(session / "session.json", {**record, "transcript": change})
+        seen.add(content(session))
+    (session / "later").mkdir()
+    (session / "later" / "manifest.json").write_text("{}")
+    seen.add(content(session))
+    assert len(seen) == 5
 
 
 def test_only_as_many_drives_are_used_as_copies_are_missing(root: Path, drives: list[str]) -> None:
