@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from burner.drive import stopped_fault
 from burner.faults import BurnFault, Stopped
 from burner.job import Desk, Job, Result
 from drivers.optical import DriveState, glance, look
@@ -128,7 +129,11 @@ class _Worker:
                 exit_code=Exit.DEFECT,
                 why=f"{type(error).__name__}: {error}",
             )
-            return self._desk.finish(Result(job, None, (), 0, fault, started, utc_now()))
+            left = self._desk.left(job)
+            begun = [d for d in left.discs if d.begun] if left else []
+            for disc in begun:
+                disc.fault = disc.fault or stopped_fault(disc.device)
+            return self._desk.finish(Result(job, None, begun, 0, fault, started, utc_now()))
 
     def _rest(self, done: Json | None) -> None:
         now = self._now

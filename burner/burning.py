@@ -83,7 +83,11 @@ class Burner:
             raise
         except Fault as problem:
             fault = problem
-        result = Result(job, image, discs, before, fault, started, utc_now(), content)
+        for disc in discs:
+            if disc.begun and not disc.verified and disc.fault is None:  # cut off by a fault that is not the disc's own
+                disc.fault = stopped_fault(disc.device)
+        told = [d for d in discs if d.begun or d.fault is not None]  # the others are as blank as they were
+        result = Result(job, image, told, before, fault, started, utc_now(), content)
         if fault is None and result.verified < job.copies:
             result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, job.copies))
         if result.fault is not None:
@@ -130,7 +134,7 @@ class Burner:
         if not chosen:
             return image
         desk.note(job, "burning", discs, image)
-        written, outcomes = self._stream(plan, [d.device for d in chosen])
+        written, outcomes = self._stream(plan, chosen)
         for disc, outcome in zip(chosen, outcomes, strict=True):
             disc.fault = outcome.fault
         if written is None:
@@ -139,14 +143,18 @@ class Burner:
         desk.note(job, "verifying", discs, image)
         return image
 
-    def _stream(self, plan: ImagePlan, devices: Sequence[str]) -> tuple[Written | None, list[Outcome]]:
-        """What was sent (None where every drive failed first) and how each drive ended."""
+    def _stream(self, plan: ImagePlan, discs: Sequence[Disc]) -> tuple[Written | None, list[Outcome]]:
+        """What was sent (None where every drive failed first) and how each drive ended.
+
+        Raises EvidenceFault, StorageFault (a source), BurnFault (a drive's xorriso cannot be started), Stopped.
+        """
         burns: list[DriveBurn] = []
         ended = False
         sent = 0
 
         try:
-            burns += [DriveBurn(device, plan.bytes) for device in devices]
+            for disc in discs:
+                burns.append(DriveBurn(disc.device, plan.bytes))
             fanout = Fanout(burns, self.stopped)
 
             def sink(data: bytes) -> None:
@@ -168,6 +176,9 @@ class Burner:
                 for burn in burns:
                     burn.give_up(stopped_fault(burn.device))
                     burn.finish(lambda: True)
+                for disc in discs[len(burns) :]:
+                    _release_file(disc)
+                    disc.begun = False
         if not ended:
             raise Stopped
         return written, outcomes

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from burner.burn import BurnerSettings, _Worker
 from burner.burning import Burner, room_faults
 from burner.disc_verify import verify_disc
+from burner.drive import DriveBurn
 from burner.evidence import content
-from burner.faults import Stopped
+from burner.faults import BurnFault, Stopped
 from burner.job import Desk, Job
-from drivers.optical import DriveState
+from drivers.optical import DriveState, look
 from recorder.durable import read_json, write_json
 from recorder.faults import AlreadyRunning, BadInput
 from recorder.room_time import boot_id, boottime_ns
@@ -224,6 +227,58 @@ def test_a_drive_that_dies_while_burning_spoils_one_disc_only(root: Path, sessio
     assert mp4s(session) != []
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_source_that_changes_while_it_is_burned_names_the_discs_that_are_spoiled(
+    root: Path, session: Path, drives: list[str], gone: bool
+) -> None:
+    changed: list[Path] = []
+
+    def say(state: str, _progress: float) -> None:
+        if state == "burning" and not changed:
+            changed.extend((session / "disc").glob("*.mp4"))
+            for path in changed:
+                data = path.read_bytes()
+                path.unlink()
+                if not gone:
+                    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    result = burn(root, job(drives), say)
+    assert changed
+    assert (result["ok"], result["verified"], len(result["discs"])) == (False, 0, 2)
+    assert [d["verified"] for d in result["discs"]] == [False, False]
+    for disc in result["discs"]:
+        assert "was interrupted" in disc["fault"]["text"]
+        assert "mark it as spoiled" in disc["fault"]["mend"]
+    assert "mp4" in fault_of(result)
+
+
+def test_a_disc_that_was_never_begun_is_not_called_spoiled(
+    root: Path, session: Path, drives: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sources fail while the files are made; and: xorriso can no longer be started for the second drive."""
+    damaged = session / "composite" / "part-001.mp4"
+    data = damaged.read_bytes()
+    damaged.chmod(0o640)
+    damaged.write_bytes(data[:-1])
+    result = burn(root, job(drives))
+    assert (result["discs"], "not what its journal says" in fault_of(result)) == ([], True)
+    damaged.write_bytes(data)
+    started: list[str] = []
+
+    class OneBurn(DriveBurn):
+        def __init__(self, device: str, image_bytes: int) -> None:
+            if started:
+                raise BurnFault("xorriso cannot be started: {why}.", "Install the package xorriso.", why="none")
+            started.append(device)
+            super().__init__(device, image_bytes)
+
+    monkeypatch.setattr("burner.burning.DriveBurn", OneBurn)
+    result = burn(root, job(drives, "job-2"))
+    assert [(d["device"], "was interrupted" in d["fault"]["text"]) for d in result["discs"]] == [(drives[0], True)]
+    assert "cannot be started" in fault_of(result)
+    assert look(drives[1]).blank
+
+
 def test_a_disc_that_reads_back_differently_is_spoiled(root: Path, session: Path, drives: list[str]) -> None:
     """xorriso said success; one bit is another on the medium."""
     changed: list[bool] = []
@@ -390,6 +445,22 @@ def test_a_failed_job_stays_in_the_status(start: Start, root: Path, run: Path, d
     image_of(drives[0]).unlink()
     wait_for(want(root, drives[:1], "job-2").exists)
     assert wait_for(lambda: (s := status(run)) and s.state == "idle" and s).last["ok"] is True
+
+
+def test_a_defect_in_the_middle_of_a_burn_names_the_discs(root: Path, run: Path, drives: list[str]) -> None:
+    def say(state: str, _progress: float) -> None:
+        if state == "verifying":
+            raise ZeroDivisionError
+
+    class Defective(Burner):
+        def run(self, job: Job) -> Any:
+            return Burner(self.root, self.language, 0, say).run(job)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("burner.burning.Burner", Defective)
+        result: Any = _Worker(BurnerSettings(root, run, tuple(drives), "en", "0.1.0"), threading.Event())._take_up(job(drives))
+    assert "ZeroDivisionError" in fault_of(result)
+    assert ["was interrupted" in d["fault"]["text"] for d in result["discs"]] == [True, True]
 
 
 def test_one_worker_at_a_time(start: Start, run: Path) -> None:
