@@ -95,7 +95,14 @@ def _burner(view: RoomView) -> Mapping[str, Any] | None:
     status = view.statuses.get("burner")
     if not isinstance(status, BurnerStatus):
         return None
-    return {"state": status.state, "job": status.job, "progress": status.progress, "drives": status.drives, "last": status.last}
+    return {
+        "state": status.state,
+        "job": status.job,
+        "progress": status.progress,
+        "drives": status.drives,
+        "last": status.last,
+        "fault": status.fault,
+    }
 
 
 def _feed(feed: Feed | None) -> Mapping[str, Any]:

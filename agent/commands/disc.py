@@ -8,11 +8,13 @@ from typing import Any
 
 from agent import catalogue
 from agent.commands.context import Context
+from agent.commands.patience import PatientStatus
 from agent.refusals import fault_from
 from recorder.faults import BadInput, NotFound
 from wording import Exit, Fault
 
 POLL_S = 0.25
+SETTLING_S = 5.0  # a fault that the worker tells of an earlier job gives way to this one by then
 WORKER_AWAY_S = 20.0  # a worker that is silent for so long is not waited for
 SESSION_FILES = ("session.json", "manifest.json", "journal.jsonl")
 DISC_FILES = ("bagit.txt", "manifest-sha256.txt", "data")  # a damaged disc may lack some
@@ -80,12 +82,21 @@ def burn(context: Context) -> Exit:
 
 
 def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
-    """The result of the job as the session keeps it. Raises Fault where the worker is away."""
-    heard = time.monotonic()
+    """The result of the job as the session keeps it. What hinders the worker is told once.
+
+    Raises Fault where the worker is away, or the agent for longer than a restart takes.
+    """
+    since = heard = time.monotonic()
+    asked = PatientStatus(context, session)
     told = ""
+    hindered: object = None
     meter = context.meter(context.say("Burning"))
     while True:
-        status = context.ask("session.status", session=session)
+        status = asked.ask()
+        if status is None:
+            heard = time.monotonic()  # it is the worker's turn again once the agent is back
+            time.sleep(POLL_S)
+            continue
         disc = status["session"]["disc"]
         if disc and disc["job"] == job:
             return dict(disc)
@@ -93,11 +104,14 @@ def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
         if worker is not None:
             heard = time.monotonic()
             if worker["job"] == job:
-                if worker["state"] != told:
+                if worker["state"] != told and worker["state"] in STATES:
                     told = worker["state"]
-                    if told in STATES:
-                        context.progress(context.say(STATES[told]))
+                    context.progress(context.say(STATES[told]))
                 meter(worker["progress"] or 0.0)
+            fault = worker["fault"] if worker["job"] == job or heard - since > SETTLING_S else None
+            if fault and fault != hindered:  # the worker tries again every 2 s: the same fault is no news
+                hindered = fault
+                context.progress("\n".join(context.fault_lines(fault_from(fault))))
         elif time.monotonic() - heard > WORKER_AWAY_S:
             raise Fault(
                 "The burner worker does not answer; job {job} waits for it.",

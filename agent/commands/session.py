@@ -10,13 +10,13 @@ from typing import Any
 from agent import catalogue
 from agent.commands.context import Context
 from agent.commands.later import made_later_lines, with_made_later
+from agent.commands.patience import PatientStatus
 from agent.refusals import fault_from
 from agent.session import Session, gigabytes
 from recorder.faults import BadInput
 from wording import Exit, Fault
 
 POLL_S = 0.1
-AGENT_AWAY_S = 15.0  # a restarting agent is waited for
 STATES = {
     "idle": "not ready",
     "ready": "ready to record",
@@ -106,18 +106,12 @@ def _sealed(context: Context, answer: Mapping[str, Any], lines: Sequence[str]) -
 def _wait(context: Context, session: str, timeout_s: float) -> dict[str, Any]:
     """The status once the session is sealed, or the last one when the time is over. Raises Fault."""
     deadline = time.monotonic() + timeout_s
-    away: float | None = None
+    asked = PatientStatus(context, session)
     told: list[str] = []
     since = time.monotonic()
     while True:
-        try:
-            status = context.ask("session.status", session=session)
-            away = None
-        except Fault as fault:
-            now = time.monotonic()
-            away = away or now
-            if fault.exit_code != Exit.NO_AGENT or now - away > AGENT_AWAY_S or now > deadline:
-                raise
+        status = asked.ask(deadline=deadline)
+        if status is None:
             time.sleep(POLL_S)
             continue
         if status["session"]["state"] not in ("recording", "sealing") or time.monotonic() > deadline:
