@@ -15,6 +15,7 @@ from burner.deliver import Delivered, clear, deliver, disc_folder
 from burner.evidence import MADE_LATER, Evidence
 from burner.faults import DoesNotFit, Stopped, unreadable
 from burner.image import Entry, ImagePlan
+from burner.label import label as label_of
 from recorder import journal, later_record
 from recorder.continuity import gap_cause
 from recorder.durable import Json, encode, fsync_folder, storage_fault
@@ -117,8 +118,8 @@ def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stop
 
 
 def plan_disc(evidence: Evidence, folder: Path, delivered: Sequence[Delivered], *, language: Language, draft: bool) -> ImagePlan:
-    """The disc of a session whose MP4s lie in folder. Raises EvidenceFault, StorageFault, BurnFault."""
-    label = evidence_.label(evidence, draft=draft)
+    """The disc of a session whose MP4s lie in folder, which the caller holds. Raises EvidenceFault, StorageFault, BurnFault."""
+    label = label_of(evidence, draft=draft)
     zone = _zone(evidence)
     clips = [_clip(d, zone) for d in delivered]
     payload = [

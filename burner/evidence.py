@@ -239,19 +239,6 @@ def runs(found: Sequence[Segment]) -> tuple[tuple[Segment, ...], ...]:
     return tuple(tuple(g) for g in grouped)
 
 
-def label(evidence: Evidence, *, draft: bool) -> str:
-    """The disc's volume identifier: EV, the local date of the official start, the session's number among that day's here."""
-    date = re.sub(r"\D", "", str(evidence.record.get("official_start", ""))[:10]) or "00000000"
-    try:
-        siblings = sorted(
-            p.name for p in evidence.folder.parent.iterdir() if p.name.startswith(date) and (p / "session.json").exists()
-        )
-    except OSError as error:
-        raise unreadable(evidence.folder.parent, error) from error
-    number = siblings.index(evidence.folder.name) + 1 if evidence.folder.name in siblings else 1
-    return f"DRAFT{date}_{number:02d}"[:16] if draft else f"EV{date}_{number:03d}"[:16]
-
-
 def session_folder(root: Path, session: str) -> Path:
     """The folder of a session id under storage.root. Raises NotFound."""
     folder = root / "sessions" / session

@@ -146,12 +146,6 @@ def test_stopped_in_the_middle_it_leaves_no_file(session: Path, tmp_path: Path) 
     assert list(tmp_path.glob(".d.iso*")) == []
 
 
-def test_the_days_second_session_has_the_second_label(root: Path, session: Path, tmp_path: Path) -> None:
-    (session.parent / "20261121T080000-room-01").mkdir()
-    write_json(session.parent / "20261121T080000-room-01" / "session.json", {})
-    assert author(session, tmp_path / "d.iso", language="en").label == "EV20261121_002"
-
-
 def test_without_the_pcs_key_the_delivery_is_unsigned_and_that_is_said(root: Path, session: Path, tmp_path: Path) -> None:
     (root / "keys" / "device.pem").unlink()
     author(session, tmp_path / "d.iso", language="en")
