@@ -114,11 +114,14 @@ class _Worker:
         def say(state: str, progress: float) -> None:
             now.state, now.progress = state, progress
 
+        def hindered(fault: Fault | None) -> None:
+            now.fault = fault.as_dict() if fault else None
+
         started = utc_now()
         try:
             from burner.burning import Burner  # with all that makes images, which an idle worker does not need
 
-            return Burner(settings.root, settings.language, settings.media_bytes, say, self._stop.is_set).run(job)
+            return Burner(settings.root, settings.language, settings.media_bytes, say, self._stop.is_set, hindered).run(job)
         except (Stopped, StorageFault, AlreadyRunning):
             raise
         except Exception as error:  # the top of this process: a defect ends the job, not the worker

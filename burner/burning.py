@@ -38,7 +38,7 @@ class Burner:
     """Runs jobs, one at a time.
 
     media_bytes: capacity to plan with where a drive tells none, 0 where that is unknown too. say: told (state, progress 0…1 of
-    the job) as it goes. stopped: asked between blocks.
+    the job) as it goes. stopped: asked between blocks. hindered: told what a person has to do meanwhile, None when it was done.
     """
 
     root: Path
@@ -46,6 +46,7 @@ class Burner:
     media_bytes: int = 0
     say: Callable[[str, float], object] = lambda _state, _progress: None
     stopped: Callable[[], bool] = lambda: False
+    hindered: Callable[[Fault | None], object] = lambda _: None
 
     def run(self, job: Job) -> Json:
         """The job's result, stored before it is returned; faults become part of it.
@@ -190,6 +191,7 @@ class Burner:
             return
         self._tell("verifying", 0.0)
         read: Counter[str] = Counter()
+        open_trays: dict[str, Fault] = {}
         length = image.bytes
 
         def one(disc: Disc) -> None:
@@ -197,10 +199,19 @@ class Burner:
                 read[disc.device] = count
                 self._tell("verifying", sum(read.values()) / (length * len(due)))
 
+            def by_hand(fault: Fault | None) -> None:
+                if fault is None:
+                    del open_trays[disc.device]
+                else:
+                    open_trays[disc.device] = fault
+                self.hindered(next(iter(tuple(open_trays.values())), None))
+
             try:
-                disc.sha256 = read_back(disc.device, length, progress=progress, stopped=self.stopped)
+                disc.sha256 = read_back(disc.device, length, progress=progress, stopped=self.stopped, by_hand=by_hand)
             except Fault as fault:
                 disc.fault = fault
+                if disc.device in open_trays:
+                    by_hand(None)
                 return
             disc.verified = disc.sha256 == image.sha256
             if not disc.verified:

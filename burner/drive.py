@@ -222,12 +222,20 @@ def read_back(
     *,
     progress: Callable[[int], object] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
+    by_hand: Callable[[Fault | None], object] = lambda _: None,
 ) -> str:
     """SHA-256 of exactly length bytes as they lie on the medium, not in a cache. Real drives have their tray cycled before.
 
-    progress: called with the bytes read. Raises DiscSpoiled (unreadable, too short), DeviceFault (the tray), Stopped.
+    progress: called with the bytes read. by_hand: as in drivers.optical.cycle_tray. Raises DiscSpoiled (unreadable, too short),
+    DeviceFault (the tray), Stopped.
     """
-    cycle_tray(device)
+
+    def wait(seconds: float) -> None:
+        time.sleep(seconds)
+        if stopped():
+            raise Stopped
+
+    cycle_tray(device, by_hand=by_hand, wait=wait)
     digest = hashlib.sha256()
     at = 0
     try:

@@ -13,7 +13,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +24,12 @@ STDIO = "stdio:"
 MIB = 1 << 20
 
 # <linux/cdrom.h>
-_CDROMEJECT, _CDROMCLOSETRAY, _CDROM_DRIVE_STATUS = 0x5309, 0x5319, 0x5326
-_DISC_OK = 4
+_CDROMEJECT, _CDROMCLOSETRAY, _CDROM_DRIVE_STATUS, _CDROM_GET_CAPABILITY = 0x5309, 0x5319, 0x5326, 0x5331
+_NO_DISC, _TRAY_OPEN, _DISC_OK = 1, 2, 4
+_CLOSE_TRAY = 1  # CDC_CLOSE_TRAY
+
+MOTOR_S = 20.0  # a tray that is still open then has no motor, whatever the drive says of itself
+BY_HAND_S = 600.0  # until somebody has pushed it in
 
 NOT_BLANK = "The disc in {device} is not blank: {medium}, {status}."
 NOT_BLANK_MEND = "Put in a blank disc; what is written is never overwritten."
@@ -248,27 +251,35 @@ def _drive_status(device: str) -> int:
         os.close(fd)
 
 
-def cycle_tray(device: str, *, timeout_s: float = 60.0, wait: Callable[[float], object] = time.sleep) -> None:
+def cycle_tray(
+    device: str,
+    *,
+    by_hand: Callable[[Fault | None], object] = lambda _: None,
+    timeout_s: float = 60.0,
+    wait: Callable[[float], object] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Ejects and reloads, so that the kernel forgets the size that the medium had before the burn. Nothing for ``stdio:``.
 
-    Raises DeviceFault where the disc is not back in time: a slim drive has no motor to pull the tray in.
+    A slim drive has no motor to pull the tray in: then by_hand is told what a person has to do, and None once it was done. wait:
+    may raise to end the waiting. Raises DeviceFault where the disc is not back in time: timeout_s, BY_HAND_S for a person.
     """
     if stdio_path(device) is not None:
         return
     try:
-        fd = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.ioctl(fd, _CDROMEJECT)
-            wait(1.0)
-            with suppress(OSError):  # then a person pushes it in: the wait below sees it
-                fcntl.ioctl(fd, _CDROMCLOSETRAY)
-        finally:
-            os.close(fd)
-        deadline = time.monotonic() + timeout_s
-        while _drive_status(device) != _DISC_OK:
-            if time.monotonic() > deadline:
+        motor = _eject_and_load(device, wait)
+        asked, began = False, now()
+        deadline = began + timeout_s
+        while (status := _drive_status(device)) != _DISC_OK:
+            out = status in (_TRAY_OPEN, _NO_DISC)
+            if not asked and (not motor or (out and now() - began > MOTOR_S)):
+                asked, deadline = True, now() + BY_HAND_S
+                by_hand(_push_it_in(device))
+            if now() > deadline:
                 raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             wait(0.5)
+        if asked:
+            by_hand(None)
     except OSError as error:
         raise DeviceFault(
             "The tray of {device} was not closed again: {why}.",
@@ -276,6 +287,32 @@ def cycle_tray(device: str, *, timeout_s: float = 60.0, wait: Callable[[float], 
             device=device,
             why=error.strerror,
         ) from error
+
+
+def _eject_and_load(device: str, wait: Callable[[float], object]) -> bool:
+    """False where a person has to push the tray in. Raises OSError."""
+    fd = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _CDROMEJECT)
+        wait(1.0)
+        try:
+            motor = bool(fcntl.ioctl(fd, _CDROM_GET_CAPABILITY) & _CLOSE_TRAY)
+            if motor:
+                fcntl.ioctl(fd, _CDROMCLOSETRAY)
+        except OSError:
+            return False
+        return motor
+    finally:
+        os.close(fd)
+
+
+def _push_it_in(device: str) -> Fault:
+    return DeviceFault(
+        "The tray of {device} is open, and its disc is not verified yet.",
+        "Push the tray in with the same disc within {minutes} minutes; it is then read back.",
+        device=device,
+        minutes=round(BY_HAND_S / 60),
+    )
 
 
 def eject(device: str) -> None:

@@ -19,16 +19,18 @@ import pytest
 from burner.burn import BurnerSettings, _Worker
 from burner.burning import Burner, room_faults
 from burner.disc_verify import verify_disc
-from burner.drive import DriveBurn
+from burner.drive import DriveBurn, read_back
 from burner.evidence import content
 from burner.faults import BurnFault, Stopped
 from burner.job import Desk, Job
+from drivers.faults import DeviceFault
 from drivers.optical import DriveState, look
 from recorder.durable import read_json, write_json
 from recorder.faults import AlreadyRunning, BadInput
 from recorder.room_time import boot_id, boottime_ns
 from recorder.wanted import BurnerStatus, read_statuses
 from tests.burner.sessions import SESSION
+from wording import Fault
 
 Say = Callable[[str, float], object]
 
@@ -300,6 +302,34 @@ def test_a_disc_that_reads_back_differently_is_spoiled(root: Path, session: Path
     assert "reads back differently" in texts[0]
     assert "ends at byte" in texts[1]
     assert all("put in a blank one" in d["fault"]["mend"] for d in result["discs"])
+
+
+def test_an_open_tray_is_told_while_it_is_waited_for(root: Path, drives: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two drives: one is pushed in, nobody comes for the other."""
+    order = threading.Barrier(2)
+
+    def cycle(device: str, *, by_hand: Callable[[Fault | None], object], wait: Callable[[float], object]) -> None:
+        wait(0)
+        by_hand(BurnFault("push {device}", "", device=device))
+        order.wait()
+        if device == drives[0]:
+            by_hand(None)
+            return
+        raise DeviceFault("not closed", "")
+
+    monkeypatch.setattr("burner.drive.cycle_tray", cycle)
+    told: list[Fault | None] = []
+    result: Any = Burner(root, "en", 0, hindered=told.append).run(job(drives))
+    assert [d["verified"] for d in result["discs"]] == [True, False]
+    assert {str(f.values["device"]) for f in told if f} <= set(drives)
+    assert told[0] is not None and told[-1] is None
+    assert fault_of(result) == "not closed"
+
+
+def test_the_wait_for_a_tray_ends_when_the_process_is_asked_to_end(drives: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("burner.drive.cycle_tray", lambda _device, by_hand, wait: wait(0))
+    with pytest.raises(Stopped):
+        read_back(drives[0], 1, stopped=lambda: True)
 
 
 @pytest.mark.parametrize("state", ["preparing", "burning"])

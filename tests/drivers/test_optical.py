@@ -1,12 +1,15 @@
 """Drives as xorriso tells of them, and real ``stdio:`` drives."""
 
+import errno
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from drivers.faults import DeviceSilent
+from drivers.faults import DeviceFault, DeviceSilent
 from drivers.optical import DriveState, cycle_tray, eject, glance, judge, look, parse_toc, run_xorriso
+from wording import Fault
 
 # Printed by xorriso 1.5.4 with -pkt_output on.
 BLANK_FILE = """\
@@ -209,3 +212,83 @@ def test_files_have_no_tray(tmp_path: Path) -> None:
     cycle_tray(f"stdio:{tmp_path / 'd.img'}")
     eject(f"stdio:{tmp_path / 'd.img'}")
     assert (tmp_path / "d.img").read_bytes() == b"x"
+
+
+class Tray:
+    """A real drive as the kernel tells of it (linux/cdrom.h); time passes while it is waited for.
+
+    motor: what the drive says of itself; closes: whether it does. pushed_s: when a person pushes the tray in.
+    """
+
+    def __init__(self, *, motor: bool, closes: bool, pushed_s: float = 1e9) -> None:
+        self.motor, self.closes, self.pushed_s = motor, closes, pushed_s
+        self.time_s, self.open, self.loaded_s = 0.0, False, 0.0
+        self.told: list[Fault | None] = []
+
+    def wait(self, seconds: float) -> None:
+        self.time_s += seconds
+        if self.open and self.time_s >= self.pushed_s:
+            self.open, self.loaded_s = False, self.time_s
+
+    def ioctl(self, _fd: int, request: int, _argument: int = 0) -> int:
+        if request == 0x5309:  # CDROMEJECT
+            self.open = True
+        elif request == 0x5319:  # CDROMCLOSETRAY
+            if not self.motor:
+                raise OSError(errno.ENOSYS, "Function not implemented")
+            if self.closes:
+                self.open, self.loaded_s = False, self.time_s
+        elif request == 0x5331:  # CDROM_GET_CAPABILITY
+            return 0x2 | (0x1 if self.motor else 0)
+        elif request == 0x5326:  # CDROM_DRIVE_STATUS: tray open, not ready while it spins up, disc there
+            return 2 if self.open else 3 if self.time_s - self.loaded_s < 5 else 4
+        return 0
+
+
+@pytest.fixture
+def cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Tray], None]:
+    (tmp_path / "sr0").write_bytes(b"")
+
+    def run(tray: Tray) -> None:
+        monkeypatch.setattr("drivers.optical.fcntl.ioctl", tray.ioctl)
+        cycle_tray(str(tmp_path / "sr0"), by_hand=tray.told.append, wait=tray.wait, now=lambda: tray.time_s)
+
+    return run
+
+
+def test_a_motor_closes_the_tray_and_nobody_is_asked(cycle: Callable[[Tray], None]) -> None:
+    tray = Tray(motor=True, closes=True)
+    cycle(tray)
+    assert (tray.told, tray.time_s < 10) == ([], True)
+
+
+@pytest.mark.parametrize(("motor", "asked_by_s"), [(False, 2), (True, 25)])
+def test_a_tray_without_a_motor_is_waited_for(cycle: Callable[[Tray], None], motor: bool, asked_by_s: float) -> None:
+    """Without a motor, and with one by the drive's own word alone."""
+    asked: list[float] = []
+    tray = Tray(motor=motor, closes=False, pushed_s=400)
+    tray.told = Told(lambda: asked.append(tray.time_s))
+    cycle(tray)
+    assert asked[0] <= asked_by_s
+    told, done = tray.told
+    assert "same disc within 10 minutes" in str(told) and done is None
+    assert 400 <= tray.time_s < 410
+
+
+class Told(list[Fault | None]):
+    """Notes when something was told."""
+
+    def __init__(self, note: Callable[[], object]) -> None:
+        super().__init__()
+        self._note = note
+
+    def append(self, fault: Fault | None) -> None:
+        self._note()
+        super().append(fault)
+
+
+def test_a_tray_that_nobody_pushes_in_is_given_up(cycle: Callable[[Tray], None]) -> None:
+    tray = Tray(motor=False, closes=False)
+    with pytest.raises(DeviceFault, match="was not closed again"):
+        cycle(tray)
+    assert 600 <= tray.time_s < 610
