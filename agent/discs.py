@@ -17,7 +17,19 @@ from recorder.faults import BadInput, EvidenceFault, NotFound
 from recorder.room_time import boottime_ns
 from wording import Exit, Fault
 
-KEPT = ("job", "copies", "verified", "label", "image_bytes", "image_sha256", "content_sha256", "discs", "finished", "fault")
+KEPT = (
+    "job",
+    "copies",
+    "verified",
+    "label",
+    "image_bytes",
+    "image_sha256",
+    "content_sha256",
+    "damaged",
+    "discs",
+    "finished",
+    "fault",
+)
 NOT_FINAL = {
     "mismatch": "Session {session} gets no disc: the times of its transcript do not agree.",
     "not-found": "Session {session} gets no disc: no start and end were found in its transcript.",

@@ -1,8 +1,8 @@
 """From a sealed session to the plan of its disc, and to an image file where one is asked for."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from burner import evidence as evidence_
 from burner import page
 from burner.bag import bag, disc_name
-from burner.deliver import Delivered, clear, deliver, disc_folder
+from burner.damage import Damaged
+from burner.deliver import Delivered, Delivery, clear, deliver, disc_folder
 from burner.evidence import MADE_LATER, Evidence
 from burner.faults import DoesNotFit, Stopped, unreadable
 from burner.image import Entry, ImagePlan
@@ -30,12 +31,16 @@ DELIVERY_SCHEMA = "interview-room-delivery/1"
 
 @dataclass(frozen=True, slots=True)
 class AuthorResult:
-    """An image file. bytes, sha256: of the whole image, padding included. label: its volume identifier."""
+    """An image file. bytes, sha256: of the whole image, padding included. label: its volume identifier.
+
+    damaged: paths of the session's files that it lacks, since they were damaged after the seal.
+    """
 
     path: Path
     bytes: int
     sha256: str
     label: str
+    damaged: tuple[str, ...] = ()
 
 
 def author(
@@ -58,10 +63,11 @@ def author(
         evidence_.require_final(evidence)
     _check_new(out)
     with disc_folder(evidence) as folder:
-        delivered = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped)
+        delivery = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped)
         try:
-            plan = plan_disc(evidence, folder, delivered, language=language, draft=draft)
-            return _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped)
+            plan = plan_disc(evidence, folder, delivery, language=language, draft=draft)
+            made = _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped)
+            return replace(made, damaged=tuple(each.path for each in delivery.damaged))
         finally:
             clear(folder)
 
@@ -117,11 +123,13 @@ def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stop
     return AuthorResult(out, written.bytes, written.sha256, plan.label)
 
 
-def plan_disc(evidence: Evidence, folder: Path, delivered: Sequence[Delivered], *, language: Language, draft: bool) -> ImagePlan:
+def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language: Language, draft: bool) -> ImagePlan:
     """The disc of a session whose MP4s lie in folder, which the caller holds. Raises EvidenceFault, StorageFault, BurnFault."""
     label = label_of(evidence, draft=draft)
     zone = _zone(evidence)
+    delivered = delivery.files
     clips = [_clip(d, zone) for d in delivered]
+    holes = [_hole(d, zone) for d in delivery.damaged]
     payload = [
         *_transcript(evidence),
         Entry.of_bytes("data/session.json", _read(evidence.folder / "session.json")),
@@ -132,7 +140,7 @@ def plan_disc(evidence: Evidence, folder: Path, delivered: Sequence[Delivered], 
         *(Entry.of_bytes(f"data/journals/{name}.jsonl", _whole_lines(path)) for name, path in evidence.journals.items()),
         *(Entry.of_bytes(f"data/epochs/{p.name}", _read(p)) for p in sorted(evidence.folder.glob("epochs/[!.]*.json"))),
     ]
-    delivery = encode(
+    account = encode(
         {
             "schema": DELIVERY_SCHEMA,
             "session": evidence.id,
@@ -142,22 +150,34 @@ def plan_disc(evidence: Evidence, folder: Path, delivered: Sequence[Delivered], 
                 {**asdict(d), "path": f"data/{c.href}", "from": c.starts, "to": c.ends}
                 for d, c in zip(delivered, clips, strict=True)
             ],
+            "damaged": [
+                {**asdict(d), "from": hole.starts, "to": hole.ends} for d, hole in zip(delivery.damaged, holes, strict=True)
+            ],
             "sha256": {e.path: e.sha256 for e in payload},
         }
     )
-    signed = _signed(delivery, evidence.folder.parent.parent / "keys")
-    payload.append(Entry.of_bytes("data/delivery.json", delivery))
+    signed = _signed(account, evidence.folder.parent.parent / "keys")
+    payload.append(Entry.of_bytes("data/delivery.json", account))
     if signed:
         payload.append(Entry.of_bytes("data/delivery.sig", encode(signed)))
     transcript = next((e.path.removeprefix("data/") for e in payload if e.path.startswith("data/transcript/")), "")
     shown = page.Page(
-        label, draft, _facts(evidence), evidence.verdict, transcript, clips, _gaps(evidence, zone, language), signed is not None
+        label,
+        draft,
+        _facts(evidence),
+        evidence.verdict,
+        transcript,
+        clips,
+        _gaps(evidence, zone, language),
+        holes,
+        signed is not None,
     )
     html = page.render(shown, language)
     payload.insert(0, Entry.of_bytes("data/index.html", html.encode()))
     payload += [Entry(f"data/{c.href}", folder / d.name, d.bytes, d.sha256) for d, c in zip(delivered, clips, strict=True)]
+    status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
     top = [Entry.of_bytes("index.html", page.doorway(language).encode())]
-    return ImagePlan(bag(payload, _bag_info(evidence, label, draft, zone, language), top=top), label)
+    return ImagePlan(bag(payload, _bag_info(evidence, label, status, zone, language), top=top), label)
 
 
 def _read(path: Path) -> bytes:
@@ -217,6 +237,10 @@ def _clip(delivered: Delivered, zone: ZoneInfo) -> page.Clip:
     return page.Clip(delivered.track, f"{place}/{delivered.name}", delivered.codec, starts, ends, delivered.sha256)
 
 
+def _hole(damaged: Damaged, zone: ZoneInfo) -> page.Hole:
+    return page.Hole(damaged.track, damaged.path, rfc3339(damaged.first_ns, zone), rfc3339(damaged.end_ns, zone))
+
+
 def _section(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -251,7 +275,7 @@ def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.
     )
 
 
-def _bag_info(evidence: Evidence, label: str, draft: bool, zone: ZoneInfo, language: Language) -> dict[str, str]:
+def _bag_info(evidence: Evidence, label: str, status: str, zone: ZoneInfo, language: Language) -> dict[str, str]:
     case, room = _section(evidence.record.get("case")), _section(evidence.record.get("room"))
     software = _section(evidence.manifest.get("software"))
     today: date = datetime.now(zone).date()
@@ -267,5 +291,5 @@ def _bag_info(evidence: Evidence, label: str, draft: bool, zone: ZoneInfo, langu
         "Official-End": str(evidence.record.get("official_end") or ""),
         "Volume-Identifier": label,
         "Transcript-Verdict": evidence.verdict or "",
-        "Status": "DRAFT" if draft else "FINAL",
+        "Status": status,
     }

@@ -74,9 +74,14 @@ class Burner:
                     self._tell("preparing", 0.0)
                     discs = self._choose(job, before, left)
                     if any(d.fault is None for d in discs):
-                        delivered = deliver(session, folder, progress=lambda p: self._tell("preparing", p), stopped=self.stopped)
-                        plan = plan_disc(session, folder, delivered, language=self.language, draft=False)
-                        image = self._burn(desk, job, plan, discs, content)
+                        delivery = deliver(session, folder, progress=lambda p: self._tell("preparing", p), stopped=self.stopped)
+                        damaged = tuple(each.path for each in delivery.damaged)
+                        if damaged:  # no copy of a disc that lacks nothing, or something else
+                            content = evidence_.content(session_folder, damaged)
+                            before = desk.verified_before(job, content)
+                            discs = self._choose(job, before, left)
+                        plan = plan_disc(session, folder, delivery, language=self.language, draft=False)
+                        image = self._burn(desk, job, plan, discs, Image(plan.label, plan.bytes, content, damaged))
                 self._verify(discs, image)
                 if before + sum(d.verified for d in discs) >= job.copies:
                     clear(folder)
@@ -121,9 +126,11 @@ class Burner:
             (good if problem is None else bad).append(Disc(device, problem))
         return good if len(good) == needed else [*good, *bad]
 
-    def _burn(self, desk: Desk, job: Job, plan: ImagePlan, discs: Sequence[Disc], content: str) -> Image:
-        """Burns to every disc without a fault; those that fail get theirs. Raises EvidenceFault, StorageFault, Stopped."""
-        image = Image(plan.label, plan.bytes, content)
+    def _burn(self, desk: Desk, job: Job, plan: ImagePlan, discs: Sequence[Disc], image: Image) -> Image:
+        """Burns to every disc without a fault; those that fail get theirs. The image with its digest, where all of it was sent.
+
+        Raises EvidenceFault, StorageFault, BurnFault, Stopped.
+        """
         states = {d.device: optical.look(d.device) for d in discs if d.fault is None}
         for device, problem in room_faults(states, plan.bytes, self.media_bytes).items():
             next(d for d in discs if d.device == device).fault = problem

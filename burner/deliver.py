@@ -2,27 +2,32 @@
 
 One file a run without a hole, named ``<track>-NN.mp4``; no packet is decoded, changed, left out or added, and each file is read
 back and compared with its sources before it counts. ``disc/delivery.json`` is written last and says so.
+A source that was damaged after the seal is left out and listed: what is whole gets its disc, which says what it lacks.
 """
 
 import hashlib
+import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from burner import remux
+from burner import damage, remux
+from burner.damage import Damaged
 from burner.evidence import MADE_LATER, Evidence, Segment, runs
 from burner.faults import BurnFault, DoesNotFit, unreadable
 from burner.remux import StreamDigest
 from recorder.durable import exclusive, make_folder, read_json, storage_fault, write_json
-from recorder.faults import EvidenceFault, NotFound
+from recorder.faults import EvidenceFault, NotFound, StorageFault
 
 FOLDER = "disc"
 INDEX = "delivery.json"
 SLOWEST_BYTES_PER_S = 2_000_000  # a remux slower than this hangs
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,14 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What goes on a disc, and what is missing there since it was damaged after the seal."""
+
+    files: tuple[Delivered, ...]
+    damaged: tuple[Damaged, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Order:
     """One MP4 to be made."""
 
@@ -82,37 +95,65 @@ def deliver(
     *,
     progress: Callable[[float], object] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> tuple[Delivered, ...]:
+) -> Delivery:
     """Makes the MP4s, or finds those of an earlier run whole. The caller holds ``disc_folder``.
 
-    progress: 0…1. Raises EvidenceFault (a source is not what its journal says), DoesNotFit, BurnFault, StorageFault, Stopped.
+    What was damaged after the seal is left out, and listed. progress: 0…1. Raises EvidenceFault (nothing is whole, or a source
+    cannot be used though it is what its journal says), DoesNotFit, BurnFault, StorageFault, Stopped.
     """
-    orders = _orders(evidence)
-    if kept := _kept(folder, orders):
+    if kept := _kept(evidence, folder, stopped):
         return kept
     clear(folder)
+    whole, lost = evidence, tuple[Damaged, ...]()
+    made: dict[str, Delivered] = {}
+    while True:
+        try:
+            _make_all(whole, folder, made, progress, stopped)
+            break
+        except (EvidenceFault, StorageFault):
+            found = damage.find(whole, stopped=stopped)
+            whole, lost = damage.without(whole, found), (*lost, *found)
+            if not found or not (whole.parts or any(whole.segments.values())):
+                raise
+            log.error("damaged after the seal", extra={"session": evidence.id, "files": [each.path for each in found]})
+    write_json(folder / INDEX, {"files": [asdict(d) for d in made.values()], "damaged": [asdict(d) for d in lost]})
+    return Delivery(tuple(made.values()), lost)
+
+
+def _make_all(
+    evidence: Evidence,
+    folder: Path,
+    made: dict[str, Delivered],
+    progress: Callable[[float], object],
+    stopped: Callable[[], bool],
+) -> None:
+    """Brings made, by name and in the order of the orders, up to what evidence asks for. Raises as deliver does."""
+    orders = _orders(evidence)
+    reused = {o.name: made[o.name] for o in orders if o.name in made and made[o.name].sources == o.sources}
+    made.clear()
+    _remove(folder, keep=reused)
     total = sum(o.bytes for o in orders)
-    free = shutil.disk_usage(folder).free
-    if free < total * 1.02:
+    before = sum(o.bytes for o in orders if o.name in reused)
+    free, needed = shutil.disk_usage(folder).free, (total - before) * 1.02
+    if free < needed:
         raise DoesNotFit(
             "{folder} has {free_mb} MB free, the files for the disc need {needed_mb} MB.",
             "Free space on the data disk, then burn again.",
             folder=folder,
             free_mb=free // 1_000_000,
-            needed_mb=int(total * 1.02) // 1_000_000 + 1,
+            needed_mb=int(needed) // 1_000_000 + 1,
         )
-    made = []
-    before = 0
     for order in orders:
+        if order.name in reused:
+            made[order.name] = reused[order.name]
+            continue
 
         def done(count: int, before: int = before) -> None:
             progress((before + count) / max(1, total))
 
-        made.append(_make(evidence, folder, order, done, stopped))
+        made[order.name] = _make(evidence, folder, order, done, stopped)
         before += order.bytes
         progress(before / max(1, total))
-    write_json(folder / INDEX, {"files": [asdict(d) for d in made]})
-    return tuple(made)
 
 
 def _orders(evidence: Evidence) -> list[_Order]:
@@ -147,15 +188,23 @@ def _orders(evidence: Evidence) -> list[_Order]:
     return orders
 
 
-def _kept(folder: Path, orders: Sequence[_Order]) -> tuple[Delivered, ...]:
-    """What an earlier run left, where all of it is whole and from the same sources; otherwise nothing."""
+def _kept(evidence: Evidence, folder: Path, stopped: Callable[[], bool]) -> Delivery | None:
+    """What an earlier run left, where all of it is whole and from the same sources, and what it lacks is damaged still.
+
+    Raises Stopped.
+    """
     try:
-        found = [Delivered.from_dict(d) for d in read_json(folder / INDEX)["files"]]  # type: ignore[attr-defined]  # ours; checked below
-        same = [(d.name, d.sources) for d in found] == [(o.name, o.sources) for o in orders]
-        whole = same and all(_sha256(folder / d.name) == d.sha256 for d in found)
-    except (NotFound, EvidenceFault, KeyError, TypeError, AttributeError, OSError):
-        return ()
-    return tuple(found) if whole else ()
+        index: dict[str, Any] = read_json(folder / INDEX)
+        files = tuple(Delivered.from_dict(d) for d in index["files"])
+        lost = tuple(Damaged(**d) for d in index["damaged"])
+    except (NotFound, EvidenceFault, KeyError, TypeError, AttributeError):
+        return None
+    try:
+        same = [(d.name, d.sources) for d in files] == [(o.name, o.sources) for o in _orders(damage.without(evidence, lost))]
+        whole = same and all(_sha256(folder / d.name) == d.sha256 for d in files)
+    except (EvidenceFault, OSError):  # something more is damaged, or an MP4 is away
+        return None
+    return Delivery(files, lost) if whole and all(damage.still(evidence, each, stopped) for each in lost) else None
 
 
 def _sha256(path: Path) -> str:
@@ -206,7 +255,16 @@ def clear(folder: Path) -> None:
     """Removes the MP4s; they can be made again from the session at any time (the originals are not here). Raises StorageFault."""
     try:
         (folder / INDEX).unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_fault(folder, error) from error
+    _remove(folder, keep=())
+
+
+def _remove(folder: Path, *, keep: Collection[str]) -> None:
+    """Removes the MP4s but for some names. Raises StorageFault."""
+    try:
         for path in folder.glob("*.mp4"):
-            path.unlink()
+            if path.name not in keep:
+                path.unlink()
     except OSError as error:
         raise storage_fault(folder, error) from error

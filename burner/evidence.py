@@ -123,11 +123,11 @@ def _later(folder: Path, manifest: Mapping[str, Any]) -> tuple[Part, ...]:
     return tuple(Part(p.path, p.bytes, p.sha256, p.pictures, p.start_ns, p.end_ns) for p in found)
 
 
-def content(folder: Path) -> str:
+def content(folder: Path, damaged: Sequence[str] = ()) -> str:
     """SHA-256 over what a session's discs hold and what may change after the seal: only discs of equal content are copies.
 
-    The sealed manifest, the transcript with its verdict and exception, and the manifest of what was made later. Raises NotFound,
-    EvidenceFault (session.json is damaged), StorageFault.
+    The sealed manifest, the transcript with its verdict and exception, the manifest of what was made later, and the paths that
+    are left out as damaged. Raises NotFound, EvidenceFault (session.json is damaged), StorageFault.
     """
     transcript = read_json(folder / "session.json").get("transcript")
     known = transcript if isinstance(transcript, dict) else {}
@@ -136,6 +136,8 @@ def content(folder: Path) -> str:
         "transcript": {key: known.get(key) for key in ("sha256", "verdict", "exception")},
         "later": _digest(folder / later_record.FOLDER / MANIFEST),
     }
+    if damaged:
+        records["damaged"] = sorted(damaged)
     return sha256(encode(records)).hexdigest()
 
 

@@ -7,7 +7,7 @@
     progress/<job>.json   what a killed worker's successor must know; gone when the job is over
 
     {"schema": "interview-room-burn/1", "job": "…", "session": "…", "ok": true, "copies": 2, "verified": 2, "verified_before": 0,
-     "label": "EV20261121_001", "image_bytes": 0, "image_sha256": "…", "content_sha256": "…",
+     "label": "EV20261121_001", "image_bytes": 0, "image_sha256": "…", "content_sha256": "…", "damaged": [],
      "started": "…", "finished": "…", "fault": null,
      "discs": [{"device": "stdio:/d/1.img", "image": "/d/1.img", "verified": true, "sha256": "…", "fault": null}]}
 
@@ -79,11 +79,13 @@ class Disc:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What was sent to the drives; sha256 is None until all of it was. content: burner.evidence.content when it was made."""
+    """What was sent to the drives; sha256 is None until all of it was. content: burner.evidence.content when it was made;
+    damaged: what it lacks of the session's files."""
 
     label: str
     bytes: int
     content: str
+    damaged: tuple[str, ...] = ()
     sha256: str | None = None
 
 
@@ -128,6 +130,7 @@ class Result:
             "image_bytes": self.image.bytes if self.image else None,
             "image_sha256": self.image.sha256 if self.image else None,
             "content_sha256": self.content,
+            "damaged": list(self.image.damaged) if self.image else [],
             "started": self.started,
             "finished": self.finished,
             "fault": self.fault.as_dict() if self.fault else None,
@@ -190,6 +193,7 @@ class Desk:
             "image_bytes": image.bytes,
             "image_sha256": image.sha256,
             "content_sha256": image.content,
+            "damaged": list(image.damaged),
         }
         write_json(self._progress(job), about)
 
@@ -200,7 +204,8 @@ class Desk:
             discs = tuple(
                 Disc(d["device"], Fault.from_dict(d["fault"]) if d["fault"] else None, bool(d["begun"])) for d in data["discs"]
             )
-            image = Image(data["label"], data["image_bytes"], data.get("content_sha256") or "", data["image_sha256"])
+            content, damaged = data.get("content_sha256") or "", tuple(data.get("damaged") or ())
+            image = Image(data["label"], data["image_bytes"], content, damaged, data["image_sha256"])
             return Left(data["step"], discs, image)
         except (NotFound, EvidenceFault, KeyError, TypeError):
             return None

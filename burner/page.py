@@ -23,6 +23,7 @@ VERDICTS = {
 
 SEAL = "data/manifest.sig is the recording PC's Ed25519 signature of data/manifest.json, which lists every recorded segment."
 LATER = "The live composite lacks these times. They were composed after the seal from the originals; every picture is marked."
+NOT_WHOLE = "THIS DISC IS NOT WHOLE: files of the recording were damaged after the seal and are not on it. Their number: {count}."
 DELIVERY = "data/delivery.sig signs data/delivery.json, which says from which segments each file here was made, packet by packet."
 
 STYLE = """
@@ -58,6 +59,16 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """A file of the recording that was damaged after the seal and is not on the disc. starts, ends: RFC 3339."""
+
+    track: str
+    path: str
+    starts: str
+    ends: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What the page says. facts: English label template and value. transcript: its path from the page, "" without one."""
 
@@ -68,6 +79,7 @@ class Page:
     transcript: str
     clips: Sequence[Clip]
     gaps: Sequence[Gap]
+    holes: Sequence[Hole]
     signed: bool
 
 
@@ -84,6 +96,8 @@ def render(page: Page, language: Language) -> str:
     ]
     if page.draft:
         parts.append(f'<p class="draft">{text("DRAFT: not the final disc of this interview.")}</p>')
+    if page.holes:
+        parts.append(f'<p class="draft">{text(NOT_WHOLE, count=len(page.holes))}</p>')
     rows = "".join(f"<tr><th>{text(k)}<td>{escape(v)}" for k, v in page.facts if v)
     verdict = text(VERDICTS.get(page.verdict or "", "No transcript is attached."))
     if page.transcript:
@@ -95,11 +109,13 @@ def render(page: Page, language: Language) -> str:
         if track == "made-later":
             parts.append(f'<p class="gap">{text(LATER)}</p>')
         parts += [_figure(c, language) for c in page.clips if c.track == track]
-        parts += [_gap(g, language) for g in page.gaps if g.track == track]
-    for track in dict.fromkeys(g.track for g in page.gaps if g.track not in tracks):
+        parts += _missing(page, track, language)
+    for track in dict.fromkeys([*(g.track for g in page.gaps), *(h.track for h in page.holes)]):
+        if track in tracks:
+            continue
         parts.append(f"<h2>{text(TRACK_NAMES.get(track, track))}</h2>")
-        parts += [_gap(g, language) for g in page.gaps if g.track == track]
-    if not page.gaps:
+        parts += _missing(page, track, language)
+    if not page.gaps and not page.holes:
         parts.append(f"<p>{text('No track has a gap between the official start and end.')}</p>")
     parts.append(f"<h2>{text('How to check this disc')}</h2>\n<ol>")
     parts.append(f"<li>{text('With the product: room-agent disc verify, then the name of the drive.')}")
@@ -130,6 +146,23 @@ def _figure(clip: Clip, language: Language) -> str:
         f'<figure><{kind} controls preload="metadata" src="{href}"></{kind}>'
         f'<figcaption>{caption} <a href="{href}">{path}</a><br><code>SHA-256 {clip.sha256}</code></figcaption></figure>'
     )
+
+
+def _missing(page: Page, track: str, language: Language) -> list[str]:
+    """A track's gaps, and what was damaged of it."""
+    gaps = [_gap(g, language) for g in page.gaps if g.track == track]
+    return gaps + [_hole(h, language) for h in page.holes if h.track == track]
+
+
+def _hole(hole: Hole, language: Language) -> str:
+    said = say(
+        "Damaged after the seal and not on this disc: {path}, from {starts} to {ends}",
+        language,
+        path=hole.path,
+        starts=hole.starts,
+        ends=hole.ends,
+    )
+    return f'<p class="gap">{escape(said)}</p>'
 
 
 def _gap(gap: Gap, language: Language) -> str:

@@ -40,6 +40,7 @@ def author(context: Context) -> Exit:
         "bytes": result.bytes,
         "sha256": result.sha256,
         "label": result.label,
+        "damaged": list(result.damaged),
     }
     lines = [
         context.say("Image {path}: {bytes} bytes, label {label}", path=result.path, bytes=result.bytes, label=result.label),
@@ -47,8 +48,16 @@ def author(context: Context) -> Exit:
     ]
     if a.draft:
         lines.append(context.say("This is a draft: no evidence disc."))
+    lines += damaged_lines(context, answer)
     context.answer(answer, lines)
-    return Exit.OK
+    return Exit.EVIDENCE if result.damaged else Exit.OK
+
+
+def damaged_lines(context: Context, made: Mapping[str, Any]) -> list[str]:
+    """What a disc or image lacks, since it was damaged after the seal. made: with the key damaged, or without."""
+    damaged = made.get("damaged") or []
+    text = "NOT WHOLE: {count} file(s) of the recording were damaged after the seal and are not on the disc: {paths}"
+    return [context.say(text, count=len(damaged), paths=", ".join(damaged))] if damaged else []
 
 
 def burn(context: Context) -> Exit:
@@ -74,9 +83,10 @@ def burn(context: Context) -> Exit:
             session=folder.name,
         )
     )
+    lines += damaged_lines(context, disc)
     context.answer({"session": folder.name, **disc}, lines)
     if discs and all(each["verified"] for each in discs) and verified >= copies:
-        return Exit.OK
+        return Exit.EVIDENCE if disc.get("damaged") else Exit.OK
     fault = disc["fault"] or next(iter(faults), None)
     return Exit.NO if fault is None or any(each["verified"] for each in discs) else fault_from(fault).exit_code
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent import catalogue
 from agent.commands.context import Context
+from agent.commands.disc import damaged_lines
 from agent.commands.later import made_later_lines, with_made_later
 from agent.commands.patience import PatientStatus
 from agent.refusals import fault_from
@@ -195,6 +196,7 @@ def _session_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
     if session.disc:
         verified, copies = session.disc["verified"], session.disc["copies"]
         lines.append(context.say("  discs: {verified} of {copies} verified", verified=verified, copies=copies))
+        lines += [f"  {line}" for line in damaged_lines(context, session.disc)]
     return lines
 
 

@@ -76,6 +76,26 @@ def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_fo
         assert "2 of 2 discs" in told.read_text()
 
 
+def test_discs_that_are_not_whole_are_said_to_be_so(tmp_path: Path) -> None:
+    with LiveRoom(tmp_path) as room, room.agent():
+        room.selfcheck()
+        job = f"{matched(room)}-001"
+        words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--config", str(room.config))
+        burn = subprocess.Popen([sys.executable, "-m", "agent", *words], stdout=subprocess.PIPE, text=True)
+        with worker(room, state="verifying", job=job):
+            wait_for("the wish", (room.places.burn / "wanted.json").exists)
+            disc = {"device": "d", "image": "d", "verified": True, "sha256": "ab", "fault": None}
+            result = {"job": job, "session": job[:-4], "copies": 2, "verified": 2, "discs": [disc, disc], "fault": None}
+            write_json(
+                make_folder(room.places.burn / "jobs") / f"{job}.json", {**result, "damaged": ["tracks/closeup/000001.mkv"]}
+            )
+            out, _ = burn.communicate(timeout=20)
+        assert burn.returncode == Exit.EVIDENCE
+        shown = room.command("session", "status").out
+        for text in (out, shown):
+            assert "tracks/closeup/000001.mkv" in text and ("不完整" in text or "NOT WHOLE" in text)
+
+
 class Answers(Context):
     """What the agent answers, one after the other; None: nobody is there."""
 

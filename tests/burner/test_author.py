@@ -136,6 +136,26 @@ def test_nothing_is_overwritten(session: Path, tmp_path: Path) -> None:
         author(session, tmp_path / "nowhere" / "d.iso", language="en")
 
 
+@pytest.mark.parametrize("draft", [False, True])
+def test_an_image_that_lacks_what_was_damaged_never_looks_whole(session: Path, tmp_path: Path, draft: bool) -> None:
+    name = "tracks/overview/000001.mkv"
+    (session / name).unlink()
+    made = author(session, tmp_path / "d.iso", language="zh", draft=draft)
+    assert made.damaged == (name,)
+    folder = extracted(made.path, tmp_path / "bag", "7z")
+    bag = bagit.Bag(str(folder))
+    bag.validate()
+    assert bag.info["Status"] == ("DRAFT, NOT WHOLE" if draft else "FINAL, NOT WHOLE")
+    html = (folder / "data" / "index.html").read_text(encoding="utf-8")
+    assert "本光盘不完整" in html and "共 1 个" in html
+    assert f"封存后损坏，本盘不含：{name}，2026-11-21T09:30:06.280+08:00 至 2026-11-21T09:30:08.280+08:00" in html
+    delivery: dict[str, Any] = dict(read_json(folder / "data" / "delivery.json"))
+    assert [(d["path"], d["track"], d["from"]) for d in delivery["damaged"]] == [
+        (name, "overview", "2026-11-21T09:30:06.280+08:00")
+    ]
+    assert not verify_disc(str(made.path)).ok
+
+
 def test_stopped_in_the_middle_it_leaves_no_file(session: Path, tmp_path: Path) -> None:
     shares: list[float] = []
     with pytest.raises(Stopped):

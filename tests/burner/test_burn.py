@@ -29,7 +29,7 @@ from recorder.durable import read_json, write_json
 from recorder.faults import AlreadyRunning, BadInput
 from recorder.room_time import boot_id, boottime_ns
 from recorder.wanted import BurnerStatus, read_statuses
-from tests.burner.sessions import SESSION
+from tests.burner.sessions import SESSION, TRANSCRIPT
 from wording import Fault
 
 Say = Callable[[str, float], object]
@@ -119,6 +119,31 @@ def test_a_disc_with_a_transcript_that_was_replaced_is_no_copy(root: Path, sessi
     assert fault_of(second) == "1 of 2 discs are verified."
     third = burn(root, job([f"{drives[1]}.second"], "job-3"))
     assert (third["ok"], third["verified"], third["verified_before"]) == (True, 2, 1)
+
+
+def test_discs_that_lack_what_was_damaged_say_so_and_are_no_copies_of_whole_ones(
+    root: Path, session: Path, drives: list[str]
+) -> None:
+    first = burn(root, job(drives[:1], "job-1"))
+    name = "tracks/overview/000001.mkv"
+    (session / name).unlink()
+    second = burn(root, job([drives[1]], "job-2"))
+    assert (first["damaged"], second["damaged"]) == ([], [name])
+    assert (second["ok"], second["verified"], second["verified_before"]) == (False, 1, 0)
+    third = burn(root, job([f"{drives[1]}.second"], "job-3"))
+    assert (third["ok"], third["verified"], third["verified_before"], third["damaged"]) == (True, 2, 1, [name])
+    report = verify_disc(drives[1])
+    assert not report.ok
+    assert any("not complete on this disc" in line for line in report.lines)
+
+
+def test_what_a_disc_lacks_outlives_a_cut_while_verifying(root: Path, session: Path, drives: list[str]) -> None:
+    (session / "tracks" / "overview" / "000001.mkv").unlink()
+    at: list[str] = []
+    with pytest.raises(Stopped):
+        burn(root, job(drives), lambda now, _progress: at.append(now), lambda: "verifying" in at)
+    result = burn(root, job(drives))
+    assert (result["ok"], result["damaged"]) == (True, ["tracks/overview/000001.mkv"])
 
 
 def test_a_result_that_does_not_tell_its_content_is_not_counted(root: Path, drives: list[str]) -> None:
@@ -258,13 +283,12 @@ def test_a_disc_that_was_never_begun_is_not_called_spoiled(
     root: Path, session: Path, drives: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sources fail while the files are made; and: xorriso can no longer be started for the second drive."""
-    damaged = session / "composite" / "part-001.mp4"
-    data = damaged.read_bytes()
-    damaged.chmod(0o640)
-    damaged.write_bytes(data[:-1])
+    changed = session / "transcript" / TRANSCRIPT
+    data = changed.read_bytes()
+    changed.write_bytes(data[:-1])
     result = burn(root, job(drives))
-    assert (result["discs"], "not what its journal says" in fault_of(result)) == ([], True)
-    damaged.write_bytes(data)
+    assert (result["discs"], "changed since it was attached" in fault_of(result)) == ([], True)
+    changed.write_bytes(data)
     started: list[str] = []
 
     class OneBurn(DriveBurn):

@@ -13,7 +13,7 @@ import av
 import pytest
 
 from burner import evidence, remux
-from burner.deliver import Delivered, clear, deliver, disc_folder
+from burner.deliver import Delivered, Delivery, clear, deliver, disc_folder
 from burner.evidence import Segment, runs
 from burner.faults import BurnFault, Stopped
 from recorder.faults import AlreadyRunning, EvidenceFault
@@ -26,7 +26,7 @@ from tests.burner.sessions import SECONDS, T0
 def make(session: Path, **options: Any) -> dict[str, Delivered]:
     found = evidence.read(session)
     with disc_folder(found) as folder:
-        return {d.name: d for d in deliver(found, folder, **options)}
+        return {d.name: d for d in deliver(found, folder, **options).files}
 
 
 def packets(path: Path) -> list[tuple[float, bytes]]:
@@ -133,19 +133,82 @@ def test_clear_leaves_no_mp4_and_no_index(session: Path) -> None:
     assert [p.name for p in (session / "disc").iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize("name", ["tracks/closeup/000001.mkv", "composite/part-001.mp4"])
-def test_a_source_that_changed_since_the_seal_is_refused(session: Path, name: str) -> None:
+def delivered(session: Path) -> Delivery:
+    found = evidence.read(session)
+    with disc_folder(found) as folder:
+        return deliver(found, folder)
+
+
+ALL = ["composite-01.mp4", "overview-01.mp4", "closeup-01.mp4", "closeup-02.mp4", "microphone-01.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "left"),
+    [
+        ("tracks/overview/000001.mkv", 5000, [ALL[0], "overview-01.mp4", "overview-02.mp4", *ALL[2:]]),
+        ("tracks/overview/000001.mkv", 0, [ALL[0], "overview-01.mp4", "overview-02.mp4", *ALL[2:]]),  # no longer Matroska
+        ("tracks/closeup/000001.mkv", None, ALL),  # away
+        ("tracks/closeup/000002.mkv", 5000, [n for n in ALL if n != "closeup-02.mp4"]),
+        ("composite/part-001.mp4", 5000, ALL[1:]),
+    ],
+)
+def test_what_was_damaged_after_the_seal_is_left_out_and_listed(
+    session: Path, name: str, at: int | None, left: list[str]
+) -> None:
+    before = {s.path for d in delivered(session).files for s in d.sources}
+    clear(session / "disc")
+    if at is None:
+        (session / name).unlink()
+    else:
+        damage(session / name, at)
+    made = delivered(session)
+    assert [d.name for d in made.files] == left == [p.name for p in sorted_as(left, session / "disc")]
+    assert [d.path for d in made.damaged] == [name]
+    assert {s.path for d in made.files for s in d.sources} == before - {name}
+    if name.startswith("tracks/overview"):
+        assert [((d.first_ns - T0) // SECOND_NS, (d.end_ns - T0) // SECOND_NS) for d in made.files[1:3]] == [(-1, 1), (3, 6)]
+        assert ((made.damaged[0].first_ns - T0) // SECOND_NS, (made.damaged[0].end_ns - T0) // SECOND_NS) == (1, 3)
+
+
+def sorted_as(names: list[str], folder: Path) -> list[Path]:
+    """The folder's MP4s in the order of the names; others at the end."""
+    return sorted(folder.glob("*.mp4"), key=lambda p: names.index(p.name) if p.name in names else len(names))
+
+
+def test_files_that_lack_something_are_used_again_until_it_is_back(session: Path) -> None:
+    name = "tracks/overview/000001.mkv"
+    whole = (session / name).read_bytes()
     damage(session / name, 5000)
-    with pytest.raises(EvidenceFault, match="not what its journal says") as caught:
-        make(session)
-    assert name in str(caught.value)
+    made = delivered(session)
+    before = {p.name: p.stat().st_mtime_ns for p in (session / "disc").glob("*.mp4")}
+    assert delivered(session) == made
+    assert {p.name: p.stat().st_mtime_ns for p in (session / "disc").glob("*.mp4")} == before
+    (session / name).write_bytes(whole)
+    assert delivered(session).damaged == ()
+    assert [p.name for p in sorted_as(ALL, session / "disc")] == ALL
+
+
+def test_where_nothing_is_whole_there_is_nothing_to_deliver(session: Path) -> None:
+    for path in [*session.glob("tracks/*/*.mkv"), *session.glob("composite/*.mp4")]:
+        damage(path, 5000)
+    with pytest.raises(EvidenceFault, match=r"not what its journal says|cannot be read as a recording"):
+        delivered(session)
+
+
+def test_a_source_that_is_whole_and_cannot_be_used_is_refused(session: Path) -> None:
+    """Its digest is right and its journal says something else of it: that is no damage."""
+    found = evidence.read(session)
+    first, *rest = found.segments["overview"]
+    found = replace(found, segments={**found.segments, "overview": (replace(first, packets=first.packets + 1), *rest)})
+    with disc_folder(found) as folder, pytest.raises(EvidenceFault, match="packets, its journal says"):
+        deliver(found, folder)
 
 
 def test_a_segment_that_was_missing_at_the_seal_is_a_hole(session: Path) -> None:
     found = evidence.read(session)
     found = replace(found, segments={"overview": (*found.segments["overview"][:1], *found.segments["overview"][2:])}, parts=())
     with disc_folder(found) as folder:
-        made = deliver(found, folder)
+        made = deliver(found, folder).files
     assert [(d.first_ns - T0) // SECOND_NS for d in made] == [-1, 3]
 
 

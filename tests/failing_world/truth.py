@@ -244,7 +244,7 @@ def delivered(room: LiveRoom, answer: dict[str, Any]) -> dict[str, list[Path]]:
     found = evidence.read(room.session_folder(answer))
     files: dict[str, list[Path]] = defaultdict(list)
     with disc_folder(found) as folder:
-        for each in deliver(found, folder):
+        for each in deliver(found, folder).files:
             files[each.track].append(folder / each.name)
     return files
 
