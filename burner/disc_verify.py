@@ -17,6 +17,7 @@ from burner import bag
 from burner.disc_read import Contents, read_target
 from burner.evidence import MADE_LATER, sealed_files, segments
 from burner.page import TRACK_NAMES
+from recorder.after_seal import check_journal_head
 from recorder.durable import Json
 from recorder.faults import EvidenceFault
 from recorder.findings import Finding, Report, bad, from_error, good, lines, note
@@ -25,7 +26,7 @@ from recorder.manifest import MISSING, RESIZED, Writer, read_writer
 from recorder.sentence import Sentence
 from recorder.session_files import SIGNATURE
 from recorder.signature import check_head_signature, check_signature, fingerprint
-from recorder.verify import check_composite, check_coverage, check_journal_head
+from recorder.verify import check_composite, check_coverage
 from wording import Language
 
 

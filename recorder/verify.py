@@ -4,7 +4,7 @@ What is compared with what: manifest.sig with manifest.json; the manifest with e
 (length and SHA-256 of the bytes on the disk now); each journal's chain and head with the manifest; coverage and gaps, computed
 again from the journals, with the manifest's; the session's journal after the seal with journal.sig; the transcripts with their
 lines in that journal; what was made later (recorder.later_check); and session.json, which is rewritten while the case goes on,
-with what it repeats of all these.
+with what it repeats of all these (recorder.after_seal).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo
 import av
 
 from recorder import journal
+from recorder.after_seal import COMPARE, STATES, OwnJournal, check_own_journal, check_record, transcript_states, was_sealed
 from recorder.decoding import whole_pictures
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.findings import Finding, Report, bad, from_error, gap_notes, good, lines, note, track_name
 from recorder.later_check import Seal, verify_later
 from recorder.manifest import (
-    COPIED,
     FOLDERS,
     MISSING,
     RESIZED,
@@ -37,7 +37,7 @@ from recorder.manifest import (
 )
 from recorder.sentence import Sentence
 from recorder.session_files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATURE
-from recorder.signature import check_head_signature, check_signature, fingerprint
+from recorder.signature import check_signature, fingerprint
 from wording import Fault
 
 __all__ = [
@@ -45,37 +45,16 @@ __all__ = [
     "Report",
     "check_composite",
     "check_coverage",
-    "check_journal_head",
     "count_pictures",
     "lines",
     "verify_session",
 ]
 
 SESSION = "session.json"
-STATES = ("recording", "sealing", "sealed", "matched", "on-disc")
-COMPARE = "It was changed or damaged; compare it with the disc or another copy."
 Progress = Callable[[int, int], object]
 
 
 # --- pieces that a disc's verifier uses too ---------------------------------------------------------------------------------
-
-
-def check_journal_head(data: bytes, entries: int, digest: str, path: Path) -> list[Json]:
-    """All entries of a journal whose first ``entries`` lines end in the line with this SHA-256; it may have grown since.
-
-    Raises EvidenceFault: the chain is broken, cut, or another one.
-    """
-    found: list[Json] = []
-    fits = entries == 0
-    for entry, head in journal.parse(data[: data.rfind(b"\n") + 1], path):
-        found.append(entry)
-        if head.entries == entries:
-            fits = head.sha256 == digest
-    if not fits:
-        raise EvidenceFault(
-            "{path} is not the journal that was signed: line {line} is missing or another.", COMPARE, path=path.name, line=entries
-        )
-    return found
 
 
 def check_coverage(manifest: dict[str, Any], track: str, writer: Writer | None) -> list[Finding]:
@@ -168,7 +147,7 @@ def _was_sealed(folder: Path) -> bool:
         if read_json(folder / SESSION).get("state") in STATES[2:]:
             return True
     with suppress(EvidenceFault):
-        return any(entry.get("kind") == "sealed" for entry in journal.read(folder / JOURNAL))
+        return was_sealed(journal.read(folder / JOURNAL))
     return False
 
 
@@ -217,9 +196,10 @@ def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: Pro
     composite = writers["composite"]
     found += check_composite(manifest, composite)
     found += _pictures(folder, manifest, composite)
-    found += verify_later(folder, Seal(manifest, sha256((folder / MANIFEST).read_bytes()).hexdigest(), signer))
-    entries, of_journal = _own_journal(folder, manifest, signer)
-    return [*found, *of_journal, *_transcripts(folder, entries), *_record(folder, manifest, entries)]
+    seal = Seal(manifest, sha256((folder / MANIFEST).read_bytes()).hexdigest(), signer)
+    found += verify_later(folder, seal)
+    own = _own_journal(folder, seal)
+    return [*found, *own.findings, *_transcripts(folder, own), *_record(folder, manifest, own)]
 
 
 def _files(folder: Path, listed: Sequence[Json], progress: Progress) -> list[Finding]:
@@ -294,44 +274,16 @@ def _pictures(folder: Path, manifest: dict[str, Any], writer: Writer | None) -> 
     return found
 
 
-def _own_journal(folder: Path, manifest: dict[str, Any], signer: bytes) -> tuple[list[Json], list[Finding]]:
-    """The session's journal: whole up to the seal, and signed after it. Its entries as far as they can be trusted."""
-    path = folder / JOURNAL
-    sealed = manifest["journal"]
+def _own_journal(folder: Path, seal: Seal) -> OwnJournal:
+    path, signature = folder / JOURNAL, folder / JOURNAL_SIGNATURE
     data = path.read_bytes() if path.is_file() else b""
-    try:
-        entries = check_journal_head(data, sealed["entries"], sealed["sha256"], path)
-    except EvidenceFault as fault:
-        return [], [from_error(fault)]
-    found = [
-        good(
-            "The session's journal holds: {sealed} lines at the seal, {count} now.", sealed=sealed["entries"], count=len(entries)
-        )
-    ]
-    if data and not data.endswith(b"\n"):
-        found.append(bad("{path} ends in the middle of a line.", path=JOURNAL))
-    actual = sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    if any(e.get("kind") == "sealed" and e.get("manifest_sha256") != actual for e in entries):
-        found.append(bad("The session's journal names another manifest than {path}.", path=MANIFEST))
-    vouched = sealed["entries"]
-    if (folder / JOURNAL_SIGNATURE).exists():
-        try:
-            head = check_head_signature(
-                str(manifest["session"]), _as_written(folder / JOURNAL_SIGNATURE), trusted_public_key=signer
-            )
-            check_journal_head(data, head.entries, head.sha256, path)
-            vouched = max(vouched, head.entries)
-        except EvidenceFault as fault:
-            found.append(from_error(fault))
-    if len(entries) > vouched:
-        found.append(note("The last {count} lines of the session's journal are not signed.", count=len(entries) - vouched))
-    return entries, found
+    return check_own_journal(data, path, lambda: _as_written(signature) if signature.exists() else None, seal)
 
 
-def _transcripts(folder: Path, entries: Sequence[Json]) -> list[Finding]:
-    """Every transcript that was attached is there as it was; the newest one's verdict."""
+def _transcripts(folder: Path, own: OwnJournal) -> list[Finding]:
+    """Every transcript that was attached is there as it was; the verdict of the newest one whose line is signed."""
     found: list[Finding] = []
-    attached = [e for e in entries if e.get("kind") == "transcript"]
+    attached = [e for e in own.entries if e.get("kind") == "transcript"]
     for entry in attached:
         name = str(entry.get("file"))
         path = folder / name
@@ -339,52 +291,17 @@ def _transcripts(folder: Path, entries: Sequence[Json]) -> list[Finding]:
             found.append(bad("{path} is missing.", path=name))
         elif sha256(path.read_bytes()).hexdigest() != entry.get("sha256"):
             found.append(bad("{path} was changed: its SHA-256 is another.", path=name))
-    if attached:
-        expected = _transcript_states(entries)[-1]
+    if states := transcript_states(own.vouched):
+        expected = states[-1]
         template = "The newest transcript is {path}, its verdict {verdict}."
-        verdict = Sentence(str(expected.get("verdict")))
-        found.append(good(template, path=expected.get("file"), verdict=verdict))
+        found.append(good(template, path=expected.get("file"), verdict=Sentence(str(expected.get("verdict")))))
     names = {str(e.get("file")) for e in attached}
     others = [path for path, _ in walk(folder, ["transcript"]) if path not in names]
     return found + [note("{path} is in no journal.", path=path) for path in others]
 
 
-def _transcript_states(entries: Sequence[Json]) -> list[Json]:
-    """What session.json says of the transcript after each line that changes it."""
-    states: list[Json] = []
-    for entry in entries:
-        fields = {k: v for k, v in entry.items() if k not in ("seq", "kind", "prev")}
-        if entry.get("kind") == "transcript":
-            states.append(fields)
-        elif entry.get("kind") == "exception" and states:
-            states.append({**states[-1], "verdict": "excepted", "exception": fields})
-    return states
-
-
-def _record(folder: Path, manifest: dict[str, Any], entries: Sequence[Json]) -> list[Finding]:
-    """session.json is not evidence; what it repeats of the evidence must agree."""
+def _record(folder: Path, manifest: dict[str, Any], own: OwnJournal) -> list[Finding]:
     try:
-        record = _as_written(folder / SESSION)
+        return check_record(_as_written(folder / SESSION), manifest, own, SESSION)
     except Fault as fault:
         return [from_error(fault)]
-    wanted: Json = {"id": manifest["session"], "stop_ns": manifest["end_ns"], **{key: manifest.get(key) for key in COPIED}}
-    if record.get("coverage") is not None:
-        tracks = manifest["tracks"]
-        wanted["coverage"] = {n: {"covered": t["covered"], "gaps": len(t["gaps"])} for n, t in tracks.items()}
-    if record.get("composite") is not None:
-        wanted["composite"] = {key: manifest["composite"][key] for key in ("pictures_due", "pictures_written")}
-    different = [key for key, value in wanted.items() if record.get(key) != value]
-    found = [bad("{path}: {field} is not what was sealed.", path=SESSION, field=key) for key in different]
-    if record.get("state") not in STATES:
-        found.append(bad("{path}: {field} is not what was sealed.", path=SESSION, field="state"))
-    states, transcript = [None, *_transcript_states(entries)], record.get("transcript")
-    if transcript not in states:
-        found.append(bad("{path}: {field} is not what the session's journal says.", path=SESSION, field="transcript"))
-    elif transcript != states[-1]:
-        found.append(note("{path} does not know the newest transcript.", path=SESSION))
-    verdict = transcript.get("verdict") if isinstance(transcript, dict) else None
-    if record.get("state") in STATES[3:] and verdict not in ("match", "excepted"):
-        found.append(bad("{path}: {field} is not what the session's journal says.", path=SESSION, field="state"))
-    known = {"schema", "id", "state", "stop_ns", "coverage", "composite", "transcript", "disc", *COPIED}
-    found += [note("{path} has the unknown field {field}.", path=SESSION, field=key) for key in record if key not in known]
-    return found or [good("{path} repeats the evidence rightly.", path=SESSION)]

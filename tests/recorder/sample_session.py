@@ -4,6 +4,8 @@ Media are drawn small and encoded once a process; everything else is written by 
 """
 
 import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -215,6 +217,17 @@ def _write_composer(folder: Path, seconds: int) -> None:
     )
     journal.append("end", pictures_due=pictures, pictures_written=pictures)
     journal.close()
+
+
+def rechained(data: bytes, change: Callable[[list[dict[str, Any]]], object]) -> bytes:
+    """What a forger would do: a journal whose entries were changed, with a chain that fits them again."""
+    entries = [json.loads(line) for line in data.splitlines()]
+    change(entries)
+    lines: list[bytes] = []
+    for number, entry in enumerate(entries):
+        prev = hashlib.sha256(lines[-1]).hexdigest() if lines else "0" * 64
+        lines.append(json.dumps({**entry, "seq": number, "prev": prev}, ensure_ascii=False, separators=(",", ":")).encode())
+    return b"".join(line + b"\n" for line in lines)
 
 
 def transcript_text(seconds: int) -> str:

@@ -1,21 +1,36 @@
 """The verifier: whatever was changed in a sealed session is found, and what is whole is said to be whole."""
 
+import hashlib
 import json
 import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recorder import journal, manifest
+from recorder.after_seal import check_journal_head
 from recorder.durable import Json, encode, read_json, write_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.findings import Report, lines
 from recorder.manifest import device_key, public_key, read_writer
 from recorder.signature import sign_manifest
-from recorder.verify import check_composite, check_coverage, check_journal_head, count_pictures, verify_session
-from tests.recorder.sample_session import START_NS, make_session
+from recorder.verify import check_composite, check_coverage, count_pictures, verify_session
+from tests.recorder.sample_session import START_NS, make_session, rechained, transcript_text
+
+BURNED: Json = {
+    "job": "20261121T093005-room-01-001",
+    "copies": 2,
+    "verified": 2,
+    "label": "EV20261121_001",
+    "image_bytes": 1,
+    "image_sha256": "0" * 64,
+    "discs": [{"device": "/dev/sr0", "image": "/dev/sr0", "verified": True, "sha256": "0" * 64, "fault": None}],
+    "finished": "2026-11-21T03:00:00Z",
+    "fault": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +53,13 @@ def copy(matched: Path, tmp_path: Path) -> Path:
 
 def check(folder: Path) -> Report:
     return verify_session(folder, trusted_public_key=public_key(folder.parents[1] / "keys"))
+
+
+def append(folder: Path, kind: str, /, **fields: object) -> None:
+    """One more line of the session's journal, with a chain that holds and without a signature."""
+    writer = journal.Journal(folder / "journal.jsonl")
+    writer.append(kind, **fields)
+    writer.close()
 
 
 def marked(report: Report) -> list[str]:
@@ -116,8 +138,7 @@ def test_any_file_cut_grown_removed_or_swapped_is_found(copy: Path) -> None:
             path.write_bytes(changed)
             assert not check(copy).ok, path.name
         path.unlink()
-        if path.name != "journal.sig":  # the one that may be missing: it is then said that the tail is not signed
-            assert not check(copy).ok, path.name
+        assert not check(copy).ok, path.name
         path.write_bytes(data)
     first, second = copy / "tracks/overview/000000.mkv", copy / "tracks/closeup/000000.mkv"
     first.rename(copy / "x")
@@ -137,9 +158,14 @@ def test_what_session_json_repeats_must_agree(copy: Path) -> None:
         {"stop": None},
         {"planned_minutes": 121},
         {"coverage": {"overview": {"covered": 1.0, "gaps": 0}}},
+        {"coverage": None},
+        {"composite": None},
         {"transcript": {**content["transcript"], "verdict": "mismatch"}},  # type: ignore[dict-item]
         {"transcript": None},
         {"state": "closed"},
+        {"state": "recording"},
+        {"state": "on-disc"},
+        {"disc": {**BURNED, "job": "x"}},
     ]
     for change in changes:
         write_json(path, {**content, **change})
@@ -160,18 +186,27 @@ def test_session_json_behind_its_journal_is_no_forgery(copy: Path) -> None:
 
 
 def test_an_exception_is_followed(copy: Path) -> None:
-    writer = journal.Journal(copy / "journal.jsonl")
+    """Its line is signed before session.json knows it: what rests on an unsigned one is forged."""
     fields = {"by": "赵六", "reason": "笔录笔误", "at": "2026-11-21T03:00:00Z", "verdict": "match"}
-    writer.append("exception", **fields)
-    writer.close()
+    append(copy, "exception", **fields)
+    assert check(copy).ok  # a power cut before the signature
+    said = lines(check(copy), "en")
+    assert "! The last 1 lines of the session's journal are not signed." in said
+    assert "✓ The newest transcript is transcript/笔录.txt, its verdict match." in said  # no unsigned line changes the verdict
     content = dict(read_json(copy / "session.json"))
     transcript = {**content["transcript"], "verdict": "excepted", "exception": fields}  # type: ignore[dict-item]
     write_json(copy / "session.json", {**content, "transcript": transcript})
-    report = check(copy)
-    assert report.ok
-    assert "! The last 1 lines of the session's journal are not signed." in lines(report, "en")
+    assert marked(check(copy)) == ["session.json: transcript is what an unsigned line of the session's journal says."]
     manifest.sign_journal(copy, copy.name, copy.parents[1] / "keys")
+    assert check(copy).ok
     assert not any("not signed" in line for line in lines(check(copy), "en"))
+
+
+def test_more_than_one_unsigned_line_is_no_power_cut(copy: Path) -> None:
+    append(copy, "authored", image="/x.iso", sha256="0" * 64, bytes=1)
+    assert check(copy).ok
+    append(copy, "authored", image="/y.iso", sha256="0" * 64, bytes=1)
+    assert marked(check(copy)) == ["The last 2 lines of the session's journal are not signed."]
 
 
 def test_a_tail_that_was_cut_off_is_found_by_its_signature(copy: Path) -> None:
@@ -181,7 +216,83 @@ def test_a_tail_that_was_cut_off_is_found_by_its_signature(copy: Path) -> None:
     (copy / "journal.sig").unlink()
     write_json(copy / "session.json", {**read_json(copy / "session.json"), "state": "sealed", "transcript": None})
     shutil.rmtree(copy / "transcript")
-    assert "! The last 1 lines of the session's journal are not signed." in lines(check(copy), "en")
+    assert "The session was sealed, and journal.sig is missing." in marked(check(copy))
+
+
+def test_a_transcript_that_was_exchanged_with_a_new_chain_and_no_signature(copy: Path) -> None:
+    """All that follows the seal is written anew, and the one file that would tell is taken away."""
+    text = transcript_text(12).replace("好的", "不是").encode()
+    (copy / "transcript" / "笔录.txt").write_bytes(text)
+
+    def forge(entries: list[dict[str, Any]]) -> None:
+        entries[-1]["sha256"] = hashlib.sha256(text).hexdigest()
+
+    path = copy / "journal.jsonl"
+    path.write_bytes(rechained(path.read_bytes(), forge))
+    (copy / "journal.sig").unlink()
+    content = dict(read_json(copy / "session.json"))
+    sha256 = hashlib.sha256(text).hexdigest()
+    write_json(copy / "session.json", {**content, "transcript": {**content["transcript"], "sha256": sha256}})  # type: ignore[dict-item]
+    assert marked(check(copy)) == [
+        "The session was sealed, and journal.sig is missing.",
+        "session.json: transcript is what an unsigned line of the session's journal says.",
+        "session.json: state is not what the session's journal says.",
+    ]
+
+
+def test_a_seal_that_its_journal_does_not_know_yet_is_no_forgery(tmp_path: Path) -> None:
+    """A death between the signed manifest and the line: the agent goes on from there. Nothing after a seal can be said yet."""
+    folder = make_session(tmp_path, 5, sealed=False)
+    manifest.seal(folder, read_json(folder / "session.json"), tmp_path / "keys", software_version="1")
+    assert check(folder).ok
+    assert "! session.json does not know of the seal yet." in lines(check(folder), "en")
+    assert "! session.json 尚未记入封存。" in lines(check(folder), "zh")
+    content = dict(read_json(folder / "session.json"))
+    facts = make_session(tmp_path / "other", 5)
+    sealed = {key: read_json(facts / "session.json")[key] for key in ("coverage", "composite")}
+    write_json(folder / "session.json", {**content, **sealed, "state": "sealed"})
+    assert marked(check(folder)) == ["session.json: state is not what the session's journal says."]
+
+
+def burned(folder: Path, **facts: object) -> Json:
+    """The session's discs as a burn job leaves them, in its journal and, signed, in session.json."""
+    disc: Json = {**BURNED, **facts}
+    append(folder, "burned", **disc)
+    manifest.sign_journal(folder, folder.name, folder.parents[1] / "keys")
+    write_json(folder / "session.json", {**read_json(folder / "session.json"), "state": "on-disc", "disc": disc})
+    return disc
+
+
+def test_discs_that_were_never_burned(copy: Path) -> None:
+    """The state that lets the recording be given out as safe needs its line in the journal."""
+    content = dict(read_json(copy / "session.json"))
+    for disc in (None, BURNED):
+        write_json(copy / "session.json", {**content, "state": "on-disc", "disc": disc})
+        assert "session.json: state is not what the session's journal says." in marked(check(copy)), disc
+    append(copy, "burned", **BURNED)
+    assert marked(check(copy)) == [
+        "session.json: disc is what an unsigned line of the session's journal says.",
+        "session.json: state is not what the session's journal says.",
+    ]
+
+
+def test_the_discs_are_those_of_the_journal(copy: Path) -> None:
+    disc = burned(copy)
+    assert check(copy).ok and "✓ session.json repeats the evidence rightly." in lines(check(copy), "en")
+    content = dict(read_json(copy / "session.json"))
+    changes: list[Json] = [{"verified": 3}, {"copies": 1}, {"image_sha256": "1" * 64}, {"discs": []}]
+    for change in changes:
+        write_json(copy / "session.json", {**content, "disc": {**disc, **change}})
+        assert marked(check(copy)) == ["session.json: disc is not what the session's journal says."], change
+    write_json(copy / "session.json", {**content, "state": "matched", "disc": None})  # a power cut after the line
+    assert check(copy).ok and "! session.json does not know the newest discs." in lines(check(copy), "en")
+
+
+def test_too_few_verified_discs_do_not_make_it_on_disc(copy: Path) -> None:
+    burned(copy, verified=1)
+    assert marked(check(copy)) == ["session.json: state is not what the session's journal says."]
+    burned(copy, job="20261121T093005-room-01-002", verified=2)
+    assert check(copy).ok
 
 
 def test_files_that_were_added(copy: Path) -> None:
