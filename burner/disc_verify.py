@@ -20,7 +20,7 @@ from burner.page import TRACK_NAMES
 from recorder.after_seal import check_journal_head
 from recorder.durable import Json
 from recorder.faults import EvidenceFault
-from recorder.findings import Finding, Report, bad, from_error, good, lines, note
+from recorder.findings import Finding, Report, Vouched, bad, from_error, good, lines, note
 from recorder.later_check import RECORDS, Seal, judge_records
 from recorder.manifest import MISSING, RESIZED, Writer, read_writer
 from recorder.sentence import Sentence
@@ -29,12 +29,14 @@ from recorder.signature import check_head_signature, check_signature, fingerprin
 from recorder.verify import check_composite, check_coverage
 from wording import Language
 
+SIGNED = ("manifest", "delivery")  # each .json has its .sig
+
 
 @dataclass(frozen=True, slots=True)
 class DiscReport:
     """ok: nothing disagrees. sha256: of the whole image (None for a folder, or where not all of it could be read).
 
-    lines: the findings for a person, in the language asked for; the conclusion last.
+    lines: the findings for a person, in the language asked for; the conclusion last. vouched: see recorder.findings.
     """
 
     target: str
@@ -43,11 +45,13 @@ class DiscReport:
     lines: tuple[str, ...]
     label: str
     sha256: str | None
+    vouched: Vouched
 
     def as_dict(self) -> Json:
         """For --json."""
         listed = [f.as_json() for f in self.findings]
-        return {"target": self.target, "ok": self.ok, "label": self.label, "sha256": self.sha256, "findings": listed}
+        facts = {"target": self.target, "ok": self.ok, "vouched": self.vouched, "label": self.label, "sha256": self.sha256}
+        return {**facts, "findings": listed}
 
 
 def verify_disc(
@@ -63,22 +67,31 @@ def verify_disc(
     finding. Raises NotFound, BadInput, DeviceFault where there is nothing to read.
     """
     contents = read_target(target, progress=progress)
-    report = Report(contents.label or Path(target).name, True, tuple(judge(contents, trusted_public_key)))
-    return DiscReport(target, report.ok, report.findings, tuple(lines(report, language)), contents.label, contents.image_sha256)
+    report = judge(contents, contents.label or Path(target).name, trusted_public_key)
+    said, vouched = tuple(lines(report, language)), report.vouched if report.ok else "nobody"
+    return DiscReport(target, report.ok, report.findings, said, contents.label, contents.image_sha256, vouched)
 
 
-def judge(contents: Contents, trusted: bytes | None = None) -> Iterable[Finding]:
-    """Pure: every finding on what was read."""
-    yield from (bad(template, **values) for template, values in contents.damage)
+def judge(contents: Contents, name: str, trusted: bytes | None = None) -> Report:
+    """Pure: every finding on what was read. name: what it is called. trusted: the key that must have signed, None for any."""
+    signers, of_signatures = _signatures(contents, trusted)
+    found = [bad(template, **values) for template, values in contents.damage]
     if contents.image_sha256:
         sums = {"bytes": contents.image_bytes, "sha256": contents.image_sha256}
-        yield good("The whole disc was read: {bytes} bytes, SHA-256 {sha256}.", **sums)
-    yield from _bag(contents)
-    if "data/manifest.json" not in contents.kept:
-        yield bad("The disc holds no sealed session.")
-        return
-    signer, found = _signatures(contents, trusted)
-    yield from found
+        found.append(good("The whole disc was read: {bytes} bytes, SHA-256 {sha256}.", **sums))
+    found += _bag(contents)
+    if "data/manifest.json" in contents.kept:
+        found += [*of_signatures, *_content(contents, signers.get("manifest"))]
+    else:
+        found.append(bad("The disc holds no sealed session."))
+    vouched: Vouched = "manifest" if len(signers) < len(SIGNED) else "signer" if trusted is None else "trusted"
+    keys = ", ".join(dict.fromkeys(fingerprint(key) for key in signers.values()))
+    return Report(name, True, tuple(found), vouched, keys)
+
+
+def _content(contents: Contents, sealed_by: str | None) -> Iterable[Finding]:
+    """sealed_by: the key that signed the manifest, where one did."""
+    signer = bytes.fromhex(sealed_by) if sealed_by else None
     for part in (_journals, _delivery, _made_later, _transcript):
         try:
             yield from part(contents, signer)
@@ -111,17 +124,22 @@ def _bag(contents: Contents) -> Iterable[Finding]:
     yield from wrong or [good("All {count} files are what the disc's lists say.", count=len(listed))]
 
 
-def _signatures(contents: Contents, trusted: bytes | None) -> tuple[bytes | None, list[Finding]]:
-    """The public key that signed the manifest, where it did."""
+def _signatures(contents: Contents, trusted: bytes | None) -> tuple[dict[str, str], list[Finding]]:
+    """The public keys (hex) that signed manifest and delivery, where they did.
+
+    Who trusts a key needs both by it: without delivery.sig anybody could put other MP4s in place. With none to trust, a disc of
+    a PC without a key is no forgery, and the conclusion says how little is vouched for.
+    """
     found: list[Finding] = []
-    signers: list[str] = []
-    for name in ("manifest", "delivery"):
+    signers: dict[str, str] = {}
+    for name in SIGNED:
         data, stored = contents.kept.get(f"data/{name}.json"), contents.kept.get(f"data/{name}.sig")
         if data is None or stored is None:
-            found.append(Finding(name != "manifest", "data/{name}.json carries no signature.", {"name": name}, note=True))
+            passes = name == "delivery" and trusted is None
+            found.append(Finding(passes, "data/{name}.json carries no signature.", {"name": name}, note=passes))
             continue
         try:
-            signer = check_signature(data, _object(stored), trusted_public_key=trusted)
+            signers[name] = check_signature(data, _object(stored), trusted_public_key=trusted)
         except EvidenceFault as fault:
             why = Sentence(fault.text, {**fault.values, "path": f"data/{name}.sig"})
             found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=why))
@@ -129,13 +147,12 @@ def _signatures(contents: Contents, trusted: bytes | None) -> tuple[bytes | None
         except ValueError as error:
             found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=repr(error)))
             continue
-        signers.append(signer)
-        found.append(good("data/{name}.json is signed by the key {key}.", name=name, key=fingerprint(signer)))
-    if len(set(signers)) > 1:
+        found.append(good("data/{name}.json is signed by the key {key}.", name=name, key=fingerprint(signers[name])))
+    if len(set(signers.values())) > 1:
         found.append(note("Recording and disc were signed by different PCs."))
     if signers and trusted is None:
         found.append(note("Compare that key with the room's: none was given to trust."))
-    return (bytes.fromhex(signers[0]) if signers else None), found
+    return signers, found
 
 
 def _object(data: bytes) -> Json:

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from recorder.continuity import gap_cause
 from recorder.durable import Json
 from recorder.sentence import Sentence
 from wording import Fault, Language, say
+
+# Who vouches for what agrees: the key that was given to trust; some key, which a person compares; some key, and for the sealed
+# manifest alone; nobody.
+Vouched = Literal["trusted", "signer", "manifest", "nobody"]
 
 TRACKS = {"overview": "Overview", "closeup": "Close-up", "microphone": "Microphone", "composite": "Composite"}
 
@@ -30,11 +35,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """name: of what was checked. sealed: there is a seal, so that all of it was checked."""
+    """name: of what was checked. sealed: there is a seal, so that all of it was checked. keys: fingerprints of who signed."""
 
     name: str
     sealed: bool
     findings: tuple[Finding, ...]
+    vouched: Vouched = "nobody"
+    keys: str = ""
 
     @property
     def ok(self) -> bool:
@@ -43,7 +50,9 @@ class Report:
 
     def as_json(self) -> Json:
         """For --json: findings as templates with values, and as English text."""
-        return {"name": self.name, "ok": self.ok, "sealed": self.sealed, "findings": [f.as_json() for f in self.findings]}
+        listed = [f.as_json() for f in self.findings]
+        vouched = self.vouched if self.ok else "nobody"
+        return {"name": self.name, "ok": self.ok, "sealed": self.sealed, "vouched": vouched, "findings": listed}
 
 
 def good(template: str, /, **values: object) -> Finding:
@@ -83,12 +92,20 @@ def gap_notes(track: str, gaps: Iterable[Json]) -> list[Finding]:
 
 
 def lines(report: Report, language: Language) -> list[str]:
-    """The report for a person: one line a finding, bad ones marked ✗, notes !, good ones ✓; the conclusion last."""
+    """The report for a person: one line a finding, bad ones marked ✗, notes !, good ones ✓; the conclusion last.
+
+    That something is what was recorded is said where a trusted key signed it, and nowhere else: anybody can sign with some key.
+    """
     told = [("✗" if not f.ok else "!" if f.note else "✓") + " " + f.say(language) for f in report.findings]
     if not report.ok:
         template = "{name} does NOT agree with its evidence: see the {count} line(s) marked ✗."
-    elif not report.sealed:
-        template = "{name} is not sealed: what could be checked agrees, but nothing vouches for the whole."
-    else:
+    elif report.vouched == "trusted":
         template = "{name} is what was recorded and sealed."
-    return [*told, say(template, language, name=report.name, count=sum(not f.ok for f in report.findings))]
+    elif report.vouched == "signer":
+        template = "{name} agrees with what the key {keys} signed: it is what was recorded and sealed if that is the room's key."
+    elif report.vouched == "manifest":
+        template = "{name} agrees with itself, but nobody signed its files: the key {keys} vouches for the sealed manifest alone."
+    else:
+        template = "{name} is not sealed: what could be checked agrees, but nothing vouches for the whole."
+    count = sum(not f.ok for f in report.findings)
+    return [*told, say(template, language, name=report.name, count=count, keys=report.keys)]

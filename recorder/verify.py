@@ -21,7 +21,7 @@ from recorder.after_seal import COMPARE, STATES, OwnJournal, check_own_journal, 
 from recorder.decoding import whole_pictures
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault, NotFound
-from recorder.findings import Finding, Report, bad, from_error, gap_notes, good, lines, note, track_name
+from recorder.findings import Finding, Report, Vouched, bad, from_error, gap_notes, good, lines, note, track_name
 from recorder.later_check import Seal, verify_later
 from recorder.manifest import (
     FOLDERS,
@@ -114,7 +114,8 @@ def verify_session(folder: Path, *, trusted_public_key: bytes | None = None, pro
         found.append(bad("{path} is not of the known form: {why}.", path=MANIFEST, why=repr(error)))
     except (Fault, OSError) as error:
         found.append(from_error(error))
-    return Report(str(manifest.get("session", folder.name)), True, tuple(found))
+    vouched: Vouched = "signer" if trusted_public_key is None else "trusted"
+    return Report(str(manifest.get("session", folder.name)), True, tuple(found), vouched, fingerprint(signer))
 
 
 def _manifest(folder: Path, trusted: bytes | None) -> tuple[dict[str, Any], str] | None:

@@ -14,6 +14,7 @@ from burner.disc_verify import verify_disc
 from burner.faults import NotFinal, Stopped
 from recorder.durable import read_json, write_json
 from recorder.faults import BadInput, EvidenceFault, NotFound
+from recorder.manifest import public_key
 from tests.burner.sessions import SESSION, TRANSCRIPT
 
 Change = Callable[[dict[str, Any]], object]
@@ -171,4 +172,8 @@ def test_without_the_pcs_key_the_delivery_is_unsigned_and_that_is_said(root: Pat
     author(session, tmp_path / "d.iso", language="en")
     report = verify_disc(str(tmp_path / "d.iso"))
     assert report.ok
-    assert any("data/delivery.json carries no signature" in line for line in report.lines)
+    assert "! data/delivery.json carries no signature." in report.lines
+    assert "nobody signed its files" in report.lines[-1]
+    report = verify_disc(str(tmp_path / "d.iso"), trusted_public_key=public_key(root / "keys"))
+    assert not report.ok
+    assert "✗ data/delivery.json carries no signature." in report.lines

@@ -15,8 +15,10 @@ from burner.author import AuthorResult
 from burner.disc_verify import DiscReport, verify_disc
 from burner.image import Entry
 from drivers.faults import DeviceFault
+from recorder.durable import read_json, write_json
 from recorder.faults import BadInput, NotFound
-from recorder.manifest import public_key
+from recorder.manifest import device_key, public_key
+from recorder.signature import fingerprint, sign_manifest
 from tests.burner.sessions import TRANSCRIPT
 
 
@@ -152,6 +154,20 @@ def cut_journal(folder: Path) -> None:
     path.write_bytes(path.read_bytes().rstrip(b"\n").rpartition(b"\n")[0] + b"\n")
 
 
+def exchange_mp4(folder: Path) -> None:
+    """Another MP4 with its digest where the disc says what was made, and the signature that would tell taken away."""
+    swap_picture(folder)
+    path = folder / "data" / "delivery.json"
+    delivery = read_json(path)
+    sha256 = hashlib.sha256((folder / "data" / "originals" / "overview-01.mp4").read_bytes()).hexdigest()
+    for file in delivery["files"]:  # type: ignore[attr-defined]
+        if file["name"] == "overview-01.mp4":
+            file["sha256"] = sha256
+    path.unlink()
+    write_json(path, delivery)
+    (folder / "data" / "delivery.sig").unlink()
+
+
 def unsign(folder: Path) -> None:
     (folder / "data" / "manifest.sig").unlink()
 
@@ -175,6 +191,45 @@ def test_a_forged_disc_with_lists_made_anew_is_found(folder: Path, forge: Callab
     assert "disc's list" not in found(report)  # the lists alone would not have shown it
     assert not report.ok
     assert why in found(report)
+
+
+def test_an_mp4_that_was_exchanged_with_its_digest_needs_the_signature(folder: Path, sealed_root: Path, tmp_path: Path) -> None:
+    exchange_mp4(folder)
+    remake_lists(folder)
+    key = public_key(sealed_root / "keys")
+    report = verify_disc(str(folder), trusted_public_key=key)
+    assert found(report) == "✗ data/delivery.json carries no signature."
+    assert (report.ok, report.vouched) == (False, "nobody")
+    own = device_key(tmp_path / "forger")
+    write_json(folder / "data" / "delivery.sig", sign_manifest((folder / "data" / "delivery.json").read_bytes(), own))
+    remake_lists(folder)
+    report = verify_disc(str(folder), trusted_public_key=key)
+    assert "data/delivery.sig was signed by another key" in found(report)
+    assert not report.ok
+
+
+def test_without_a_key_to_trust_it_is_said_by_which_key_and_no_more(folder: Path, sealed_root: Path, tmp_path: Path) -> None:
+    key = public_key(sealed_root / "keys")
+    assert key is not None
+    name, print_ = folder.name, fingerprint(key.hex())
+    whole = verify_disc(str(folder), trusted_public_key=key)
+    assert (whole.vouched, whole.lines[-1]) == ("trusted", f"{name} is what was recorded and sealed.")
+    alone = verify_disc(str(folder))
+    told = f"{name} agrees with what the key {print_} signed: it is what was recorded and sealed if that is the room's key."
+    assert (alone.ok, alone.vouched, alone.lines[-1]) == (True, "signer", told)
+    assert alone.as_dict()["vouched"] == "signer"
+    exchange_mp4(folder)
+    remake_lists(folder)
+    forged = verify_disc(str(folder))
+    told = f"{name} agrees with itself, but nobody signed its files: the key {print_} vouches for the sealed manifest alone."
+    assert (forged.ok, forged.vouched, forged.lines[-1]) == (True, "manifest", told)
+    own = device_key(tmp_path / "forger")
+    write_json(folder / "data" / "delivery.sig", sign_manifest((folder / "data" / "delivery.json").read_bytes(), own))
+    remake_lists(folder)
+    foreign = verify_disc(str(folder))
+    both = f"{print_}, {fingerprint(own.public_key().public_bytes_raw().hex())}"
+    assert "! Recording and disc were signed by different PCs." in foreign.lines
+    assert both in foreign.lines[-1] and foreign.vouched == "signer"
 
 
 def test_files_that_are_missing_or_not_listed_are_found(folder: Path) -> None:

@@ -16,7 +16,7 @@ from recorder.durable import Json, encode, read_json, write_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.findings import Report, lines
 from recorder.manifest import device_key, public_key, read_writer
-from recorder.signature import sign_manifest
+from recorder.signature import fingerprint, sign_manifest
 from recorder.verify import check_composite, check_coverage, count_pictures, verify_session
 from tests.recorder.sample_session import START_NS, make_session, rechained, transcript_text
 
@@ -78,6 +78,16 @@ def test_a_whole_session_is_what_was_recorded(matched: Path) -> None:
     assert "✓ composite/part-001.mp4 holds 300 pictures." in said
     assert "✓ The newest transcript is transcript/笔录.txt, its verdict match." in said
     assert not any(line.startswith("✗") for line in said)
+
+
+def test_without_a_key_to_trust_it_is_said_by_which_key(matched: Path) -> None:
+    key = public_key(matched.parents[1] / "keys")
+    assert key is not None and check(matched).as_json()["vouched"] == "trusted"
+    alone = verify_session(matched)
+    end = (
+        f"agrees with what the key {fingerprint(key.hex())} signed: it is what was recorded and sealed if that is the room's key."
+    )
+    assert alone.ok and lines(alone, "en")[-1].endswith(end) and alone.as_json()["vouched"] == "signer"
 
 
 def test_the_report_in_chinese(matched: Path) -> None:
