@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from burner import evidence as evidence_
 from burner import page
-from burner.bag import bag, disc_name
+from burner.bag import DELIVERY, bag, disc_name, info_lines
 from burner.damage import Damaged
 from burner.deliver import Delivered, Delivery, clear, deliver, disc_folder
 from burner.evidence import MADE_LATER, Evidence
@@ -19,14 +19,12 @@ from burner.image import Entry, ImagePlan
 from burner.label import label as label_of
 from recorder import journal, later_record
 from recorder.continuity import gap_cause
-from recorder.durable import Json, encode, fsync_folder, storage_fault
+from recorder.durable import encode, fsync_folder, storage_fault
 from recorder.faults import BadInput, EvidenceFault
 from recorder.later_check import RECORDS
 from recorder.room_time import SECOND_NS, rfc3339
 from recorder.signature import PRIVATE, device_key, sign_manifest
 from wording import Language, translate
-
-DELIVERY_SCHEMA = "interview-room-delivery/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +122,16 @@ def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stop
 
 
 def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language: Language, draft: bool) -> ImagePlan:
-    """The disc of a session whose MP4s lie in folder, which the caller holds. Raises EvidenceFault, StorageFault, BurnFault."""
+    """The disc of a session whose MP4s lie in folder, which the caller holds, signed where this PC has a key.
+
+    Raises EvidenceFault, StorageFault, BurnFault.
+    """
     label = label_of(evidence, draft=draft)
     zone = _zone(evidence)
     delivered = delivery.files
     clips = [_clip(d, zone) for d in delivered]
     holes = [_hole(d, zone) for d in delivery.damaged]
-    payload = [
+    records = [
         *_transcript(evidence),
         Entry.of_bytes("data/session.json", _read(evidence.folder / "session.json")),
         Entry.of_bytes("data/manifest.json", _read(evidence.folder / "manifest.json")),
@@ -140,9 +141,18 @@ def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language:
         *(Entry.of_bytes(f"data/journals/{name}.jsonl", _whole_lines(path)) for name, path in evidence.journals.items()),
         *(Entry.of_bytes(f"data/epochs/{p.name}", _read(p)) for p in sorted(evidence.folder.glob("epochs/[!.]*.json"))),
     ]
+    keys = evidence.folder.parent.parent / "keys"
+    signs = (keys / PRIVATE).exists()  # nothing is made only to sign a disc
+    transcript = next((e.path.removeprefix("data/") for e in records if e.path.startswith("data/transcript/")), "")
+    gaps = _gaps(evidence, zone, language)
+    shown = page.Page(label, draft, _facts(evidence), evidence.verdict, transcript, clips, gaps, holes, signs)
+    doorway = Entry.of_bytes("index.html", page.doorway(language).encode())
+    html = Entry.of_bytes("data/index.html", page.render(shown, language).encode())
+    status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
+    info = _bag_info(evidence, label, status, zone, language)
     account = encode(
         {
-            "schema": DELIVERY_SCHEMA,
+            "schema": DELIVERY,
             "session": evidence.id,
             "label": label,
             "draft": draft,
@@ -153,31 +163,15 @@ def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language:
             "damaged": [
                 {**asdict(d), "from": hole.starts, "to": hole.ends} for d, hole in zip(delivery.damaged, holes, strict=True)
             ],
-            "sha256": {e.path: e.sha256 for e in payload},
+            "sha256": {e.path: e.sha256 for e in (doorway, html, *records)},
+            "info": info_lines(info),
         }
     )
-    signed = _signed(account, evidence.folder.parent.parent / "keys")
-    payload.append(Entry.of_bytes("data/delivery.json", account))
-    if signed:
-        payload.append(Entry.of_bytes("data/delivery.sig", encode(signed)))
-    transcript = next((e.path.removeprefix("data/") for e in payload if e.path.startswith("data/transcript/")), "")
-    shown = page.Page(
-        label,
-        draft,
-        _facts(evidence),
-        evidence.verdict,
-        transcript,
-        clips,
-        _gaps(evidence, zone, language),
-        holes,
-        signed is not None,
-    )
-    html = page.render(shown, language)
-    payload.insert(0, Entry.of_bytes("data/index.html", html.encode()))
+    payload = [html, *records, Entry.of_bytes("data/delivery.json", account)]
+    if signs:
+        payload.append(Entry.of_bytes("data/delivery.sig", encode(sign_manifest(account, device_key(keys)))))
     payload += [Entry(f"data/{c.href}", folder / d.name, d.bytes, d.sha256) for d, c in zip(delivered, clips, strict=True)]
-    status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
-    top = [Entry.of_bytes("index.html", page.doorway(language).encode())]
-    return ImagePlan(bag(payload, _bag_info(evidence, label, status, zone, language), top=top), label)
+    return ImagePlan(bag(payload, info, top=[doorway]), label)
 
 
 def _read(path: Path) -> bytes:
@@ -199,11 +193,6 @@ def _journal_signature(evidence: Evidence) -> list[Entry]:
     """Of the session's journal after the seal, read before the journal, which then holds at least what it signs."""
     path = evidence.folder / "journal.sig"
     return [Entry.of_bytes("data/journal.sig", _read(path))] if path.exists() else []
-
-
-def _signed(delivery: bytes, keys: Path) -> Json | None:
-    """The signature of the PC that authors; None where it has no key here: nothing is made only to sign a disc."""
-    return sign_manifest(delivery, device_key(keys)) if (keys / PRIVATE).exists() else None
 
 
 def _later_records(evidence: Evidence) -> list[Entry]:

@@ -8,7 +8,7 @@
     data/composite/, data/originals/ the MP4s
     data/made-later/                 what was composed after the seal: MP4s, manifest.json, manifest.sig, journal.jsonl
     data/session.json, data/manifest.json, data/manifest.sig
-    data/delivery.json, data/delivery.sig   which MP4 was made from which segments
+    data/delivery.json, data/delivery.sig   which MP4 was made from which segments, and the digests of all else
     data/journals/, data/epochs/, data/transcript/
 """
 
@@ -18,6 +18,9 @@ from collections.abc import Mapping, Sequence
 
 from burner.image import Entry
 
+DELIVERY = "interview-room-delivery/2"
+DELIVERY_BEFORE = "interview-room-delivery/1"  # its digests are those of the records alone
+COUNTED = ("Payload-Oxum", "Bag-Size")  # of bag-info.txt: they count the whole payload
 # Windows takes these for devices, whatever suffix follows.
 _DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
 NAME_BYTES = 60  # Joliet holds 64 characters, pycdlib checks 64 bytes of UTF-8, ";1" may be added
@@ -26,14 +29,25 @@ NAME_BYTES = 60  # Joliet holds 64 characters, pycdlib checks 64 bytes of UTF-8,
 def bag(payload: Sequence[Entry], info: Mapping[str, str], *, top: Sequence[Entry] = ()) -> tuple[Entry, ...]:
     """The payload (paths beginning with data/) with its tag files before it. top: further files beside data/."""
     total = sum(e.bytes for e in payload)
-    lines = {**info, "Payload-Oxum": f"{total}.{len(payload)}", "Bag-Size": _human(total)}
+    lines = {**info_lines(info), **dict(zip(COUNTED, (f"{total}.{len(payload)}", _human(total)), strict=True))}
     tags = [
         Entry.of_bytes("bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"),
-        Entry.of_bytes("bag-info.txt", "".join(f"{k}: {_one_line(v)}\n" for k, v in lines.items() if v).encode()),
+        Entry.of_bytes("bag-info.txt", "".join(f"{k}: {v}\n" for k, v in lines.items()).encode()),
         Entry.of_bytes("manifest-sha256.txt", checksums(payload)),
         *top,
     ]
     return (*tags, Entry.of_bytes("tagmanifest-sha256.txt", checksums(tags)), *payload)
+
+
+def info_lines(info: Mapping[str, str]) -> dict[str, str]:
+    """What bag-info.txt says, beside what is COUNTED: each value in one line, empty ones left out."""
+    return {key: line for key, value in info.items() if (line := _one_line(value))}
+
+
+def told_by_info(data: bytes) -> list[tuple[str, str]]:
+    """The inverse, from the bytes of bag-info.txt. Raises ValueError where it is no UTF-8."""
+    pairs = [line.partition(": ") for line in data.decode("utf-8").splitlines()]
+    return [(key, value) for key, _, value in pairs if key not in COUNTED]
 
 
 def checksums(entries: Sequence[Entry]) -> bytes:

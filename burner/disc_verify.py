@@ -2,8 +2,9 @@
 
 What is compared with what: every file with the bag's lists; manifest.sig and delivery.sig with what they sign; each journal with
 the head that the manifest sealed; coverage and gaps, computed again from the journals, with the manifest's; the MP4s with
-delivery.json, which names the sealed segments that each was made from; what was made later with its own signed records
-(recorder.later_check); the transcript with its line in the session's journal.
+delivery.json, which names the sealed segments that each was made from; every other file with the digests that lie there
+(burner.disc_records); what was made later with its own signed records (recorder.later_check); the session's journal with
+journal.sig, and session.json with what it repeats (recorder.after_seal); the transcript with its line in that journal.
 """
 
 import json
@@ -15,17 +16,18 @@ from typing import Any
 
 from burner import bag
 from burner.disc_read import Contents, read_target
+from burner.disc_records import check_records
 from burner.evidence import MADE_LATER, sealed_files, segments
 from burner.page import TRACK_NAMES
-from recorder.after_seal import check_journal_head
+from recorder.after_seal import OwnJournal, check_journal_head, check_own_journal, check_record
 from recorder.durable import Json
 from recorder.faults import EvidenceFault
 from recorder.findings import Finding, Report, Vouched, bad, from_error, good, lines, note
 from recorder.later_check import RECORDS, Seal, judge_records
 from recorder.manifest import MISSING, RESIZED, Writer, read_writer
 from recorder.sentence import Sentence
-from recorder.session_files import SIGNATURE
-from recorder.signature import check_head_signature, check_signature, fingerprint
+from recorder.session_files import JOURNAL_SIGNATURE, SIGNATURE
+from recorder.signature import check_signature, fingerprint
 from recorder.verify import check_composite, check_coverage
 from wording import Language
 
@@ -92,7 +94,7 @@ def judge(contents: Contents, name: str, trusted: bytes | None = None) -> Report
 def _content(contents: Contents, sealed_by: str | None) -> Iterable[Finding]:
     """sealed_by: the key that signed the manifest, where one did."""
     signer = bytes.fromhex(sealed_by) if sealed_by else None
-    for part in (_journals, _delivery, _made_later, _transcript):
+    for part in (_journals, _record, _records, _delivery, _made_later, _transcript):
         try:
             yield from part(contents, signer)
         except EvidenceFault as fault:
@@ -189,13 +191,24 @@ def _journals(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
     for track in manifest["tracks"]:
         yield from check_coverage(manifest, track, writer_of(track))
     yield from check_composite(manifest, writer_of("composite"))
+    yield from _own_journal(contents, signer).findings
+
+
+def _own_journal(contents: Contents, signer: bytes | None) -> OwnJournal:
+    """signer: None where no signature of the seal holds, which is told already."""
     data, path = _journal(contents, "session")
-    entries = check_journal_head(data, manifest["journal"]["entries"], manifest["journal"]["sha256"], path)
-    if signature := contents.kept.get("data/journal.sig"):
-        head = check_head_signature(str(manifest["session"]), _object(signature), trusted_public_key=signer)
-        check_journal_head(data, head.entries, head.sha256, path)
-    sealed = manifest["journal"]["entries"]
-    yield good("The session's journal holds: {sealed} lines at the seal, {count} now.", sealed=sealed, count=len(entries))
+    stored = contents.kept.get(f"data/{JOURNAL_SIGNATURE}")
+    seal = Seal(_manifest(contents), sha256(contents.kept["data/manifest.json"]).hexdigest(), signer or b"")
+    return check_own_journal(data, path, lambda: None if stored is None else _object(stored), seal)
+
+
+def _record(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
+    record = _object(contents.kept["data/session.json"])
+    yield from check_record(record, _manifest(contents), _own_journal(contents, signer), "data/session.json")
+
+
+def _records(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
+    yield from check_records(contents, _object(contents.kept["data/delivery.json"]))
 
 
 def _delivery(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
@@ -244,8 +257,8 @@ def _entries(contents: Contents, name: str) -> list[Json]:
     return check_journal_head(data, 0, "", path)
 
 
-def _transcript(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
-    entries = _entries(contents, "session")
+def _transcript(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
+    entries = _own_journal(contents, signer).vouched
     attached = [e for e in entries if e["kind"] == "transcript"]
     files = [p for p in contents.digests if p.startswith("data/transcript/")]
     if not attached and not files:

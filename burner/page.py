@@ -24,7 +24,10 @@ VERDICTS = {
 SEAL = "data/manifest.sig is the recording PC's Ed25519 signature of data/manifest.json, which lists every recorded segment."
 LATER = "The live composite lacks these times. They were composed after the seal from the originals; every picture is marked."
 NOT_WHOLE = "THIS DISC IS NOT WHOLE: files of the recording were damaged after the seal and are not on it. Their number: {count}."
-DELIVERY = "data/delivery.sig signs data/delivery.json, which says from which segments each file here was made, packet by packet."
+DELIVERY = (
+    "data/delivery.sig signs data/delivery.json, which says from which segments each file here was made, packet by packet,"
+    " and holds the digests of this page and of all records."
+)
 
 STYLE = """
 body{font:16px/1.5 sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem;color:#1b2733;background:#fff}

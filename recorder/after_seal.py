@@ -55,13 +55,11 @@ def check_journal_head(data: bytes, entries: int, digest: str, path: Path) -> li
     return found
 
 
-def check_own_journal(
-    data: bytes, path: Path, signature: Callable[[], Json | None], seal: Seal, *, optional: bool = False
-) -> OwnJournal:
-    """The session's journal: whole up to the seal, and signed after it by the key that sealed.
+def check_own_journal(data: bytes, path: Path, signature: Callable[[], Json | None], seal: Seal) -> OwnJournal:
+    """The session's journal: whole up to the seal, and signed after it by the key that sealed (any, where the signer is b"").
 
-    signature: reads journal.sig, None where it is missing; an EvidenceFault that it raises becomes a finding. optional: it may be
-    missing (on an older disc). Raises KeyError, TypeError, ValueError where the seal is not of the known form.
+    signature: reads journal.sig, None where it is missing; an EvidenceFault that it raises becomes a finding. Raises KeyError,
+    TypeError, ValueError where the seal is not of the known form.
     """
     sealed = seal.manifest["journal"]
     try:
@@ -78,10 +76,10 @@ def check_own_journal(
     try:
         content = signature()
         if content is not None:
-            head = check_head_signature(str(seal.manifest["session"]), content, trusted_public_key=seal.signer)
+            head = check_head_signature(str(seal.manifest["session"]), content, trusted_public_key=seal.signer or None)
             check_journal_head(data, head.entries, head.sha256, path)
             signed = max(signed, head.entries)
-        elif was_sealed(entries) and not optional:
+        elif was_sealed(entries):
             found.append(bad("The session was sealed, and {path} is missing.", path=JOURNAL_SIGNATURE))
     except EvidenceFault as fault:
         found.append(from_error(fault))

@@ -197,13 +197,17 @@ def build(root: Path, scratch: Path) -> Path:
         "planned_minutes": 10,
         "selfcheck": {"at": "", "passed": True, "override": None},
         "stop": {"by": "张三", "reason": "询问结束"},
-        "coverage": {},
-        "transcript": {"file": f"transcript/{TRANSCRIPT}", "sha256": hashlib.sha256(text).hexdigest(), "verdict": "match"},
+        "transcript": {
+            "file": f"transcript/{TRANSCRIPT}",
+            "sha256": hashlib.sha256(text).hexdigest(),
+            "verdict": "match",
+            "at": "2026-11-21T02:00:00Z",
+        },
         "disc": None,
     }
-    write_json(folder / "session.json", record)
-    seal(folder, record, root / "keys", software_version="0.1.0")
-    journal.append("sealed", manifest_sha256="")
+    sealed = seal(folder, record, root / "keys", software_version="0.1.0")
+    write_json(folder / "session.json", {**record, "coverage": sealed.coverage, "composite": sealed.composite})
+    journal.append("sealed", manifest_sha256=sealed.manifest_sha256)
     journal.append("transcript", **record["transcript"])
     journal.close()
     sign_journal(folder, SESSION, root / "keys")

@@ -114,6 +114,15 @@ def test_an_exception_lets_it_pass(session: Path, tmp_path: Path) -> None:
     author(session, tmp_path / "d.iso", language="en")
 
 
+def test_what_is_not_the_sealed_session_s_is_found_though_the_disc_is_signed(root: Path, session: Path, tmp_path: Path) -> None:
+    """session.json was changed before the disc was made: the page repeats it, and the PC signs what it was given."""
+    change_record(session, lambda r: r["case"].update(interviewee="李某"))
+    author(session, tmp_path / "d.iso", language="en")
+    report = verify_disc(str(tmp_path / "d.iso"), trusted_public_key=public_key(root / "keys"))
+    assert [line for line in report.lines if line.startswith("✗")] == ["✗ data/session.json: case is not what was sealed."]
+    assert not report.ok
+
+
 def test_an_unsealed_session_is_refused_even_as_a_draft(session: Path, tmp_path: Path) -> None:
     (session / "manifest.sig").unlink()
     with pytest.raises(NotFinal, match="not sealed"):

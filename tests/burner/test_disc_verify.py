@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pycdlib
 import pytest
@@ -15,11 +16,12 @@ from burner.author import AuthorResult
 from burner.disc_verify import DiscReport, verify_disc
 from burner.image import Entry
 from drivers.faults import DeviceFault
-from recorder.durable import read_json, write_json
+from recorder.durable import encode, read_json, write_json
 from recorder.faults import BadInput, NotFound
 from recorder.manifest import device_key, public_key
 from recorder.signature import fingerprint, sign_manifest
 from tests.burner.sessions import TRANSCRIPT
+from tests.recorder.sample_session import rechained
 
 
 @pytest.fixture
@@ -191,6 +193,122 @@ def test_a_forged_disc_with_lists_made_anew_is_found(folder: Path, forge: Callab
     assert "disc's list" not in found(report)  # the lists alone would not have shown it
     assert not report.ok
     assert why in found(report)
+
+
+def exchange_transcript(folder: Path) -> None:
+    """Another transcript, its lines in the journal with a new chain, and the signature that would tell taken away."""
+    data = folder / "data"
+    change_text(data / "transcript" / TRANSCRIPT, "问：……", "问：好？")
+    sha256 = hashlib.sha256((data / "transcript" / TRANSCRIPT).read_bytes()).hexdigest()
+
+    def forge(entries: list[dict[str, Any]]) -> None:
+        entries[-1]["sha256"] = sha256
+
+    replace(data / "journals" / "session.jsonl", rechained((data / "journals" / "session.jsonl").read_bytes(), forge))
+    record = dict(read_json(data / "session.json"))
+    replace(data / "session.json", encode({**record, "transcript": {**record["transcript"], "sha256": sha256}}))  # type: ignore[dict-item]
+    (data / "journal.sig").unlink()
+
+
+def replace(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+NOT_PUT = "{path} is missing, or is not what was put on this disc."
+
+
+@pytest.mark.parametrize(
+    ("forge", "path"),
+    [
+        (lambda f: change_text(f / "data" / "session.json", "王某", "李某"), "data/session.json"),
+        (lambda f: change_text(f / "data" / "session.json", "09:30:05", "09:29:05"), "data/session.json"),
+        (lambda f: change_text(f / "data" / "session.json", '"match"', '"excepted"'), "data/session.json"),
+        (lambda f: change_text(f / "data" / "epochs" / "test.json", "ntp", "set"), "data/epochs/test.json"),
+        (lambda f: change_text(f / "data" / "index.html", "王某", "李某"), "data/index.html"),
+        (lambda f: change_text(f / "index.html", "data/index.html", "data/extra.html"), "index.html"),
+        (lambda f: change_text(f / "bag-info.txt", "T09:30:05", "T09:29:05"), "bag-info.txt"),
+        (lambda f: (f / "data" / "epochs" / "test.json").unlink(), "data/epochs/test.json"),
+        (lambda f: (f / "data" / "index.html").unlink(), "data/index.html"),
+        (exchange_transcript, "data/journals/session.jsonl"),
+        (exchange_transcript, "data/journal.sig"),
+    ],
+)
+def test_every_record_is_what_was_put_on_the_disc(
+    folder: Path, sealed_root: Path, forge: Callable[[Path], None], path: str
+) -> None:
+    key = public_key(sealed_root / "keys")
+    assert verify_disc(str(folder), trusted_public_key=key).ok
+    forge(folder)
+    remake_lists(folder)
+    text = found(verify_disc(str(folder), trusted_public_key=key))
+    assert "disc's list" not in text
+    assert NOT_PUT.format(path=path) in text
+
+
+def test_a_file_that_was_added_with_its_line_in_the_list(folder: Path, sealed_root: Path) -> None:
+    (folder / "data" / "originals" / "overview-02.mp4").write_bytes(b"another view")
+    (folder / "data" / "transcript.txt").write_text("?")
+    remake_lists(folder)
+    assert found(verify_disc(str(folder), trusted_public_key=public_key(sealed_root / "keys"))).splitlines() == [
+        "✗ data/originals/overview-02.mp4 was added after this disc was made.",
+        "✗ data/transcript.txt was added after this disc was made.",
+    ]
+    for name in ("originals/overview-02.mp4", "transcript.txt"):
+        (folder / "data" / name).unlink()
+    (folder / "read me.txt").write_text("?")
+    remake_lists(folder)
+    report = verify_disc(str(folder))
+    assert report.ok and "! read me.txt is no part of the record." in report.lines
+
+
+def make_older(folder: Path, root: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
+    """A disc as it was made before: delivery.json of the form 1, which says nothing of the pages and of bag-info.txt."""
+    path = folder / "data" / "delivery.json"
+    delivery: dict[str, Any] = {**read_json(path), "schema": "interview-room-delivery/1"}
+    del delivery["info"], delivery["sha256"]["index.html"], delivery["sha256"]["data/index.html"]
+    change(delivery)
+    sign_again(folder, root, delivery)
+
+
+def sign_again(folder: Path, root: Path, delivery: dict[str, Any]) -> None:
+    """delivery.json anew, by the room's own key."""
+    data = encode(delivery)
+    replace(folder / "data" / "delivery.json", data)
+    replace(folder / "data" / "delivery.sig", encode(sign_manifest(data, device_key(root / "keys"))))
+    remake_lists(folder)
+
+
+def test_an_older_disc_is_checked_as_far_as_it_goes(folder: Path, sealed_root: Path) -> None:
+    key = public_key(sealed_root / "keys")
+    make_older(folder, sealed_root)
+    report = verify_disc(str(folder), trusted_public_key=key)
+    assert report.ok, report.lines
+    assert "! This disc is of an older form: its page is in nobody's signature." in report.lines
+    change_text(folder / "data" / "epochs" / "test.json", "ntp", "set")
+    remake_lists(folder)
+    assert NOT_PUT.format(path="data/epochs/test.json") in found(verify_disc(str(folder), trusted_public_key=key))
+
+
+def test_an_older_disc_that_lists_no_digests(folder: Path, sealed_root: Path) -> None:
+    make_older(folder, sealed_root, lambda delivery: delivery.pop("sha256"))
+    report = verify_disc(str(folder), trusted_public_key=public_key(sealed_root / "keys"))
+    assert report.ok, report.lines
+    assert "! This disc is of an older form: its records and its page are in nobody's signature." in report.lines
+
+
+def test_the_journal_needs_its_signature_even_where_no_list_names_it(folder: Path, sealed_root: Path) -> None:
+    """A session whose journal.sig was deleted before the disc was made."""
+    (folder / "data" / "journal.sig").unlink()
+    make_older(folder, sealed_root, lambda delivery: delivery["sha256"].pop("data/journal.sig"))
+    text = found(verify_disc(str(folder), trusted_public_key=public_key(sealed_root / "keys")))
+    assert "The session was sealed, and journal.sig is missing." in text
+    assert "data/session.json: transcript is what an unsigned line of the session's journal says." in text
+
+
+def test_a_form_that_is_not_known(folder: Path, sealed_root: Path) -> None:
+    make_older(folder, sealed_root, lambda delivery: delivery.update(schema="interview-room-delivery/9"))
+    assert "data/delivery.json has the unknown form interview-room-delivery/9." in found(verify_disc(str(folder)))
 
 
 def test_an_mp4_that_was_exchanged_with_its_digest_needs_the_signature(folder: Path, sealed_root: Path, tmp_path: Path) -> None:
