@@ -1,7 +1,8 @@
 """The MP4s of a disc: every original track and the composite, remuxed into ``<session>/disc/`` until the discs are verified.
 
 One file a run without a hole, named ``<track>-NN.mp4``; no packet is decoded, changed, left out or added, and each file is read
-back and compared with its sources before it counts. ``disc/delivery.json`` is written last and says so.
+back and compared with its sources before it counts. What a part of the composite shows after the official end is left out: the
+recorder goes on where it learns of that end late. ``disc/delivery.json`` is written last and says so.
 A source that was damaged after the seal is left out and listed: what is whole gets its disc, which says what it lacks.
 """
 
@@ -11,6 +12,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from burner.faults import BurnFault, DoesNotFit, unreadable
 from burner.remux import StreamDigest
 from recorder.durable import exclusive, make_folder, read_json, storage_fault, write_json
 from recorder.faults import EvidenceFault, NotFound, StorageFault
+from recorder.room_time import SECOND_NS
 
 FOLDER = "disc"
 INDEX = "delivery.json"
@@ -79,6 +82,12 @@ class _Order:
     bytes: int
     sources: tuple[Source, ...]
     segments: tuple[Segment, ...]  # empty for a part of the composite, live or made later
+    cut: bool = False  # such a part goes on after end_ns
+
+    @property
+    def within(self) -> Fraction | None:
+        """How many seconds of the source, from its own time 0 on; None: all."""
+        return Fraction(self.end_ns - self.first_ns, SECOND_NS) if self.cut else None
 
 
 @contextmanager
@@ -161,7 +170,9 @@ def _orders(evidence: Evidence) -> list[_Order]:
     for number, part in enumerate(evidence.parts, 1):
         source = (Source(part.path, part.sha256),)
         orders.append(
-            _Order(f"composite-{number:02d}.mp4", "composite", "h264", part.start_ns, part.end_ns, part.bytes, source, ())
+            _Order(
+                f"composite-{number:02d}.mp4", "composite", "h264", part.start_ns, part.end_ns, part.bytes, source, (), part.cut
+            )
         )
     for number, part in enumerate(evidence.later, 1):
         source = (Source(part.path, part.sha256),)
@@ -236,8 +247,9 @@ def _make(
                 )
         except OSError as error:
             raise unreadable(source, error) from error
-        remux.part_to_mp4(source, target, stopped=stopped, timeout_s=60 + order.bytes / SLOWEST_BYTES_PER_S)
-        before = remux.digests([source], stopped=stopped)
+        timeout_s = 60 + order.bytes / SLOWEST_BYTES_PER_S
+        remux.part_to_mp4(source, target, stopped=stopped, timeout_s=timeout_s, within=order.within)
+        before = remux.digests([source], stopped=stopped, within=order.within)
     after = remux.digests([target], stopped=stopped)
     if before != after:
         raise BurnFault(

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from burner.faults import NotFinal, unreadable
 from recorder import journal, later_record
+from recorder.continuity import pictures_due
 from recorder.durable import Json, encode, read_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.later_check import Seal, checked
@@ -41,7 +42,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One journalled part of the composite. path: relative to the session. Times in room time, ns."""
+    """One journalled part of the composite, up to the official end. path: relative to the session. Times in room time, ns.
+
+    cut: the file goes on after the official end, which no disc shows.
+    """
 
     path: str
     bytes: int
@@ -49,6 +53,7 @@ class Part:
     pictures: int
     start_ns: int
     end_ns: int
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def read(folder: Path) -> Evidence:
             session=identity,
         )
     manifest: dict[str, Any] = read_json(folder / "manifest.json")
-    sealed = sealed_files(manifest)
+    sealed, end_ns = sealed_files(manifest), _end_ns(manifest)
     present = sorted(p.parent.name for p in folder.glob("tracks/*/journal.jsonl"))
     tracks = sorted(present, key=[*manifest.get("tracks", ()), *present].index)
     journals = {"session": folder / "journal.jsonl", "composite": folder / "composite" / "journal.jsonl"}
@@ -108,9 +113,22 @@ def read(folder: Path) -> Evidence:
             track: tuple(s for s in segments(track, journal.read(journals[track])) if sealed.get(s.path) == s.sha256)
             for track in tracks
         },
-        tuple(p for p in parts(journal.read(journals["composite"])) if sealed.get(p.path) == p.sha256),
+        tuple(
+            until(p, end_ns)
+            for p in parts(journal.read(journals["composite"]))
+            if sealed.get(p.path) == p.sha256 and p.start_ns < end_ns
+        ),
         _later(folder, manifest),
     )
+
+
+def _end_ns(manifest: Mapping[str, Any]) -> int:
+    end_ns = manifest.get("end_ns")
+    if not isinstance(end_ns, int):
+        raise EvidenceFault(
+            "{path} is not of the known form: {why}.", "Check the session with `room-agent verify`.", path=MANIFEST, why="end_ns"
+        )
+    return end_ns
 
 
 def _later(folder: Path, manifest: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -204,6 +222,13 @@ def parts(entries: Iterable[Json]) -> tuple[Part, ...]:
         return Part(name, int(e["bytes"]), str(e["sha256"]), int(e["pictures"]), int(e["start_ns"]), int(e["end_ns"]))
 
     return tuple(sorted(_listed("part", "composite", entries, make), key=lambda part: part.start_ns))
+
+
+def until(part: Part, end_ns: int) -> Part:
+    """Pure: the part as far as it lies before the end."""
+    if part.end_ns <= end_ns:
+        return part
+    return replace(part, pictures=pictures_due(part.start_ns, end_ns), end_ns=end_ns, cut=True)
 
 
 def _listed(kind: str, writer: str, entries: Iterable[Json], make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:

@@ -47,8 +47,13 @@ class _Counting:
         return StreamDigest(self.kind, self.packets, self._sha.hexdigest())
 
 
-def digests(paths: Sequence[Path], *, stopped: Callable[[], bool] = lambda: False) -> tuple[StreamDigest, ...]:
-    """The packets of files read one after another, a digest a stream. Raises EvidenceFault (unreadable), Stopped."""
+def digests(
+    paths: Sequence[Path], *, stopped: Callable[[], bool] = lambda: False, within: Fraction | None = None
+) -> tuple[StreamDigest, ...]:
+    """The packets of files read one after another, a digest a stream. Raises EvidenceFault (unreadable), Stopped.
+
+    within: those alone that begin before so many seconds of each file's own time.
+    """
     counting: dict[int, _Counting] = {}
     for path in paths:
         with _opened(path) as container:
@@ -56,7 +61,7 @@ def digests(paths: Sequence[Path], *, stopped: Callable[[], bool] = lambda: Fals
                 counting.setdefault(stream.index, _Counting(stream.type))
             try:
                 for number, packet in enumerate(container.demux()):
-                    if packet.size:
+                    if packet.size and (within is None or (packet.pts or 0) * packet.time_base < within):
                         counting[packet.stream.index].add(packet)
                     if number % 1024 == 0 and stopped():
                         raise Stopped
@@ -210,21 +215,27 @@ def _room_times(segment: Segment, packets: "Sequence[av.Packet[Any]]") -> list[t
     ]
 
 
-def part_to_mp4_arguments(source: str, target: Path) -> list[str]:
+def part_to_mp4_arguments(source: str, target: Path, within: Fraction | None = None) -> list[str]:
     """Pure: ffmpeg's arguments from a fragmented part to a plain MP4 with its index in front, every stream copied.
 
-    source: recorder.decoding.address of the part. copyts: without it the encoder delay of the sound would shift the pictures by
-    21 ms.
+    source: recorder.decoding.address of the part. within: as digests has it; a part's first picture is at 0, and none is stored
+    out of its order. copyts: without it the encoder delay of the sound would shift the pictures by 21 ms.
     """
-    output = ffmpeg.input(source).output(f"file:{target}", map="0", c="copy", copyts=None, movflags="+faststart", f="mp4")
+    end = {} if within is None else {"t": f"{within.numerator * 1_000_000 // within.denominator}us"}
+    output = ffmpeg.input(source).output(f"file:{target}", map="0", c="copy", copyts=None, movflags="+faststart", f="mp4", **end)
     program, *rest = ffmpeg.compile(output, overwrite_output=True)
     return [program, "-nostdin", "-hide_banner", "-loglevel", "error", *rest]
 
 
-def part_to_mp4(source: Path, target: Path, *, stopped: Callable[[], bool], timeout_s: float) -> None:
-    """Runs ffmpeg. Raises BurnFault where it fails or is killed, EvidenceFault (unreadable), Stopped."""
+def part_to_mp4(
+    source: Path, target: Path, *, stopped: Callable[[], bool], timeout_s: float, within: Fraction | None = None
+) -> None:
+    """Runs ffmpeg. within: as digests has it.
+
+    Raises BurnFault where it fails or is killed, EvidenceFault (unreadable), Stopped.
+    """
     try:
-        arguments = part_to_mp4_arguments(address(source), target)
+        arguments = part_to_mp4_arguments(address(source), target, within)
     except OSError as error:
         raise _unreadable(source, error) from error
     try:

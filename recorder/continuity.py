@@ -193,11 +193,15 @@ def _opens_after(begin: Json, lines: Sequence[Json]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CompositeCoverage:
-    """pictures_due: of [T0, T1), picture n at T0 + n·40 ms; pictures_written: of those, in parts; gaps: the missing ones."""
+    """pictures_due: of [T0, T1), picture n at T0 + n·40 ms; pictures_written: of those, in parts; gaps: the missing ones.
+
+    pictures_after_end: in parts as well, due at T1 or later, since the composer learned of its end when they were written.
+    """
 
     pictures_due: int
     pictures_written: int
     gaps: tuple[Gap, ...]
+    pictures_after_end: int
 
 
 def pictures_due(start_ns: int, end_ns: int) -> int:
@@ -225,7 +229,8 @@ def composite_coverage(
             gaps.append(_said(missed, failed[0]))
         else:
             gaps.append(Gap(missed.from_ns, missed.to_ns, _composite_cause(hole, lines, due, any_data=bool(spans))))
-    return CompositeCoverage(due, due - sum(h.ns for h in missing), tuple(gaps))
+    after = sum(max(0, span.to_ns - max(due, span.from_ns)) for span in spans)
+    return CompositeCoverage(due, due - sum(h.ns for h in missing), tuple(gaps), after)
 
 
 def _composite_cause(hole: Span, lines: Sequence[Json], due: int, *, any_data: bool) -> str:

@@ -259,13 +259,16 @@ def track_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: ZoneI
 
 
 def composite_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: ZoneInfo) -> Json:
-    """What the manifest says of the composite; None: it has no journal."""
+    """What the manifest says of the composite; None: it has no journal. A part that begins after the end is none of its parts."""
     writer = writer or Writer("composite", [], Head(0, journal.ZERO), {}, frozenset())
     covered = composite_coverage(writer.entries, start_ns, end_ns, without=writer.unusable)
+    due = covered.pictures_due
+    parts = [n for n, line in writer.listed.items() if n not in writer.unusable and int(str(line.get("first_picture", 0))) < due]
     return {
         "pictures_due": covered.pictures_due,
         "pictures_written": covered.pictures_written,
-        "parts": [f"{writer.folder}/{name}" for name in writer.listed if name not in writer.unusable],
+        **({"pictures_after_end": covered.pictures_after_end} if covered.pictures_after_end else {}),
+        "parts": [f"{writer.folder}/{name}" for name in parts],
         "gaps": [gap.as_json(zone) for gap in covered.gaps],
         "journal": {"entries": writer.head.entries, "sha256": writer.head.sha256},
     }

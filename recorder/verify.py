@@ -35,6 +35,7 @@ from recorder.manifest import (
     track_summary,
     walk,
 )
+from recorder.room_time import PICTURE_NS, SECOND_NS
 from recorder.sentence import Sentence
 from recorder.session_files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATURE
 from recorder.signature import check_signature, fingerprint
@@ -75,7 +76,11 @@ def check_composite(manifest: dict[str, Any], writer: Writer | None) -> list[Fin
         return [bad("{track}: the manifest does not say what its journal says.", track=track_name("composite"))]
     template = "The composite's journal lists {written} of {due} pictures."
     counted = good(template, written=listed["pictures_written"], due=listed["pictures_due"])
-    return [counted, *gap_notes("composite", listed["gaps"])]
+    found = [counted, *gap_notes("composite", listed["gaps"])]
+    if after := listed.get("pictures_after_end"):
+        template = "The composite's files go on for {seconds} s after the official end, which became known late; discs end there."
+        found.append(note(template, seconds=round(after * PICTURE_NS / SECOND_NS, 2)))
+    return found
 
 
 def count_pictures(path: Path) -> int:

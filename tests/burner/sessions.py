@@ -159,10 +159,11 @@ def write_composite(folder: Path) -> None:
     journal.close()
 
 
-def build(root: Path, scratch: Path) -> Path:
+def build(root: Path, scratch: Path, end_s: int = SECONDS) -> Path:
     """The session's folder under root.
 
-    overview: whole, H.264, from one second before T0. closeup: a hole from 3 s to 5 s, H.265. microphone: whole.
+    overview: whole, H.264, from one second before T0. closeup: a hole from 3 s to 5 s, H.265. microphone: whole. end_s: the
+    official end, s after T0; an earlier one became known late.
     """
     folder = root / "sessions" / SESSION
     (folder / "transcript").mkdir(parents=True)
@@ -175,7 +176,7 @@ def build(root: Path, scratch: Path) -> Path:
     write_json(folder_of(folder, "epochs") / "test.json", {"boot_id": "test", "boottime_ns": 0, "utc_ns": T0, "source": "ntp"})
     journal = Journal(folder / "journal.jsonl")
     journal.append("started", start_ns=T0)
-    journal.append("stopping", stop_ns=T0 + SECONDS * SECOND_NS)
+    journal.append("stopping", stop_ns=T0 + end_s * SECOND_NS)
     text = "询问时间：2026年11月21日09时30分至09时30分\n问：……\n答：……\n".encode()
     (folder / "transcript" / TRANSCRIPT).write_bytes(text)
     record: dict[str, Any] = {
@@ -183,9 +184,9 @@ def build(root: Path, scratch: Path) -> Path:
         "id": SESSION,
         "state": "matched",
         "start_ns": T0,
-        "stop_ns": T0 + SECONDS * SECOND_NS,
+        "stop_ns": T0 + end_s * SECOND_NS,
         "official_start": rfc3339(T0, ZONE),
-        "official_end": rfc3339(T0 + SECONDS * SECOND_NS, ZONE),
+        "official_end": rfc3339(T0 + end_s * SECOND_NS, ZONE),
         "timezone": "Asia/Shanghai",
         "room": {"id": "room-01", "name": "调查询问室一", "centre": "centre-01", "agency": "温州市市场监督管理局", "class": 1},
         "case": {

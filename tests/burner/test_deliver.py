@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from burner import evidence, remux
 from burner.deliver import Delivered, Delivery, clear, deliver, disc_folder
 from burner.evidence import Segment, runs
 from burner.faults import BurnFault, Stopped
+from recorder.durable import read_json, write_json
 from recorder.faults import AlreadyRunning, EvidenceFault
 from recorder.part import count_pictures
 from recorder.room_time import SECOND_NS
@@ -223,6 +225,43 @@ def test_a_segment_that_was_cut_off_gives_all_its_whole_packets(session: Path, t
     kept = [data for _, data in packets(tmp_path / "x.mp4")]
     assert 0 < len(kept) == facts.packets < whole.packets
     assert kept == [data for _, data in packets(session / whole.path)][: len(kept)]
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 5])
+def test_what_a_part_shows_after_the_official_end_is_left_out(session: Path, seconds: int) -> None:
+    """Pictures and sound up to the end alone, each packet unchanged."""
+    found = evidence.read(session)
+    (part,) = found.parts
+    assert not part.cut
+    early = evidence.until(part, T0 + seconds * SECOND_NS)
+    assert (early.cut, early.pictures, early.end_ns) == (True, 25 * seconds, T0 + seconds * SECOND_NS)
+    with disc_folder(found) as folder:
+        made = deliver(replace(found, parts=(early,)), folder).files[0]
+        again = deliver(replace(found, parts=(early,)), folder).files[0]
+    assert made == again
+    assert (made.name, made.end_ns) == ("composite-01.mp4", early.end_ns)
+    for kind, per_s in (("video", 25), ("audio", 48_000 / 1024)):
+        whole, cut = (_packets_of(path, kind) for path in (session / part.path, session / "disc" / made.name))
+        assert cut == whole[: len(cut)]
+        assert len(whole) > len(cut)
+        assert abs(len(cut) - per_s * seconds) <= (0 if kind == "video" else 2)  # the encoder's delay, and a started block
+    assert count_pictures(session / "disc" / made.name) == 25 * seconds
+
+
+def _packets_of(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
+    """Time, s, and bytes of each packet."""
+    with av.open(str(path)) as container:
+        (stream,) = (s for s in container.streams if s.type == kind)
+        return [((p.pts or 0) * p.time_base, bytes(p)) for p in container.demux(stream) if p.size]
+
+
+def test_a_part_that_begins_after_the_official_end_is_on_no_disc(session: Path) -> None:
+    path = session / "manifest.json"
+    path.chmod(0o640)
+    for seconds, expected in ((SECONDS, [(SECONDS * 25, False)]), (2, [(50, True)]), (0, [])):
+        content = dict(read_json(path))
+        write_json(path, {**content, "end_ns": T0 + seconds * SECOND_NS})
+        assert [(p.pictures, p.cut) for p in evidence.read(session).parts] == expected
 
 
 @pytest.mark.parametrize("cut", [-20, 4, 60, 107, 200])

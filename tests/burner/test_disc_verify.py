@@ -12,15 +12,16 @@ import pycdlib
 import pytest
 
 from burner import bag
-from burner.author import AuthorResult
+from burner.author import AuthorResult, author
 from burner.disc_verify import DiscReport, verify_disc
 from burner.image import Entry
 from drivers.faults import DeviceFault
 from recorder.durable import encode, read_json, write_json
 from recorder.faults import BadInput, NotFound
 from recorder.manifest import device_key, public_key
+from recorder.part import count_pictures
 from recorder.signature import fingerprint, sign_manifest
-from tests.burner.sessions import TRANSCRIPT
+from tests.burner.sessions import TRANSCRIPT, build, folder_of
 from tests.recorder.sample_session import rechained
 
 
@@ -58,6 +59,16 @@ def test_a_good_disc_is_good_in_all_its_forms(image: Path, folder: Path, sealed_
         assert any("2.0" in line for line in report.lines if line.startswith("!"))  # the gap is told
     assert verify_disc(str(image)).sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
     assert json.dumps(report.as_dict(), ensure_ascii=False)
+
+
+def test_a_disc_of_a_session_whose_end_became_known_late(tmp_path: Path) -> None:
+    session = build(tmp_path / "root", folder_of(tmp_path, "scratch"), end_s=4)
+    image = author(session, tmp_path / "x.iso", language="en").path
+    report = verify_disc(str(image), language="en", trusted_public_key=public_key(tmp_path / "root" / "keys"))
+    assert report.ok, report.lines
+    assert any(line.startswith("!") and "go on for 2.0 s after the official end" in line for line in report.lines)
+    subprocess.run(["7z", "x", "-y", f"-o{tmp_path / 'mounted'}", str(image)], check=True, capture_output=True)
+    assert count_pictures(tmp_path / "mounted" / "data" / "composite" / "composite-01.mp4") == 4 * 25
 
 
 @pytest.mark.parametrize(

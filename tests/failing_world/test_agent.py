@@ -3,9 +3,10 @@
 import json
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import lost, said, whole
 from tests.failing_world.conftest import MakeRoom
+from tests.failing_world.truth import PICTURE_NS, delivered, pictures_in
 from tests.live_room import CASE, HOME, TRACKS, LiveRoom, wait_for
 
 pytestmark = pytest.mark.timeout(180)
@@ -225,6 +227,40 @@ def test_the_agent_while_it_seals(room: LiveRoom, feed: Subscriber, breaks: Brea
     back(room, feed)
     assert sealed["official_end"] == end
     account(room, feed, started)
+
+
+@whole_only
+def test_an_end_that_becomes_known_late(room: LiveRoom, feed: Subscriber) -> None:
+    """What was recorded between the official end and its becoming known is kept, counted apart, and not in a disc's composite.
+
+    The end stands in session.json; wanted.json, by which the recording processes go, cannot be replaced for a while: so the room
+    stands while an agent that was stopped, or died, between the two is away.
+    """
+    started = room.start()
+    room.record_for(2.0)
+    with held(room.root / "wanted.json"):
+        stopping = Stopping(room, started)
+        stopped = stopping.wait("sealing")
+        due = (stopped["stop_ns"] - stopped["start_ns"]) // PICTURE_NS
+        wait_for(lambda: (c := room.composer()) and c.pictures_written >= due + 50, "the composite goes on")
+    sealed = stopping.wait("sealed")
+    stopping.join()
+    assert sealed["official_end"] == stopped["official_end"]
+    manifest = account(room, feed, started)
+    assert manifest["composite"]["pictures_after_end"] >= 50
+    (composite,) = delivered(room, started)["composite"]
+    assert pictures_in(composite) == due
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """A file that cannot be replaced, and can be read: it is mounted over itself. Skips where nobody may mount."""
+    if subprocess.run(["mount", "--bind", path, path], capture_output=True, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True, timeout=30)
 
 
 @whole_only

@@ -181,9 +181,17 @@ def test_the_composite() -> None:
     assert missing(numbered(begin(), part(1, 0, 40), {"kind": "given-up", "at_ns": 0}, END)) == (100, 40, [(40, 100, GIVEN_UP)])
     assert missing(numbered(begin(), part(1, 5, 95))) == (100, 95, [(0, 5, LATE)])
     assert missing([]) == (100, 0, [(0, 100, NEVER)])
-    assert missing(numbered(begin(), part(1, 0, 120))) == (100, 100, [])  # what lies beyond T1 is not counted
     found = composite_coverage(numbered(begin(), part(1, 0, 50), part(2, 50, 50)), T0, at(4), without={"part-001.mp4"})
     assert (found.pictures_written, [g.cause for g in found.gaps]) == (50, [DAMAGED])
+
+
+def test_the_composite_s_pictures_after_the_end_are_counted_apart() -> None:
+    for listed, after in (([part(1, 0, 100)], 0), ([part(1, 0, 120)], 20), ([part(1, 0, 120), part(2, 130, 5)], 25)):
+        entries = numbered(begin(), *listed)
+        assert missing(entries) == (100, 100, [])
+        assert composite_coverage(entries, T0, at(4)).pictures_after_end == after
+    damaged = composite_coverage(numbered(begin(), part(1, 0, 120)), T0, at(4), without={"part-001.mp4"})
+    assert (damaged.pictures_written, damaged.pictures_after_end) == (0, 0)
 
 
 def test_pictures_due() -> None:

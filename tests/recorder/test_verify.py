@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,7 +16,8 @@ from recorder.after_seal import check_journal_head
 from recorder.durable import Json, encode, read_json, write_json
 from recorder.faults import EvidenceFault, NotFound
 from recorder.findings import Report, lines
-from recorder.manifest import device_key, public_key, read_writer
+from recorder.manifest import composite_summary, device_key, public_key, read_writer
+from recorder.room_time import SECOND_NS
 from recorder.signature import fingerprint, sign_manifest
 from recorder.verify import check_composite, check_coverage, count_pictures, verify_session
 from tests.recorder.sample_session import START_NS, make_session, rechained, transcript_text
@@ -425,6 +427,22 @@ def test_coverage_is_computed_again(matched: Path) -> None:
     content["tracks"]["closeup"]["gaps"] = []  # type: ignore[index]
     assert not check_coverage(content, "closeup", writer)[0].ok
     assert not check_composite(content, writer)[0].ok
+
+
+def test_pictures_after_the_official_end_are_told(matched: Path) -> None:
+    content = dict(read_json(matched / "manifest.json"))
+    path = matched / "composite" / "journal.jsonl"
+    writer, _ = read_writer("composite", path.read_bytes(), path)
+    start_ns, end_ns = int(str(content["start_ns"])), int(str(content["end_ns"]))
+    assert "pictures_after_end" not in composite_summary(writer, start_ns, end_ns, ZoneInfo("UTC"))
+    assert not any("after the official end" in f.say() for f in check_composite(content, writer))
+    content["end_ns"] = end_ns - 2 * SECOND_NS
+    assert not check_composite(content, writer)[0].ok
+    content["composite"] = composite_summary(writer, start_ns, end_ns - 2 * SECOND_NS, ZoneInfo(str(content["timezone"])))
+    told = check_composite(content, writer)
+    assert all(f.ok for f in told)
+    assert any(f.note and "go on for 2.0 s after the official end" in f.say() for f in told)
+    assert composite_summary(writer, start_ns, start_ns, ZoneInfo("UTC"))["parts"] == []
 
 
 def test_pictures_are_counted(matched: Path, tmp_path: Path) -> None:
