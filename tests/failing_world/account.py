@@ -19,15 +19,18 @@ Json = dict[str, Any]
 Spans = list[tuple[int, int]]
 
 
-def whole(room: LiveRoom, started: Json, *, but: tuple[str, ...] = ()) -> Json:
-    """Nothing of a sealed session is lost, by the ledger and by what the stand-ins sent; its manifest. but: these were hurt."""
+def whole(room: LiveRoom, started: Json, *, but: tuple[str, ...] = (), late_end: bool = False) -> Json:
+    """Nothing of a sealed session is lost, by the ledger and by what the stand-ins sent; its manifest. but: these were hurt.
+
+    late_end: see composite_missing.
+    """
     check_whole(room, started, *(track for track in TRACKS if track not in but))
     manifest = room.manifest(started)
     if "microphone" not in but:
         assert heard_holes(pieces(room, started)) == [], "each sample is stored once"
     if "composite" not in but:
         assert manifest["composite"]["gaps"] == []
-        assert composite_missing(room, started) == []
+        assert composite_missing(room, started, late_end=late_end) == []
         assert manifest["composite"]["pictures_written"] == manifest["composite"]["pictures_due"]
     return manifest
 
@@ -64,10 +67,10 @@ def _near(one: Span, other: Span) -> bool:
     return abs(one.from_ns - other.from_ns) <= within_ns and abs(one.to_ns - other.to_ns) <= within_ns
 
 
-def composite_missing(room: LiveRoom, started: Json) -> Spans:
+def composite_missing(room: LiveRoom, started: Json, *, late_end: bool = False) -> Spans:
     """Room time of the pictures of [T0, T1) that no part of the composite has, counted in the files themselves.
 
-    Fails where pictures after T1 are there that the manifest does not count.
+    Fails where a picture outside [T0, T1) is there. late_end: those after T1 may be there, and the manifest counts them.
     """
     manifest, folder = room.manifest(started), room.session_folder(started) / "composite"
     have: Counter[int] = Counter()
@@ -81,6 +84,8 @@ def composite_missing(room: LiveRoom, started: Json) -> Spans:
             have.update(range(entry["first_picture"], entry["first_picture"] + pictures_in(folder / entry["file"])))
     due = (manifest["end_ns"] - manifest["start_ns"]) // PICTURE_NS
     after = sum(1 for number in have if number >= due)
+    assert late_end or after == 0, "no picture after T1"
+    assert min(have, default=0) >= 0, "no picture before T0"
     assert after == manifest["composite"].get("pictures_after_end", 0), "the ledger counts the pictures after T1"
     assert max(have.values()) == 1, "no picture twice"
     spans: Spans = []

@@ -114,9 +114,9 @@ def grown(room: LiveRoom, by: int = 200_000) -> Callable[[], bool]:
     return has
 
 
-def account(room: LiveRoom, feed: Subscriber, started: dict[str, Any]) -> dict[str, Any]:
-    """What must hold of a session in which the agent alone was hurt; its manifest."""
-    manifest = whole(room, started)
+def account(room: LiveRoom, feed: Subscriber, started: dict[str, Any], *, late_end: bool = False) -> dict[str, Any]:
+    """What must hold of a session in which the agent alone was hurt; its manifest. late_end: it was hurt amid the stop."""
+    manifest = whole(room, started, late_end=late_end)
     assert len(manifest["composite"]["parts"]) == 1
     wait_for(lambda: not lost(feed), "every number of the feed came")
     room.verified(started)
@@ -226,7 +226,7 @@ def test_the_agent_while_it_seals(room: LiveRoom, feed: Subscriber, breaks: Brea
     stopping.join()
     back(room, feed)
     assert sealed["official_end"] == end
-    account(room, feed, started)
+    account(room, feed, started, late_end=True)
 
 
 @whole_only
@@ -246,7 +246,7 @@ def test_an_end_that_becomes_known_late(room: LiveRoom, feed: Subscriber) -> Non
     sealed = stopping.wait("sealed")
     stopping.join()
     assert sealed["official_end"] == stopped["official_end"]
-    manifest = account(room, feed, started)
+    manifest = account(room, feed, started, late_end=True)
     assert manifest["composite"]["pictures_after_end"] >= 50
     (composite,) = delivered(room, started)["composite"]
     assert pictures_in(composite) == due

@@ -225,6 +225,7 @@ def check_composite_whole(manifest: dict[str, Any]) -> None:
     composite = manifest["composite"]
     assert composite["gaps"] == []
     assert composite["pictures_written"] == composite["pictures_due"]
+    assert "pictures_after_end" not in composite
 
 
 def check_playable(room: LiveRoom, answer: dict[str, Any], camera: str, undecodable: int = 0) -> int:
