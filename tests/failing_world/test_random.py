@@ -22,6 +22,7 @@ from tests.live_room import SECOND, TRACKS, LiveRoom, wait_for
 
 MARGIN_S = 6.0  # from the end of a fault to the last of what it may cost: the next connection with its key frame, on a busy PC
 BEFORE_S = 2.0  # what a death may take with it: the last second of a track, a fragment of the composite and its status
+STALE_S = 5.0  # a track still counts as recording 3 s after its last sync, which may itself come 1 s into a fault
 SEEDS = [int(os.environ.get("FAILING_WORLD_SEED", "20260101"))]
 
 
@@ -139,19 +140,31 @@ def subscribed(make_room: MakeRoom) -> Iterator[tuple[LiveRoom, Subscriber]]:
         yield room, subscriber
 
 
+def _hurt(troubles: list[Trouble], name: str) -> list[tuple[int, int]]:
+    """What one gap of this track may span, from and to, CLOCK_BOOTTIME in ns: a fault, or a run of them.
+
+    A fault that ends within STALE_S may leave the track "recording" all along, and the next one begin before it is back.
+    """
+    spans: list[tuple[int, int]] = []
+    began_ns, first_ns = -1, -1
+    for trouble in (t for t in troubles if name in t.hurts):
+        spans.append((trouble.from_ns - trouble.lag_ns, trouble.to_ns))
+        if began_ns >= 0 and trouble.from_ns - began_ns <= STALE_S * SECOND:
+            spans.append((first_ns, trouble.to_ns))
+        else:
+            first_ns = spans[-1][0]
+        began_ns = trouble.from_ns
+    return spans
+
+
 def check_account(room: LiveRoom, started: Json, troubles: list[Trouble]) -> dict[str, Any]:
     """The ledger tells what the stand-ins know, each gap has its fault, and what is stored can be played; gaps by track."""
     breaks = {name: sum(name in trouble.hurts for trouble in troubles) for name in (*TRACKS, "composite")}
     gaps = {name: as_the_truth(room, started, name, damaged) for name, damaged in breaks.items()}  # each may tear a picture
     for name, spans in gaps.items():
+        hurt = [(room.room_ns(started, a) - BEFORE_S * SECOND, room.room_ns(started, b)) for a, b in _hurt(troubles, name)]
         for from_ns, to_ns in spans:
-            near = [
-                t
-                for t in troubles
-                if name in t.hurts
-                and room.room_ns(started, t.from_ns) - t.lag_ns - BEFORE_S * SECOND <= from_ns
-                and to_ns <= room.room_ns(started, t.to_ns) + MARGIN_S * SECOND
-            ]
+            near = [span for span in hurt if span[0] <= from_ns and to_ns <= span[1] + MARGIN_S * SECOND]
             assert near, f"{name} has a gap {from_ns}–{to_ns} that no fault explains: {troubles}"
     for camera in ("overview", "closeup"):
         check_playable(room, started, camera, undecodable=10_000)
