@@ -2,7 +2,9 @@
 
 Sample *k* of the file sounds at ``epoch + k/rate`` of CLOCK_MONOTONIC and again each file's length later, whatever the sound
 card's clock does: at ``ppm`` the card takes rate·(1 + ppm·10⁻⁶) samples each true second, interpolated; the beeps stay where
-they are in time. A reader that does not read makes samples get lost, never late by more than the FIFO's size (170 ms).
+they are in time. A reader that does not read makes samples get lost, never late by more than the FIFO's size (170 ms) and TRIES
+ticks. What is due after this process itself stood still for up to STOOD_S is written as fast as it is read: no card stops with
+the PC.
 
 First line on standard input: ``{"fifo": …, "wav": …, "epoch_ns": …, "ppm": 0}``; then commands, each answered: ``{"silent":
 true}``, ``{"ppm": 100}``, ``{"status": true}`` → ``{"ok": true, "written": …, "lost": …}``. Ends with its standard input.
@@ -22,6 +24,8 @@ import numpy as np
 TICK_S = 0.01
 FIFO_BYTES = 16384
 ATOMIC_SAMPLES = 2048  # so many 16-bit samples are written whole or not at all
+TRIES = 5  # ticks in which a full FIFO is tried again: after a stall of the whole machine the reader needs its turn
+STOOD_S = 0.5
 
 
 class Feeder:
@@ -36,6 +40,7 @@ class Feeder:
         self._ppm = ppm
         self._silent = False
         self._next = 0.0  # position of the next sample of the card, in samples of the file since the epoch
+        self._refused = 0  # writes in a row that did not fit
         self.written = self.lost = 0
         self._next = float(int(self._now()))
 
@@ -51,10 +56,13 @@ class Feeder:
             time.sleep(TICK_S)
             step = 1 / (1 + self._ppm * 1e-6)  # file samples for each sample of the card
             count = int((self._now() - self._next) / step)
+            patient = self._refused < TRIES and count <= STOOD_S * self._rate
             while count > 0:
                 part = min(count, ATOMIC_SAMPLES)
-                at = self._next + np.arange(part) * step
-                self._write(self._samples(at))
+                written = self._write(self._samples(self._next + np.arange(part) * step))
+                if not written and patient:
+                    break
+                self.lost += 0 if written else part
                 self._next += part * step
                 count -= part
 
@@ -66,20 +74,25 @@ class Feeder:
         mixed = self._sound[whole % size] * (1 - share) + self._sound[(whole + 1) % size] * share
         return bytes(np.round(mixed).astype("<i2"))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> bool:
+        """Whether the FIFO took them, all or none."""
         try:
             if self._fd < 0:
                 self._fd = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, FIFO_BYTES)
             os.write(self._fd, data)
-            self.written += len(data) // 2
         except BlockingIOError:
-            self.lost += len(data) // 2
+            self._refused += 1
+            return False
         except OSError:  # nobody reads: the sound server is not there
-            self.lost += len(data) // 2
+            self._refused = TRIES
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+            return False
+        self._refused = 0
+        self.written += len(data) // 2
+        return True
 
 
 def main() -> None:

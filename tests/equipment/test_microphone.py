@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from tests.equipment.process import wait_for
 from tests.equipment.room import StandInRoom
 
 LISTENER = Path(__file__).with_name("listen.py")
 PERIOD_NS = 5_000_000_000
+STALL_S = 0.4  # longer than the FIFO lasts
 
 
 class Listener:
@@ -93,3 +96,23 @@ def test_a_card_that_runs_fast(room: StandInRoom) -> None:
         last = heard.until(lambda r: r["samples"] > 300_000, "six seconds", 12)
     rate = (last["samples"] - first["samples"]) / (last["at_ns"] - first["at_ns"]) * 1e9
     assert rate == pytest.approx(48_000 * 1.02, rel=0.01)
+
+
+def counted(room: StandInRoom, name: str) -> int:
+    """Samples "written" to the sound server, or "lost"."""
+    return int(str(room.microphone.status()[name]))
+
+
+def test_a_pc_that_stands_still_for_a_moment_costs_no_sample(room: StandInRoom) -> None:
+    with listening(room) as heard:
+        heard.until(lambda r: r["rms"] > 0.001, "the room")
+        written, lost = counted(room, "written"), counted(room, "lost")
+        pulse, feeder = room.microphone.pids
+        for pid in (pulse, feeder):
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(STALL_S)  # the stall's own length
+        os.kill(feeder, signal.SIGCONT)
+        wait_for(lambda: counted(room, "written") > written + 48_000 // 10, "the FIFO fills", 5)
+        os.kill(pulse, signal.SIGCONT)  # the reader's turn comes last
+        heard.until(lambda _: counted(room, "written") >= written + STALL_S * 48_000, "what sounded meanwhile")
+        assert counted(room, "lost") == lost
