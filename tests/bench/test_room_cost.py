@@ -35,8 +35,10 @@ def test_a_process_is_read_from_proc(tmp_path: Path) -> None:
         after = read_process(os.getpid())
     assert after.handles - before.handles == 2
     assert 0.2 <= after.cpu_s - before.cpu_s < 10
-    for name in ("rss_mb", "pss_mb", "anonymous_mb"):
+    for name in ("rss_mb", "anonymous_mb"):
         assert getattr(after, name) - getattr(before, name) == pytest.approx(40, abs=8), name
+    freed_mb = before.rss_mb - before.pss_mb  # what others share of this process's pages counts wholly when they end
+    assert 32 <= after.pss_mb - before.pss_mb <= 48 + freed_mb
     held.close()
 
 
