@@ -108,8 +108,8 @@ def test_a_pc_that_stands_still_for_a_moment_costs_no_sample(room: StandInRoom) 
         heard.until(lambda r: r["rms"] > 0.001, "the room")
         written, lost = counted(room, "written"), counted(room, "lost")
         pulse, feeder = room.microphone.pids
-        for pid in (pulse, feeder):
-            os.kill(pid, signal.SIGSTOP)
+        room.microphone.frozen()
+        room.microphone.asleep()
         time.sleep(STALL_S)  # the stall's own length
         os.kill(feeder, signal.SIGCONT)
         wait_for(lambda: counted(room, "written") > written + 48_000 // 10, "the FIFO fills", 5)
