@@ -13,22 +13,24 @@ from pathlib import Path
 from types import FrameType
 
 from agent import logs
-from agent.clock_watch import ClockWatch
-from agent.config import TRACKS, Config
-from agent.console import ConsoleServer, Request, defect
-from agent.discs import Discs
-from agent.feed import Feed, feed_settings
-from agent.handlers import Handlers
-from agent.outbox import Outbox
-from agent.sealing import sealing, signing
-from agent.session_keeper import RoomFacts, SessionKeeper
-from agent.supervisor import HUNG_NS, ChildSpec, Supervisor, room_agent
-from agent.view import RoomView
-from agent.view_builder import ViewBuilder, composite_bps, expected_processes
-from recorder.durable import exclusive, make_folder
-from recorder.notify import notify
-from recorder.process import keep_memory_small
-from recorder.room_time import SECOND_NS, boottime_ns
+from agent.config.model import TRACKS, Config
+from agent.console.handlers import Handlers
+from agent.console.server import ConsoleServer, Request, defect
+from agent.feed.outbox import Outbox
+from agent.feed.room import Feed, feed_settings
+from agent.health.clock_watch import ClockWatch
+from agent.health.look import ViewBuilder, expected_processes
+from agent.health.room_view import RoomView
+from agent.processes.supervisor import HUNG_NS, ChildSpec, Supervisor, room_agent
+from agent.session.capacity import composite_bps
+from agent.session.discs import Discs
+from agent.session.keeper import RoomFacts, SessionKeeper
+from agent.session.sealing import sealing, signing
+from recorder.clock.instants import SECOND_NS, boottime_ns
+from recorder.disk.durable import make_folder
+from recorder.disk.locks import exclusive
+from recorder.process.runner import keep_memory_small
+from recorder.process.systemd import notify
 from wording import Exit, Fault
 
 TICK_NS = SECOND_NS // 4

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agent.commands.context import Context, UnwritableAnswer, light_settings, plain_language, put, show_fault
-from agent.places import DEFAULT_CONFIG
+from agent.config.places import DEFAULT_CONFIG
 from wording import Exit, Fault, Language, say
 
 TRACKS = ("overview", "closeup", "microphone")

@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from burner.bag import bag
-from burner.image import Entry, ImagePlan
+from burner.disc.bag import bag
+from burner.disc.image import Entry, ImagePlan
 
 PARTS = {"composite/composite-01": 0.4, "originals/overview-01": 0.3, "originals/closeup-01": 0.3}
 

@@ -16,8 +16,9 @@ from typing import Any
 import av
 import numpy as np
 
-from recorder.encoder import EncoderSettings, x264_options
-from recorder.picture import HEIGHT, WIDTH, Plane, plane_view
+from recorder.composite.encoder import EncoderSettings
+from recorder.composite.picture import HEIGHT, WIDTH, Plane, plane_view
+from recorder.composite.software_encoder import x264_options
 from tests.equipment.clips import prepare
 
 HOME = Path(__file__).resolve().parents[1]

@@ -12,10 +12,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from recorder.part import SOUND_HZ
-from recorder.picture import HEIGHT, WIDTH, Rect, plane_view
-from recorder.room_time import PICTURE_NS, SECOND_NS
-from recorder.sound import Samples
+from recorder.clock.instants import PICTURE_NS, SECOND_NS
+from recorder.composite.part import SOUND_HZ
+from recorder.composite.picture import HEIGHT, WIDTH, Rect, plane_view
+from recorder.media.resampling import Samples
 from tests.equipment.microphone import BEEP_HZ, BEEP_S
 from tests.equipment.scene import FLASH_RECT
 from tests.equipment.scene import HEIGHT as SCENE_HEIGHT

@@ -13,8 +13,9 @@ from typing import Any
 
 import av
 
-from recorder.encoder import EncoderSettings, open_encoder
-from recorder.picture import (
+from recorder.composite.encoder import EncoderSettings
+from recorder.composite.open_encoder import open_encoder
+from recorder.composite.picture import (
     FULL,
     OverlayFields,
     Rect,

@@ -3,7 +3,7 @@
 Cameras: two tracks of a stand-in's H.264 packets, 25 a second, at ``--mbps`` each (the bytes of four hours at a room's 4 Mbit/s
 would be 14 GB; digests are kept while recording, so a seal reads none of them: give two rates and see). Microphone: the
 stand-in's speech as FLAC. Segments of 10 s with their journals and digests; the composite is one part of three seconds, since a
-part is one file whatever its length. ``seal_s`` is the median of three seals (recorder.manifest.seal, the agent's function) of
+part is one file whatever its length. ``seal_s`` is the median of three seals (recorder.evidence.manifest.seal, the agent's function) of
 the same folder, just written, of the slowest rate; ``rates`` has each. Everything is removed at the end.
 """
 
@@ -25,19 +25,20 @@ from typing import Any
 
 import numpy as np
 
-from agent.session_folder import make_session_folder, track_heads
+from agent.session.folder import make_session_folder, track_heads
 from bench.rig import CACHE, TRACK_NAMES
-from recorder.composite import Composite
-from recorder.encoder import EncoderSettings
-from recorder.journal import Journal
-from recorder.manifest import seal
-from recorder.media import Format, Packet
-from recorder.parameter_sets import format_of, parameter_sets
-from recorder.part import SAMPLES_PER_PICTURE
-from recorder.picture import new_canvas
-from recorder.recording import Identity, Recording
-from recorder.room_time import PICTURE_NS, SECOND_NS, boot_id, rfc3339, session_epoch, snap_start
-from recorder.ties import read_tie_now
+from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, rfc3339, snap_start
+from recorder.composite.encoder import EncoderSettings
+from recorder.composite.part import SAMPLES_PER_PICTURE
+from recorder.composite.picture import new_canvas
+from recorder.composite.recording import Composite
+from recorder.disk.journal import Journal
+from recorder.evidence.manifest import seal
+from recorder.media.packets import Format, Packet
+from recorder.media.parameter_sets import format_of, parameter_sets
+from recorder.session.epoch import session_epoch
+from recorder.session.wall_clock import read_tie_now
+from recorder.track.recording import Identity, Recording
 from tests.equipment.clips import ClipRecipe, prepare
 from tests.equipment.microphone import RATE_HZ, prepare_sound
 from tests.equipment.scene import View

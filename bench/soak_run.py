@@ -1,7 +1,7 @@
 """One long session: what each process holds, read every minute from /proc, and what the session lacks at its end.
 
 ``memory_slope_mb_per_h`` is the Theil–Sen slope of the sum of the proportional sets (PSS) after 20 minutes, in MiB an hour; the
-same by process. So long the fits of time gather their points (recorder/room_time.py) and the allocators their blocks.
+same by process. So long the fits of time gather their points (recorder/clock/instants.py) and the allocators their blocks.
 ``anonymous_slope_mb_per_h`` leaves out pages of files, whose share depends on who else runs. A line a minute is said on standard
 error, with the anonymous memory of each process.
 """

@@ -9,10 +9,11 @@ from typing import Any
 
 from bench.flash_beep import beeps, flashes, lamp, within
 from bench.sync_model import change_ms
-from recorder import journal
-from recorder.durable import read_json
-from recorder.picture import FULL, inset_rect
-from recorder.room_time import PICTURE_NS, SECOND_NS, Epoch, boot_id, boottime_ns, read_tie
+from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, boottime_ns
+from recorder.composite.picture import FULL, inset_rect
+from recorder.disk import journal
+from recorder.disk.durable import read_json
+from recorder.session.epoch import Epoch, read_tie
 from tests.equipment.scene import FLASH_PERIOD_S
 
 MS = 1_000_000
@@ -149,6 +150,6 @@ def summary(session: Session, calibration_ms: float | None) -> dict[str, Any]:
 def aligned_epoch_ns(now_monotonic_ns: int, now_utc_ns: int, phase_ns: int) -> int:
     """An instant of CLOCK_MONOTONIC, now or up to 40 ms earlier, that lies phase_ns after a slot of the composite's grid.
 
-    The grid is that of UTC in steps of 40 ms (recorder.room_time.snap_start).
+    The grid is that of UTC in steps of 40 ms (recorder.clock.instants.snap_start).
     """
     return now_monotonic_ns - (now_utc_ns - phase_ns) % PICTURE_NS

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.rig import slope
-from recorder.room_time import PICTURE_NS, SECOND_NS, EnvelopeFit
-from recorder.sound import SoundLine
+from recorder.clock.fit import EnvelopeFit
+from recorder.clock.instants import PICTURE_NS, SECOND_NS
+from recorder.media.resampling import SoundLine
 
 MS = 1_000_000
 CAMERA_HZ = 90_000
@@ -125,7 +126,7 @@ class _SoundTimes:
         """Takes what has come by now; when the sample was heard that the composite plays, None where it cannot be told."""
         while self._handed[self._blocks] <= now_ns:
             count = self._blocks * BLOCK
-            # A block's time is that of its first sample: recorder.microphone_source
+            # A block's time is that of its first sample: recorder.capture.microphone
             self._fit.add(count, self._handed[self._blocks] - BLOCK * SECOND_NS // SOUND_HZ)
             line = self._fit.line
             self._line.add(count, line.at(count), round(line.ppm * 1000), self._ramp[count % WRAP : count % WRAP + BLOCK])

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from recorder import journal
-from recorder.room_time import boot_id, boottime_ns, read_tie
-from recorder.wanted import ComposerStatus, TrackStatus, read_status, read_statuses
+from recorder.clock.instants import boot_id, boottime_ns
+from recorder.disk import journal
+from recorder.process.status import ComposerStatus, TrackStatus, read_status, read_statuses
+from recorder.session.epoch import read_tie
 from tests.demo.command import DemoError, RoomAgent
 from tests.demo.interview import Agent, end_room, wait_until_armed
 from tests.demo.subscriber import Subscriber

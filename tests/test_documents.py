@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from agent.cli import build_parser
-from agent.config import Camera, Config
+from agent.config.model import Camera, Config
+from agent.feed.watch import PASSWORD, USER
 from agent.logs import LEVEL
 from agent.selfcheck.runner import CHECKS
-from agent.watch import PASSWORD, USER
 from wording import Exit
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 ::
 
     Fault                     says what is wrong and how to mend it, in the reader's language
-    ├── agent.config.ConfigFault, agent.session.Refused, …
+    ├── agent.config.model.ConfigFault, agent.session.rules.Refused, …
     ├── drivers.faults.DeviceFault
     ├── recorder.faults.StorageFault, recorder.faults.EvidenceFault
     └── burner.faults.BurnFault

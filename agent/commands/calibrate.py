@@ -7,8 +7,8 @@ from recorder.faults import BadInput
 from wording import Exit, Fault
 
 if TYPE_CHECKING:
-    from agent.calibration import Result
-    from agent.places import Places
+    from agent.config.places import Places
+    from agent.selfcheck.clap_measurement import Result
 
 CAMERAS = ("overview", "closeup")
 SHORTEST_S, LONGEST_S = 5.0, 120.0
@@ -16,12 +16,12 @@ SHORTEST_S, LONGEST_S = 5.0, 120.0
 
 def calibrate(context: Context) -> Exit:
     """Measures while somebody claps, and stores the cameras' delays unless it is a trial."""
-    from agent import calibration as room
-    from agent.settings import camera
-    from recorder.calibration import store
-    from recorder.journal import utc_now
-    from recorder.room_time import boot_id, boottime_ns
-    from recorder.wanted import read_statuses
+    from agent.config.settings import camera
+    from agent.selfcheck import clap_measurement as room
+    from recorder.capture.latency import store
+    from recorder.clock.instants import boot_id, boottime_ns
+    from recorder.disk.journal import utc_now
+    from recorder.process.status import read_statuses
 
     arguments, config, places = context.arguments, context.config(), context.places
     by, seconds = _by(arguments.by), _seconds(arguments.seconds)
@@ -93,7 +93,7 @@ def _seconds(value: float) -> float:
 
 def _refuse_while_recording(places: "Places") -> None:
     """Raises Fault while a session is recorded: its time line must not move."""
-    from recorder.wanted import Wanted
+    from recorder.process.wanted import Wanted
 
     session = Wanted.read(places.wanted).session
     if session is not None:

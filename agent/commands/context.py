@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from agent.console import ANSWER_S, ask
-from agent.places import DEFAULT_ROOT, DEFAULT_RUN, Places
+from agent.config.places import DEFAULT_ROOT, DEFAULT_RUN, Places
+from agent.console.client import ANSWER_S, ask
 from wording import Exit, Fault, Language, say
 
 if TYPE_CHECKING:
-    from agent.config import Config
+    from agent.config.model import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Context:
 
     def config(self) -> "Config":
         """The whole configuration, checked. Raises ConfigFault."""
-        from agent.config import load
+        from agent.config.model import load
 
         return load(self.config_path)
 
@@ -130,7 +130,7 @@ def light_settings(path: Path) -> tuple[Places, Language]:
             return Places(root, run), language
     except (OSError, ValueError, TypeError, AttributeError):
         pass
-    from agent.config import load  # says what is wrong, with the line
+    from agent.config.model import load
 
     config = load(path)
     return config.storage.places, config.ui.language

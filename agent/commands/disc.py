@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agent import catalogue
 from agent.commands.context import Context
-from agent.commands.patience import PatientStatus
-from agent.refusals import fault_from
+from agent.console.client import PatientStatus
+from agent.session import catalogue
 from recorder.faults import BadInput, NotFound
 from wording import Exit, Fault
+from wording.refusals import fault_from
 
 POLL_S = 0.25
 SETTLING_S = 5.0  # a fault that the worker tells of an earlier job gives way to this one by then
@@ -27,7 +27,7 @@ STATES = {
 
 def author(context: Context) -> Exit:
     """Writes the disc image of a session to a file."""
-    from burner.author import author as make
+    from burner.disc.author import author as make
 
     a = context.arguments
     folder = catalogue.find(context.places, a.session)
@@ -97,7 +97,7 @@ def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
     Raises Fault where the worker is away, or the agent for longer than a restart takes.
     """
     since = heard = time.monotonic()
-    asked = PatientStatus(context, session)
+    asked = PatientStatus(context.ask, session)
     told = ""
     hindered: object = None
     meter = context.meter(context.say("Burning"))
@@ -175,7 +175,7 @@ def _looks_like_path(target: str) -> bool:
 
 
 def _report_discs(context: Context, targets: list[str]) -> Exit:
-    from burner.disc_verify import verify_disc as check
+    from burner.check.disc import verify_disc as check
 
     meter, trusted = context.meter(context.say("Reading")), _trusted(context)
     reports = [check(t, language=context.language, trusted_public_key=trusted, progress=meter) for t in targets]
@@ -187,7 +187,7 @@ def _report_discs(context: Context, targets: list[str]) -> Exit:
 
 def _trusted(context: Context) -> bytes | None:
     """The key that must have signed: --key, else this PC's; None where any may have. Raises NotFound, EvidenceFault."""
-    from recorder.signature import read_public_key
+    from recorder.evidence.signature import read_public_key
 
     named = context.arguments.key
     if named == "any":
@@ -207,7 +207,7 @@ def verify(context: Context) -> Exit:
         folder = catalogue.find(context.places, name)
     elif not any((folder / file).exists() for file in SESSION_FILES):
         return _report_discs(context, [name])
-    from recorder.verify import lines, verify_session
+    from recorder.verify.session import lines, verify_session
 
     meter, trusted = context.meter(context.say("Reading")), _trusted(context)
     report = verify_session(folder, trusted_public_key=trusted, progress=lambda done, total: meter(done / max(1, total)))

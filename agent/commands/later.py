@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent import catalogue
 from agent.commands.context import Context
-from agent.session import text_faults
-from recorder.later_record import FOLDER, LaterPart, clock_span, made_later
-from recorder.wanted import WantedFile
+from agent.session import catalogue
+from agent.session.rules import text_faults
+from recorder.later.record import FOLDER, LaterPart, clock_span, made_later
+from recorder.process.wanted import WantedFile
 from wording import Exit, Fault
 
 GIB = 1 << 30
@@ -18,9 +18,9 @@ NICE = 19  # whatever records or burns goes before
 
 def complete(context: Context) -> Exit:
     """Composes what a sealed session's composite lacks into a folder of its own, marked as made later."""
-    from agent.settings import composer_settings
-    from agent.view_builder import composite_bps
-    from recorder.later import Order, make_later
+    from agent.config.settings import composer_settings
+    from agent.session.capacity import composite_bps
+    from recorder.later.make import Order, make_later
 
     a = context.arguments
     for fault in text_faults(by=a.by):

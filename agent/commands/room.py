@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.apart import apart
 from agent.commands.context import Context
+from agent.config.in_child import apart
 from wording import Exit, Fault
 
 if TYPE_CHECKING:
-    from agent.config import Config
+    from agent.config.model import Config
 
 Settings = TypeVar("Settings")
 CAMERAS_S = 2.0  # how long cameras of the network are listened to
@@ -25,7 +25,7 @@ def run(context: Context) -> Exit:
 
 def check_config(context: Context) -> Exit:
     """Whether the configuration is good, with every problem."""
-    from agent.config import check_secrets, describe
+    from agent.config.model import check_secrets, describe
 
     config = context.config()
     check_secrets(config, context.config_path)
@@ -38,7 +38,7 @@ def selfcheck(context: Context) -> Exit:
     """Every check of the self-check; stored, so that a session may start on it."""
     from agent import selfcheck as checks
     from agent.selfcheck import report as pages
-    from recorder.durable import make_folder
+    from recorder.disk.durable import make_folder
 
     config = context.config()
     folder: Path | None = context.arguments.report
@@ -77,8 +77,8 @@ def devices(context: Context) -> Exit:
 
 def cameras(context: Context) -> list[str]:
     """Cameras that answer ONVIF's WS-Discovery, with what they call themselves; without a configuration by its defaults."""
-    from agent.config import Config, ConfigFault
-    from agent.settings import discovery_target
+    from agent.config.model import Config, ConfigFault
+    from agent.config.settings import discovery_target
     from drivers.discovery import interface_towards, probe
     from drivers.faults import DeviceFault
 
@@ -121,10 +121,10 @@ def _process(context: Context, settings: Callable[["Config"], Settings], work: C
 
 def track(context: Context) -> Exit:
     """One track's process, until SIGTERM."""
-    from recorder.track import TrackSettings, run
+    from recorder.track.process import TrackSettings, run
 
     def settings(config: "Config") -> TrackSettings:
-        from agent.settings import track_settings
+        from agent.config.settings import track_settings
 
         return track_settings(config, context.arguments.name)
 
@@ -133,10 +133,11 @@ def track(context: Context) -> Exit:
 
 def composer(context: Context) -> Exit:
     """The composer's process, until SIGTERM."""
-    from recorder.composer import ComposerSettings, run
+    from recorder.composite.process import run
+    from recorder.composite.settings import ComposerSettings
 
     def settings(config: "Config") -> ComposerSettings:
-        from agent.settings import composer_settings
+        from agent.config.settings import composer_settings
 
         return composer_settings(config)
 
@@ -145,10 +146,10 @@ def composer(context: Context) -> Exit:
 
 def climate(context: Context) -> Exit:
     """The climate process, until SIGTERM."""
-    from recorder.climate import ClimateSettings, run
+    from recorder.sensors.climate import ClimateSettings, run
 
     def settings(config: "Config") -> ClimateSettings:
-        from agent.settings import climate_settings
+        from agent.config.settings import climate_settings
 
         return climate_settings(config)
 
@@ -157,10 +158,10 @@ def climate(context: Context) -> Exit:
 
 def burner(context: Context) -> Exit:
     """The burner worker, until SIGTERM."""
-    from burner.burn import BurnerSettings, run_worker
+    from burner.work.process import BurnerSettings, run_worker
 
     def settings(config: "Config") -> BurnerSettings:
-        from agent.settings import burner_settings
+        from agent.config.settings import burner_settings
 
         return burner_settings(config)
 
@@ -169,8 +170,8 @@ def burner(context: Context) -> Exit:
 
 def watch(context: Context) -> Exit:
     """A live table of the rooms on the feed, until Ctrl-C."""
-    from agent.watch import watch as show
-    from agent.watch import watch_settings
+    from agent.feed.watch import watch as show
+    from agent.feed.watch import watch_settings
 
     config = context.config()
     if not config.mqtt.enabled:

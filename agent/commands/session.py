@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent import catalogue
 from agent.commands.context import Context
 from agent.commands.disc import damaged_lines
 from agent.commands.later import made_later_lines, with_made_later
-from agent.commands.patience import PatientStatus
-from agent.refusals import fault_from
-from agent.session import Session, gigabytes
+from agent.console.client import PatientStatus
+from agent.session import catalogue
+from agent.session.capacity import gigabytes
 from recorder.faults import BadInput
+from recorder.session.record import Session
 from wording import Exit, Fault
+from wording.refusals import fault_from
 
 POLL_S = 0.1
 STATES = {
@@ -107,7 +108,7 @@ def _sealed(context: Context, answer: Mapping[str, Any], lines: Sequence[str]) -
 def _wait(context: Context, session: str, timeout_s: float) -> dict[str, Any]:
     """The status once the session is sealed, or the last one when the time is over. Raises Fault."""
     deadline = time.monotonic() + timeout_s
-    asked = PatientStatus(context, session)
+    asked = PatientStatus(context.ask, session)
     told: list[str] = []
     since = time.monotonic()
     while True:
@@ -263,7 +264,7 @@ def attach(context: Context) -> Exit:
 
 def _transcript_bytes(path: Path) -> bytes:
     """The file's content. Raises BadInput where it is no file, too large or not readable."""
-    from recorder.transcript_file import check_size
+    from recorder.transcript.document import check_size
 
     try:
         status = path.stat()

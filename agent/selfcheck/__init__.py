@@ -6,7 +6,7 @@ whether the newest result lets a session start.
 
 from datetime import datetime
 
-from agent.config import Config
+from agent.config.model import Config
 from agent.selfcheck.result import Finding, Report, ReportSummary, load_latest, store
 
 __all__ = ["Finding", "Report", "ReportSummary", "load_latest", "run", "store"]

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from agent.config import Config
-from agent.selfcheck.feeds import PictureSample, SoundSample, take_pictures, take_sound
+from agent.config.model import Config
+from agent.config.settings import camera_address_now
 from agent.selfcheck.result import NOTHING, Heading, Status, Text
-from agent.settings import camera_address_now
+from agent.selfcheck.samples import PictureSample, SoundSample, take_pictures, take_sound
 from drivers.camera import describe_apart
 from drivers.ports import CameraDescription
-from recorder.room_time import boot_id, boottime_ns
-from recorder.wanted import Status as ProcessStatus
-from recorder.wanted import TrackStatus, read_statuses
+from recorder.clock.instants import boot_id, boottime_ns
+from recorder.process.status import Status as ProcessStatus
+from recorder.process.status import TrackStatus, read_statuses
 
 CAMERAS = ("overview", "closeup")
 

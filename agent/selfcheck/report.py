@@ -5,7 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from agent.selfcheck.result import HEADINGS, Finding, Report, Status, device_name
-from recorder.durable import make_folder, write_bytes, write_json
+from recorder.disk.durable import make_folder, write_bytes, write_json
 from wording import Language, say
 
 MARKS: dict[Status, str] = {"passed": "✓", "failed": "✗", "warning": "!", "skipped": "–"}

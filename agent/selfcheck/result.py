@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from agent.config import Config
-from recorder.durable import Json, make_folder, read_json, write_json
-from recorder.room_time import SECOND_NS, rfc3339
+from agent.config.model import Config
+from recorder.clock.instants import SECOND_NS, rfc3339
+from recorder.disk.durable import Json, make_folder, read_json, write_json
 from wording import Fault, Language, say
 
 SCHEMA = "interview-room-selfcheck/1"

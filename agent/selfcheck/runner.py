@@ -8,13 +8,14 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from datetime import UTC, datetime
 
-from agent.config import Config
-from agent.selfcheck import (
+from agent.config.model import Config
+from agent.selfcheck.check import Check, Outcome, Scene, failed
+from agent.selfcheck.checks import (
     broker,
-    calibration,
     camera_clock,
     camera_frozen,
     camera_keyframes,
+    camera_latency,
     camera_light,
     camera_login,
     camera_stream,
@@ -29,7 +30,6 @@ from agent.selfcheck import (
     processes,
     room_clock,
 )
-from agent.selfcheck.check import Check, Outcome, Scene, failed
 from agent.selfcheck.result import NOTHING, Finding, Report, both, of_fault
 from agent.version import product_version
 from wording import Fault
@@ -54,7 +54,7 @@ CHECKS: tuple[Check, ...] = (
     camera_keyframes.CHECK,
     camera_light.CHECK,
     camera_frozen.CHECK,
-    calibration.CHECK,
+    camera_latency.CHECK,
 )
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from agent.mqtt_link import Broker
+from drivers.mqtt import Broker
 from tests.equipment.broker import MOSQUITTO, _make_certificates
 from tests.equipment.process import HOST, Child, answers, free_port, wait_for
 

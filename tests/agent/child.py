@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
-from recorder.process import Reporter, process
-from recorder.wanted import ClimateStatus
+from recorder.process.runner import Reporter, process
+from recorder.process.status import ClimateStatus
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
-from agent.schemas import CHANNELS, channel_of, schema
+from agent.feed.contract import CHANNELS, channel_of, schema
 
 NAMES = ("common", *CHANNELS)
 _resources = [(f"{name}.json", Resource.from_contents(dict(schema(name)))) for name in NAMES]

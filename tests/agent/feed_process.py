@@ -4,9 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-from agent.feed import Feed, FeedSettings
-from agent.mqtt_link import Broker
-from agent.outbox import Outbox
+from agent.feed.outbox import Outbox
+from agent.feed.room import Feed, FeedSettings
+from drivers.mqtt import Broker
 from tests.agent.broker_fixture import CENTRE, PASSWORD
 from tests.agent.room_samples import room
 

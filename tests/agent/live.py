@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.config import TRACKS, parse
-from agent.places import Places
-from recorder.durable import make_folder, write_json
-from recorder.room_time import boot_id, boottime_ns
-from recorder.wanted import ComposerStatus, TrackStatus, Wanted
+from agent.config.model import TRACKS, parse
+from agent.config.places import Places
+from recorder.clock.instants import boot_id, boottime_ns
+from recorder.disk.durable import make_folder, write_json
+from recorder.process.status import ComposerStatus, TrackStatus
+from recorder.process.wanted import Wanted
 from tests.agent.room import config_text
 
 LIMIT_S = 20.0

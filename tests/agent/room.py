@@ -5,17 +5,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import app, catalogue
-from agent.config import TRACKS, Config, parse
-from agent.places import Places
-from agent.sealing import sealing, signing
-from agent.session import Case, Readiness, Session, StartRequest
-from agent.session_keeper import SessionKeeper
-from agent.view_builder import track_statuses
-from recorder import journal
-from recorder.durable import make_folder
-from recorder.room_time import SECOND_NS, Tie, boot_id
-from recorder.wanted import ComposerStatus, Status, TrackStatus, Wanted, read_statuses
+from agent import app
+from agent.config.model import TRACKS, Config, parse
+from agent.config.places import Places
+from agent.health.look import track_statuses
+from agent.session import catalogue
+from agent.session.keeper import SessionKeeper
+from agent.session.rules import Readiness, StartRequest
+from agent.session.sealing import sealing, signing
+from recorder.clock.instants import SECOND_NS, boot_id
+from recorder.disk import journal
+from recorder.disk.durable import make_folder
+from recorder.process.status import ComposerStatus, Status, TrackStatus, read_statuses
+from recorder.process.wanted import Wanted
+from recorder.session.epoch import Tie
+from recorder.session.record import Case, Session
 
 CASE = Case("温市监罚〔2026〕1号", "无证经营", ("张三", "李四"), "王五")
 START_UTC_NS = 1_795_224_605_300_000_000  # 2026-11-21T01:30:05.300Z

@@ -4,10 +4,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from agent.view import DiskView, RoomState, RoomView, SelfcheckView
+from agent.health.room_view import DiskView, RoomState, RoomView, SelfcheckView
 from drivers.ports import ClockState
-from recorder.room_time import SECOND_NS, boottime_ns
-from recorder.wanted import BurnerStatus, ClimateStatus, ComposerStatus, Status, TrackStatus
+from recorder.clock.instants import SECOND_NS, boottime_ns
+from recorder.process.status import BurnerStatus, ClimateStatus, ComposerStatus, Status, TrackStatus
 
 TRACKS = ("overview", "closeup", "microphone")
 EXPECTED = (*TRACKS, "composer", "climate", "burner")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.config import Config, parse
+from agent.config.model import Config, parse
 from agent.selfcheck.judge import Luma
 
 

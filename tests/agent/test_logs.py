@@ -57,7 +57,7 @@ from drivers.microphone import _quiet_stderr
 set_up()
 with _quiet_stderr():
     os.write(2, b"ALSA lib pcm.c: Unknown PCM")
-    logging.getLogger("recorder.track").warning("source lost", extra={"track": "麦克风"})
+    logging.getLogger("recorder.track.process").warning("source lost", extra={"track": "麦克风"})
 """
 
 
@@ -71,7 +71,7 @@ def test_other_threads_lines_stay_while_a_library_is_kept_quiet() -> None:
         encoding="utf-8",
         timeout=20,
     )
-    assert run.stderr.rstrip("\n").partition(" warning ")[2] == "recorder.track source lost track=麦克风", run.stderr
+    assert run.stderr.rstrip("\n").partition(" warning ")[2] == "recorder.track.process source lost track=麦克风", run.stderr
 
 
 def test_no_field_has_a_name_that_logging_refuses() -> None:

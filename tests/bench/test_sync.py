@@ -8,10 +8,10 @@ import pytest
 from bench.flash_beep import beep_onset, flashes, within
 from bench.sync_measure import LAMPS, Event, Session, aligned_epoch_ns, by_minute, events_of, summary, track_errors
 from bench.sync_model import Simulation, change_ms, simulate
-from recorder.encoder import EncoderSettings
-from recorder.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
-from recorder.picture import FULL, Rect, inset_rect, new_canvas
-from recorder.room_time import PICTURE_NS, SECOND_NS
+from recorder.clock.instants import PICTURE_NS, SECOND_NS
+from recorder.composite.encoder import EncoderSettings
+from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
+from recorder.composite.picture import FULL, Rect, inset_rect, new_canvas
 from tests.equipment.microphone import BEEP_HZ, BEEP_S
 from tests.equipment.scene import FLASH_PERIOD_S, FLASH_RECT
 
@@ -146,5 +146,5 @@ def test_four_hours_with_everything_at_once_stay_within_the_promise() -> None:
 
 def test_a_clock_that_the_model_did_not_follow_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the fitted slope a card that is 200 ppm slow is 72 ms behind after six minutes."""
-    monkeypatch.setattr("recorder.room_time.EnvelopeFit._slope", lambda *_: 0.0)
+    monkeypatch.setattr("recorder.clock.fit.EnvelopeFit._slope", lambda *_: 0.0)
     assert simulate(Simulation(hours=0.1, microphone_ppm=-200.0)).max_abs_offset_ms > 40

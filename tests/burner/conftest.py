@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from burner.author import AuthorResult, author
+from burner.disc.author import AuthorResult, author
 from tests.burner import sessions
 
 

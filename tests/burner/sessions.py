@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 import av
 import numpy as np
 
-from burner.remux import digests
-from recorder.durable import write_json
-from recorder.journal import Journal
-from recorder.manifest import seal, sign_journal
-from recorder.media import Format, Packet
-from recorder.part import FRAGMENTED
-from recorder.room_time import SECOND_NS, rfc3339
-from recorder.segments import open_writer
+from burner.disc.remux import digests
+from recorder.clock.instants import SECOND_NS, rfc3339
+from recorder.composite.part import FRAGMENTED
+from recorder.disk.durable import write_json
+from recorder.disk.journal import Journal
+from recorder.evidence.manifest import seal, sign_journal
+from recorder.media.packets import Format, Packet
+from recorder.track.segments import open_writer
 
 ZONE = ZoneInfo("Asia/Shanghai")
 T0 = 1_795_224_605_280_000_000  # 2026-11-21T09:30:05.280+08:00

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from recorder.wanted import read_status
+from recorder.process.status import read_status
 from tests.demo import pictures
 from tests.demo.command import DemoError, RoomAgent
 from tests.demo.subscriber import Subscriber

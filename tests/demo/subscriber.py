@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from agent.watch import SequenceCheck
+from agent.feed.watch import SequenceCheck
 from tests.demo.command import DemoError
 
 TAKES_S = 10.0

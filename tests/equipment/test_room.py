@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.config import parse
+from agent.config.model import parse
 from tests.equipment.fault import send
 from tests.equipment.process import EquipmentError, wait_for
 from tests.equipment.room import DEFAULT_CACHE, StandInRoom

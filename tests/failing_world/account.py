@@ -7,8 +7,8 @@ from typing import Any
 
 import av
 
-from agent.watch import SequenceCheck
-from recorder.continuity import Span
+from agent.feed.watch import SequenceCheck
+from recorder.evidence.continuity import Span
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.sound_truth import CRUMB_NS, heard_holes, losses, pieces
 from tests.failing_world.truth import PICTURE_NS, check_ledger, check_whole, pictures_in, truth_of

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from recorder.room_time import boot_id, boottime_ns, read_tie
-from recorder.wanted import ComposerStatus, Status, TrackStatus, read_statuses
+from recorder.clock.instants import boot_id, boottime_ns
+from recorder.process.status import ComposerStatus, Status, TrackStatus, read_statuses
+from recorder.session.epoch import read_tie
 from tests.demo.command import DemoError, RoomAgent
 from tests.demo.interview import Agent
 from tests.equipment.room import Overrides, StandInRoom

@@ -13,8 +13,8 @@ from typing import Any
 import av
 import numpy as np
 
-from recorder import journal
-from recorder.continuity import Span
+from recorder.disk import journal
+from recorder.evidence.continuity import Span
 from tests.equipment.microphone import BEEP_HZ, BEEP_PEAK, BEEP_S, LOOP_S, RATE_HZ, prepare_sound
 from tests.equipment.scene import FLASH_PERIOD_S
 from tests.live_room import SECOND, LiveRoom, monotonic_to_boottime_ns

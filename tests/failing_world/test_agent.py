@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recorder.wanted import read_status
+from recorder.process.status import read_status
 from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import lost, said, whole

@@ -11,8 +11,8 @@ from datetime import datetime
 
 import pytest
 
-from agent.outbox import Outbox
-from recorder.room_time import boottime_ns
+from agent.feed.outbox import Outbox
+from recorder.clock.instants import boottime_ns
 from tests.demo.subscriber import Subscriber
 from tests.equipment.process import HOST, free_port
 from tests.failing_world.account import Json, came_at, events, happened_ns, lost, said, unique, whole

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drivers.discovery import LISTEN_S
-from recorder import journal
+from recorder.disk import journal
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.truth import (
     LOSS_EVENTS,

@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from recorder.picture import OverlayFields, Plane, overlay_text, plane_view, render_line
-from recorder.room_time import boottime_ns
+from recorder.clock.instants import boottime_ns
+from recorder.composite.picture import OverlayFields, Plane, overlay_text, plane_view, render_line
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.truth import LOSS_EVENTS, check_composite_whole, check_whole, event_after
 from tests.live_room import CASE, SECOND, LiveRoom, wait_for

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from recorder.picture import STRIP_HEIGHT, OverlayFields, overlay_text, render_line
-from recorder.room_time import PICTURE_NS, boottime_ns
+from recorder.clock.instants import PICTURE_NS, boottime_ns
+from recorder.composite.picture import STRIP_HEIGHT, OverlayFields, overlay_text, render_line
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import events, happened_ns, whole
 from tests.failing_world.machine import Machine

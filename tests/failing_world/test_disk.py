@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from recorder.continuity import GIVEN_UP
-from recorder.room_time import boottime_ns
+from recorder.clock.instants import boottime_ns
+from recorder.evidence.continuity import GIVEN_UP
 from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import as_the_truth, events, happened_ns, whole

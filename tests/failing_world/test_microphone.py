@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recorder.continuity import Span
+from recorder.evidence.continuity import Span
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.hang import Hang
 from tests.failing_world.sound_truth import (

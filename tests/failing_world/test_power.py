@@ -18,9 +18,9 @@ from typing import Any
 import av
 import pytest
 
-from recorder.continuity import REBOOTED
-from recorder.room_time import boottime_ns
-from recorder.segments import recover
+from recorder.clock.instants import boottime_ns
+from recorder.evidence.continuity import REBOOTED
+from recorder.track.segments import recover
 from tests.failing_world import power_cut
 from tests.failing_world.account import as_the_truth, whole
 from tests.failing_world.machine import Machine

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from recorder.continuity import DIED
-from recorder.room_time import boottime_ns
+from recorder.clock.instants import boottime_ns
+from recorder.evidence.continuity import DIED
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import Json, as_the_truth, events, whole
 from tests.failing_world.hang import Hang
@@ -32,7 +32,7 @@ def supervised(room: LiveRoom) -> Iterator[None]:
     """What the agent said of the room's processes is shown where a test fails."""
     yield
     for path in room.folder.glob("agent-*.log"):
-        print(*(line for line in path.read_text(encoding="utf-8").splitlines() if "agent.supervisor" in line), sep="\n")
+        print(*(line for line in path.read_text(encoding="utf-8").splitlines() if "agent.processes.supervisor" in line), sep="\n")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recorder.room_time import boottime_ns
+from recorder.clock.instants import boottime_ns
 from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import Json, as_the_truth, lost

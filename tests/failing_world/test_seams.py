@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from recorder import journal
+from recorder.disk import journal
 from tests.equipment.microphone import RATE_HZ
 from tests.failing_world.sound_truth import heard_holes, lost_by_the_card, pieces, samples_of
 from tests.failing_world.truth import PICTURE_NS, check_ledger, delivered, packets_of, packets_stored, truth_of

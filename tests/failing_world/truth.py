@@ -17,9 +17,9 @@ from typing import Any
 
 import av
 
-from burner import evidence
-from burner.deliver import deliver, disc_folder
-from recorder.continuity import JOIN_NS, Span, holes
+from burner.disc import sealed_session
+from burner.disc.deliver import deliver, disc_folder
+from recorder.evidence.continuity import JOIN_NS, Span, holes
 from tests.demo.subscriber import Subscriber
 from tests.live_room import SECOND, LiveRoom, gap_spans, monotonic_to_boottime_ns, wait_for
 
@@ -242,7 +242,7 @@ def check_playable(room: LiveRoom, answer: dict[str, Any], camera: str, undecoda
 
 def delivered(room: LiveRoom, answer: dict[str, Any]) -> dict[str, list[Path]]:
     """Makes the MP4s of a disc; each track's, and the composite's, in order."""
-    found = evidence.read(room.session_folder(answer))
+    found = sealed_session.read(room.session_folder(answer))
     files: dict[str, list[Path]] = defaultdict(list)
     with disc_folder(found) as folder:
         for each in deliver(found, folder).files:

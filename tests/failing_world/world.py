@@ -13,7 +13,7 @@ from enum import IntFlag
 from hashlib import sha256
 from pathlib import Path
 
-from recorder.room_time import boottime_ns
+from recorder.clock.instants import boottime_ns
 
 SOURCE = Path(__file__).with_name("world.c")
 RULES, RULE_AT, RULE = 4, 16, struct.Struct("=IiII240s")

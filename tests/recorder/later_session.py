@@ -10,19 +10,19 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from recorder import manifest
-from recorder.composer import ComposerSettings
-from recorder.composer_inputs import VideoInputSettings
-from recorder.composite import Composite
-from recorder.durable import encode, make_folder, write_json
-from recorder.encoder import EncoderSettings
-from recorder.journal import Journal
-from recorder.later import Order
-from recorder.media import Format, Packet
-from recorder.part import SAMPLES_PER_PICTURE
-from recorder.picture import new_canvas
-from recorder.room_time import PICTURE_NS, SECOND_NS, boottime_ns, rfc3339
-from recorder.segments import open_writer
+from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns, rfc3339
+from recorder.composite.encoder import EncoderSettings
+from recorder.composite.inputs import VideoInputSettings
+from recorder.composite.part import SAMPLES_PER_PICTURE
+from recorder.composite.picture import new_canvas
+from recorder.composite.recording import Composite
+from recorder.composite.settings import ComposerSettings
+from recorder.disk.durable import encode, make_folder, write_json
+from recorder.disk.journal import Journal
+from recorder.evidence import manifest
+from recorder.later.make import Order
+from recorder.media.packets import Format, Packet
+from recorder.track.segments import open_writer
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
 

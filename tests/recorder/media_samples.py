@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from recorder.media import Format, Packet
+from recorder.media.packets import Format, Packet
 
 TICKS = 90_000
 PICTURE_TICKS = 3600

@@ -17,12 +17,12 @@ from zoneinfo import ZoneInfo
 import av
 import numpy as np
 
-from recorder import manifest
-from recorder.durable import encode, write_json
-from recorder.journal import Journal
-from recorder.room_time import PICTURE_NS, SECOND_NS, rfc3339
-from recorder.transcript import compare
-from recorder.transcript_file import read_transcript, times_of
+from recorder.clock.instants import PICTURE_NS, SECOND_NS, rfc3339
+from recorder.disk.durable import encode, write_json
+from recorder.disk.journal import Journal
+from recorder.evidence import manifest
+from recorder.transcript.comparing import compare
+from recorder.transcript.document import read_transcript, times_of
 
 ZONE = ZoneInfo("Asia/Shanghai")
 START_NS = int(datetime(2026, 11, 21, 1, 30, 5, 280_000, UTC).timestamp() * 1000) * 1_000_000

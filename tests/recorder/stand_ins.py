@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from drivers.ports import CameraAddress, CameraDescription, Stream
-from recorder.media import Item
-from recorder.source import Source
+from recorder.capture.source import Source
+from recorder.media.packets import Item
 from tests.equipment.camera import StandInCamera
 from tests.equipment.clips import SMALL, ClipRecipe, prepare
 from tests.equipment.microphone import StandInMicrophone, prepare_sound

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from agent.calibration import Session, clap_for
-from agent.config import load
-from recorder.calibration import read
-from recorder.clap import difference
+from agent.config.model import load
+from agent.selfcheck.clap_measurement import Session, clap_for
+from recorder.capture.clap import difference
+from recorder.capture.latency import read
 from tests.equipment.scene import FLASH_PERIOD_S
 from tests.live_room import SECOND, LiveRoom
 

@@ -14,8 +14,8 @@ from typing import Any
 import av
 import pytest
 
-from recorder.continuity import coverage
-from recorder.wanted import TrackStatus
+from recorder.evidence.continuity import coverage
+from recorder.process.status import TrackStatus
 from tests.demo import pictures
 from tests.demo.interview import TRACKS
 from tests.equipment.clips import SMALL, prepare

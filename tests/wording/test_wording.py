@@ -13,26 +13,26 @@ from typing import Any, get_args
 import pytest
 
 from drivers.faults import DeviceAbsent
-from recorder.transcript import VerdictWord
+from recorder.transcript.comparing import VerdictWord
 from tests.wording.templates import ROOT, Source, Use
 from wording import Exit, Fault, say, text, translate
 
 PACKAGES = ("agent", "burner", "recorder", "drivers")
 
 # Texts that are stored in English and said when they are read again: collected where they are written…
-STORED = (("recorder.continuity", "Gap", "cause"), ("recorder.transcript", "Verdict", "verdict"))
+STORED = (("recorder.evidence.continuity", "Gap", "cause"), ("recorder.transcript.finding", "Verdict", "verdict"))
 # …and so need not be followed where they are read.
 READ_AGAIN = {
     "agent/commands/session.py: json.loads(_read_line(connection, timeout_s))": "a verdict, its reasons Sentences",
-    "agent/config_problems.py: str(error['ctx']['error'])": "a ValueError of agent/config.py: see VALIDATORS",
-    "burner/disc_verify.py: str(attached[-1].get('verdict'))": "a verdict",
-    "recorder/continuity.py: str(entry.get('cause') or UNKNOWN)": "a fault's own English, or a Gap's cause",
-    "recorder/continuity.py: str(fault.get('text'))": "a journalled fault",
-    "recorder/continuity.py: str(gap['cause'])": "a Gap's cause",
-    "recorder/verify.py: str(expected.get('verdict'))": "a verdict",
-    "recorder/verify.py: str(problem['text'])": "a problem of the manifest, stored as a Sentence",
+    "agent/config/problems.py: str(error['ctx']['error'])": "a ValueError of agent/config/model.py: see VALIDATORS",
+    "burner/check/disc.py: str(attached[-1].get('verdict'))": "a verdict",
+    "recorder/evidence/continuity.py: str(entry.get('cause') or UNKNOWN)": "a fault's own English, or a Gap's cause",
+    "recorder/evidence/continuity.py: str(fault.get('text'))": "a journalled fault",
+    "recorder/evidence/continuity.py: str(gap['cause'])": "a Gap's cause",
+    "recorder/verify/session.py: str(expected.get('verdict'))": "a verdict",
+    "recorder/verify/session.py: str(problem['text'])": "a problem of the manifest, stored as a Sentence",
 }
-VALIDATORS = "agent/config.py"  # pydantic carries the texts of its ValueErrors to agent/config_problems.py
+VALIDATORS = "agent/config/model.py"  # pydantic carries the texts of its ValueErrors to agent/config/problems.py
 ENGLISH_ONLY = ("agent/schemas/",)  # documents for engineers
 
 
@@ -72,7 +72,7 @@ def source() -> Source:
 
 @pytest.fixture(scope="module")
 def uses(source: Source) -> list[Use]:
-    verdicts = [Use(word, "recorder/transcript.py") for word in (*get_args(VerdictWord), "excepted")]
+    verdicts = [Use(word, "recorder/transcript/finding.py") for word in (*get_args(VerdictWord), "excepted")]
     return [*source.uses, *validators(), *verdicts]
 
 

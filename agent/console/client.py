@@ -1,0 +1,100 @@
+"""Asks the agent: one JSON line to ``agent.sock``, one back (docs/formats.md). Imports nothing heavy."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recorder.faults import BadInput
+from recorder.process import local_socket
+from wording import Exit, Fault
+from wording.refusals import fault_from
+
+LINE_BYTES = 2 << 20  # of a command or an answer; a transcript of 1 MiB in base64 fits
+AGENT_AWAY_S = 15.0  # a restart takes less
+ANSWER_S = 30.0  # as long as a client waits
+
+
+def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+    """One command and its answer. Raises the Fault that the agent answered, or one with Exit.NO_AGENT where none answers."""
+    try:
+        line = json.dumps({"command": command, "arguments": arguments or {}}, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise no_utf8(error) from error
+    try:
+        with local_socket.connect(path, timeout_s) as connection:
+            connection.sendall(line)
+            answer = json.loads(read_line(connection, timeout_s))
+    except PermissionError as error:
+        text, mend = (
+            "You may not give commands to the agent ({path}).",
+            "Ask to be added to the group of the agent, then log in again.",
+        )
+        raise Fault(text, mend, exit_code=Exit.NO_AGENT, path=path) from error
+    except TimeoutError as error:
+        raise no_answer() from error
+    except (OSError, ValueError) as error:
+        raise Fault(
+            "The agent does not run ({path}).",
+            "Start it: `room-agent run`, or the service room-agent.target; look at its log if it ends at once.",
+            exit_code=Exit.NO_AGENT,
+            path=path,
+        ) from error
+    if not answer["ok"]:
+        raise fault_from(answer["fault"])
+    result: dict[str, Any] = answer["answer"]
+    return result
+
+
+def read_line(connection: socket.socket, limit_s: float) -> bytes:
+    """Up to the first newline, all of it within limit_s. Raises OSError, ValueError where the line is too long."""
+    deadline = time.monotonic() + limit_s
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        block = connection.recv(1 << 16)
+        if not block:
+            break
+        data += block
+        if len(data) > LINE_BYTES:
+            raise ValueError("line too long")
+    return bytes(data)
+
+
+def no_utf8(error: UnicodeEncodeError) -> BadInput:
+    """What a value that cannot be encoded is answered with."""
+    text, mend = "A value is no UTF-8 text: {value}.", "Type it again in a UTF-8 terminal."
+    return BadInput(text, mend, value=ascii(error.object[error.start : error.end]))
+
+
+def no_answer() -> Fault:
+    """What is said where no answer came in time."""
+    mend = "Recording goes on without it. Look at the disk and at the agent's log."
+    return Fault("The agent did not answer in time.", mend, exit_code=Exit.NO_AGENT)
+
+
+class PatientStatus:
+    """``session.status`` of one session, asked again and again: an agent that is restarted meanwhile is waited for."""
+
+    def __init__(self, ask: Callable[..., dict[str, Any]], session: str, *, away_s: float = AGENT_AWAY_S) -> None:
+        """ask: as Context.ask. away_s: how long an agent that does not answer is waited for."""
+        self._ask, self._session, self._away_s = ask, session, away_s
+        self._away_since: float | None = None
+
+    def ask(self, *, deadline: float = float("inf")) -> dict[str, Any] | None:
+        """The agent's answer, None while it is away. deadline: time.monotonic() from which an absent agent is not waited for.
+
+        Raises Fault where it is away for too long, or refuses.
+        """
+        try:
+            status = self._ask("session.status", session=self._session)
+        except Fault as fault:
+            now = time.monotonic()
+            self._away_since = self._away_since or now
+            if fault.exit_code != Exit.NO_AGENT or now - self._away_since > self._away_s or now > deadline:
+                raise
+            return None
+        self._away_since = None
+        return status

@@ -1,0 +1,134 @@
+"""Takes commands to the agent from its socket: one JSON line each, one back (docs/formats.md)."""
+
+import json
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.console.client import no_answer, read_line
+from recorder.disk.durable import storage_fault
+from recorder.faults import BadInput
+from recorder.process import local_socket
+from wording import Fault
+
+READ_S = 10.0  # a client that has not sent its whole line by then is let go, and one that takes no answer for so long
+GIVEN_UP_S = 28.0  # then it is told that no answer comes: while it still listens
+CLIENTS = 16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Request:
+    """One command on its way through the agent's thread.
+
+    uid: of the process that sent it; given_up: its client was told that no answer comes.
+    """
+
+    command: str
+    arguments: Mapping[str, Any]
+    uid: int = -1
+    given_up: bool = False
+    _answer: dict[str, Any] | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    def succeed(self, answer: Mapping[str, Any]) -> None:
+        """Answers with a result."""
+        self._answer = {"ok": True, "answer": dict(answer)}
+        self._done.set()
+
+    def fail(self, fault: Fault) -> None:
+        """Answers with a fault."""
+        self._answer = {"ok": False, "fault": fault.as_dict()}
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> dict[str, Any]:
+        """The line to send back."""
+        if not self._done.wait(timeout_s) or self._answer is None:
+            self.given_up = True
+            return {"ok": False, "fault": no_answer().as_dict()}
+        return self._answer
+
+
+class ConsoleServer:
+    """Takes commands from any number of clients and puts them, one after the other, into ``requests``.
+
+    Whoever works for the agent's thread may put a function there too, to be called by that thread; None only wakes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Listens. The caller holds the agent's lock. Raises StorageFault."""
+        self.requests: queue.SimpleQueue[Request | Callable[[], None] | None] = queue.SimpleQueue()
+        self._room = threading.BoundedSemaphore(CLIENTS)
+        try:
+            self._acceptor = local_socket.Acceptor(path, self._take, "console")
+        except OSError as error:
+            raise storage_fault(path, error) from error
+
+    def wake(self) -> None:
+        """Lets the thread that waits on ``requests`` go on at once: it gets None. Safe in a signal handler."""
+        self.requests.put(None)
+
+    def close(self) -> None:
+        """Takes no more commands."""
+        self._acceptor.close()
+
+    def _take(self, connection: socket.socket) -> None:
+        self._room.acquire()
+        try:
+            threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
+        except RuntimeError:  # no thread is to be had
+            self._room.release()
+            raise
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                line = self._answer(connection)
+                connection.settimeout(READ_S)
+                connection.sendall(line)
+        except OSError:
+            pass  # the client is gone; what it asked for stands in the log
+        finally:
+            self._room.release()
+
+    def _answer(self, connection: socket.socket) -> bytes:
+        try:
+            data = json.loads(read_line(connection, READ_S))
+            request = Request(str(data["command"]), dict(data.get("arguments") or {}), _uid(connection))
+            request.command.encode()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            fault = BadInput("The command is no JSON line.", 'Send {"command": …, "arguments": {…}} and a newline.')
+            return _line({"ok": False, "fault": fault.as_dict()})
+        self.requests.put(request)
+        answer = request.wait(GIVEN_UP_S)
+        try:
+            return _line(answer)
+        except (ValueError, TypeError) as error:  # a defect of the command, which must not cost the client its answer
+            log.exception("answer cannot be sent", extra={"command": request.command})
+            return _line({"ok": False, "fault": defect(request.command, error).as_dict()})
+
+
+def _line(answer: Mapping[str, Any]) -> bytes:
+    """Raises ValueError, TypeError where a value cannot be sent."""
+    return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
+
+
+def _uid(connection: socket.socket) -> int:
+    size = 12  # struct ucred: pid, uid, gid
+    return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)[4:8], "little")
+
+
+def defect(command: str, error: Exception) -> Fault:
+    """What a command's own defect is answered with."""
+    return Fault(
+        "The agent failed on {command}: {why}.",
+        "Report this with the agent's log; the recording is not touched.",
+        command=command,
+        why=f"{type(error).__name__}: {error}",
+    )

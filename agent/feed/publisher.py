@@ -1,0 +1,188 @@
+"""What is published on one connection, in which order, and what becomes of each message. One Publisher a connection, one thread.
+
+Order: what was sent before without an answer, then events, then what is due of the room as it is; so numbers go out in order.
+A refused message keeps its number and is tried again; until then nothing new is said on its topic, so no number is lost.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from agent.feed import messages
+from agent.feed.contract import CHANNELS, topic_root
+from agent.feed.messages import Body
+from agent.feed.outbox import EVENT, Draft, Outbox, Row
+from drivers.mqtt import REFUSED, FeedFault, Link
+from recorder.clock.instants import SECOND_NS
+from wording import Fault
+
+log = logging.getLogger(__name__)
+
+ACK_NS = 10 * SECOND_NS  # a broker that leaves a message unanswered for so long is lost
+REFUSED_RETRY_NS = 10 * SECOND_NS  # how often a refused topic is tried again
+HISTORICAL_NS = 2 * SECOND_NS  # an event sent later than this after it happened is marked
+STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A retained topic as it should be now. key: what makes it due at once when it changes. body: made only when it is sent."""
+
+    topic: str
+    key: Hashable
+    body: Callable[[], Body]
+
+
+class Schedule:
+    """When a retained topic is due: never sent on this connection, changed, or its period is over. Pure."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, tuple[Hashable, int]] = {}
+
+    def due(self, topic: str, key: Hashable, period_s: float | None, now_ns: int) -> bool:
+        """key: what makes it due when it differs from the one sent last."""
+        if topic not in self._sent:
+            return True
+        sent, at_ns = self._sent[topic]
+        return key != sent or (period_s is not None and now_ns - at_ns >= period_s * SECOND_NS)
+
+    def sent(self, topic: str, key: Hashable, now_ns: int) -> None:
+        """It was sent."""
+        self._sent[topic] = (key, now_ns)
+
+    def forget(self, topic: str) -> None:
+        """The topic is due again."""
+        self._sent.pop(topic, None)
+
+
+@dataclass(slots=True)
+class _Blocked:
+    """A topic that the broker refuses: what it refused, and when that is tried again."""
+
+    rows: list[Row] = field(default_factory=list)
+    retry_ns: int = 0
+
+
+class Publisher:
+    """refused: the fault while the broker refuses any topic."""
+
+    def __init__(self, centre: str, room: str, link: Link, outbox: Outbox, *, boottime: Callable[[], int]) -> None:
+        self.refused: Fault | None = None
+        self._centre, self._room, self._root = centre, room, topic_root(centre, room)
+        self._link, self._outbox, self._boottime = link, outbox, boottime
+        self._schedule = Schedule()
+        self._again = deque(outbox.unacknowledged())
+        self._in_flight: dict[int, tuple[Row, int]] = {}
+        self._blocked: dict[str, _Blocked] = {}
+        self._done: list[int] = []
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages have no answer yet."""
+        return len(self._in_flight)
+
+    def publish(self, retained: Iterable[Retained]) -> bool:
+        """Sends what is due, as far as the broker's window allows; True where nothing is left to send. Raises FeedFault."""
+        self._publish_again()
+        if self._again:
+            return False
+        self._publish_events()
+        now, free = self._boottime(), self._free()
+        due = [topic for topic in retained if self._due(topic, now)]
+        for topic in due[:free]:
+            self._schedule.sent(topic.topic, topic.key, now)
+        self._issue([Draft(topic.topic, topic.body()) for topic in due[:free]])
+        return len(due) <= free
+
+    def _due(self, retained: Retained, now_ns: int) -> bool:
+        period_s = CHANNELS[retained.topic.split("/", 1)[0]].period_s
+        return retained.topic not in self._blocked and self._schedule.due(retained.topic, retained.key, period_s, now_ns)
+
+    def publish_last(self, retained: Iterable[Retained], body: Body) -> bool:
+        """Before a stop: what is due, then this state. False while it must be called again. Raises FeedFault."""
+        if not self.publish(retained) or self._free() <= 0 or STATE in self._blocked:
+            return False
+        self._issue([Draft(STATE, body)])
+        return True
+
+    def check_answers(self) -> None:
+        """Raises FeedFault where the broker leaves a message unanswered for too long."""
+        if self._in_flight and self._boottime() - min(at for _, at in self._in_flight.values()) > ACK_NS:
+            raise FeedFault(
+                "The broker {host}:{port} acknowledges nothing.",
+                "Look at the broker: it is overloaded, or its disk is full.",
+                host=self._link.broker.host,
+                port=self._link.broker.port,
+            )
+
+    def settle(self) -> None:
+        """Removes from the outbox what the broker has acknowledged."""
+        if self._done:
+            done, self._done = self._done, []
+            self._outbox.acknowledge(done)
+
+    def _free(self) -> int:
+        return self._link.window - len(self._in_flight)
+
+    def _publish_again(self) -> None:
+        now = self._boottime()
+        for topic, blocked in self._blocked.items():
+            if blocked.rows and now >= blocked.retry_ns:
+                log.info("a refused topic is tried again", extra={"topic": topic})
+                self._again.extend(blocked.rows)
+                blocked.rows.clear()
+        while self._again and self._free() > 0:
+            self._send(self._again.popleft(), again=True)
+
+    def _publish_events(self) -> None:
+        if EVENT not in self._blocked and (free := self._free()) > 0:
+            for row in self._outbox.issue(self._outbox.unsent(free), []):
+                self._send(row)
+
+    def _issue(self, drafts: Sequence[Draft]) -> None:
+        for row in self._outbox.issue([], drafts):
+            self._send(row)
+
+    def _send(self, row: Row, *, again: bool = False) -> None:
+        """again: it may have been delivered before, and it is no present state: the broker must not keep it."""
+        now = self._boottime()
+        channel = CHANNELS[row.topic.split("/", 1)[0]]
+        historical = again or row.boot != self._outbox.boot or now - row.boottime_ns > HISTORICAL_NS
+        payload = messages.encode(row, self._centre, self._room, historical=historical)
+        retain = channel.retained and not again
+        mid = self._link.publish(
+            f"{self._root}/{row.topic}", payload, retain=retain, expiry_s=channel.expiry_s if retain else None
+        )
+        self._in_flight[mid] = (row, now)
+
+    def acknowledged(self, mid: int, reason: int) -> None:
+        """The broker's answer to a message."""
+        row, _ = self._in_flight.pop(mid, (None, 0))
+        if row is None:
+            return
+        if reason >= REFUSED:
+            self._refuse(row, reason)
+            return
+        self._done.append(row.id)
+        accepted = self._blocked.pop(row.topic, None)
+        if accepted is not None:
+            self._again.extend(accepted.rows)
+            self.refused = self.refused if self._blocked else None
+
+    def _refuse(self, row: Row, reason: int) -> None:
+        blocked = self._blocked.setdefault(row.topic, _Blocked())
+        blocked.rows.append(row)
+        blocked.retry_ns = self._boottime() + REFUSED_RETRY_NS
+        self._schedule.forget(row.topic)
+        fault = FeedFault(
+            "The broker refuses the topic {topic} to the user {user} (reason code {code}).",
+            "Let the centre allow this user to write below {root}/ (docs/mqtt/acl).",
+            topic=f"{self._root}/{row.topic}",
+            user=self._link.broker.user or "-",
+            code=reason,
+            root=self._root,
+        )
+        if self.refused is None:
+            log.error("the broker refuses a topic", extra={"fault": str(fault)})
+        self.refused = fault

@@ -1,0 +1,392 @@
+"""The room on the feed: takes looks at the room and events, and sees to it that the broker has them. Contract: docs/feed.md.
+
+One thread does everything: it derives events from consecutive looks, stores them (agent.feed.outbox), keeps one connection
+(drivers.mqtt) and publishes what is due on it (agent.feed.publisher). Callers only hand over and never wait for the network. The
+feed can fail for ever without touching the recording (invariant 6).
+"""
+
+import json
+import logging
+import re
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from agent.config.model import Config
+from agent.feed import messages
+from agent.feed.contract import CHANNELS, SCHEMA, channel_of, event_fields, topic_root
+from agent.feed.outbox import Outbox, Row
+from agent.feed.publisher import STATE, Publisher, Retained
+from agent.health.events import DeviceHealth, Event, Limits, clock_step, devices, events, not_looking
+from agent.health.machine_load import Machine, MachineLoad
+from agent.health.room_view import RoomView
+from agent.version import product_version
+from drivers.mqtt import Broker, FeedFault, Link, Message, Will, defect
+from recorder.clock.instants import CLOCK_STEP_NS, SECOND_NS, boottime_ns
+from wording import Fault
+
+log = logging.getLogger(__name__)
+
+OPEN_S = 3.0  # for a connection to stand
+BACKOFF_S = (0.5, 1.0, 2.0, 3.0)  # waits between attempts; the last one repeats
+STEADY_NS = 10 * SECOND_NS  # after a connection that lasted so long the waits begin anew
+TORN = 3  # so many connections in a row that did not last: something throws this client out
+BLIND_NS = 3 * SECOND_NS  # without a look for so long, nothing is known of the room
+STOP_S = 2.0  # for the last acknowledgements at a stop
+SESSION_EXPIRY_S = 3600  # so long the broker keeps guidance for a room that is away
+TRIM_NS = 3600 * SECOND_NS
+LOOKS = 240  # looks kept while the thread waits for a connection: a minute's
+TICK_S = 0.5
+MARKER = "outbox-in-memory"
+GUIDANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+GUIDANCE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """centre, room: identities in the topics. enabled: False makes the Feed do nothing. marker: see Outbox.mark_memory."""
+
+    centre: str
+    room: str
+    broker: Broker
+    version: str = "unversioned"
+    limits: Limits = field(default_factory=Limits)
+    enabled: bool = True
+    marker: Path | None = None
+
+    @property
+    def root(self) -> str:
+        """The room's own tree of topics."""
+        return topic_root(self.centre, self.room)
+
+    @property
+    def client_id(self) -> str:
+        """One client a room: a second one throws the first out."""
+        return f"room-{self.centre}-{self.room}"
+
+
+def broker_of(config: Config) -> Broker:
+    """Where [mqtt] says the broker is. Raises ConfigFault where the password cannot be read."""
+    mqtt = config.mqtt
+    return Broker(mqtt.host, mqtt.port, mqtt.user, mqtt.password(), mqtt.tls, mqtt.ca_file, mqtt.keepalive_s)
+
+
+def limits_of(config: Config) -> Limits:
+    """What agent.health.events needs of the configuration."""
+    return Limits(drives=len(config.burner.drives), clock_offset_s=config.clock.max_offset_s)
+
+
+def feed_settings(config: Config) -> FeedSettings:
+    """The feed's settings. Raises ConfigFault where the password cannot be read."""
+    room, enabled = config.room, config.mqtt.enabled
+    broker = broker_of(config) if enabled else Broker(config.mqtt.host, config.mqtt.port)
+    marker = config.storage.places.run / MARKER
+    return FeedSettings(room.centre, room.id, broker, product_version(), limits_of(config), enabled, marker)
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """Text from the command room for the officer. id: names it in the acknowledging event."""
+
+    id: str
+    text: str
+
+
+def read_guidance(payload: bytes) -> Guidance | None:
+    """The text of a guidance message, None where it does not keep to schemas/guidance.json. Pure."""
+    try:
+        data = json.loads(payload)
+        schema, known, text = data["schema"], data["id"], data["text"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if schema != SCHEMA or not isinstance(known, str) or not GUIDANCE_ID.fullmatch(known):
+        return None
+    return Guidance(known, text) if isinstance(text, str) and 0 < len(text) <= GUIDANCE_CHARACTERS else None
+
+
+class Feed:
+    """The feed of one room. ``start`` and ``stop`` are paired; the Outbox stays the caller's."""
+
+    def __init__(
+        self,
+        settings: FeedSettings,
+        outbox: Outbox,
+        *,
+        boottime: Callable[[], int] = boottime_ns,
+        wall: Callable[[], int] = time.time_ns,
+        machine: Callable[[], Machine] | None = None,
+        on_guidance: Callable[[Guidance], None] | None = None,
+    ) -> None:
+        """on_guidance: called in the feed's thread; it hands the text on and returns at once."""
+        self._settings, self._outbox = settings, outbox
+        if settings.enabled and settings.marker is not None:
+            outbox.mark_memory(settings.marker)
+        self._boottime, self._wall = boottime, wall
+        self._machine = machine or MachineLoad().read
+        self._on_guidance = on_guidance
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._stopping = threading.Event()
+        self._waker, self._wake_end = socket.socketpair()
+        for end in (self._waker, self._wake_end):
+            end.setblocking(False)
+        self._looks: deque[RoomView] = deque(maxlen=LOOKS)
+        self._taking = threading.Lock()
+        self._view: RoomView | None = None
+        self._devices: tuple[DeviceHealth, ...] = ()
+        self._since: dict[str, tuple[str, int | None]] = {}
+        self._private: frozenset[str] = frozenset()
+        self._shift_ns: int | None = None
+        self._heard: deque[str] = deque(maxlen=256)
+        self._trim_ns = boottime() + TRIM_NS
+        self._link_up = self._stood = False
+        self._lost: Fault | None = None
+        self._refused: Fault | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker takes what the room says: the connection stands and nothing is refused."""
+        return self._link_up and self._refused is None
+
+    @property
+    def lost_reason(self) -> Fault | None:
+        """Why not; None while connected, and before the first attempt has failed."""
+        return self._refused or self._lost
+
+    def start(self) -> None:
+        """Begins; the broker may come later."""
+        if self._settings.enabled:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Publishes "offline" and ends, in at most about 5 s. Events that the broker does not have stay in the outbox.
+
+        So do those of looks that came while the thread opened a connection, even where it does still.
+        """
+        self._stopping.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(OPEN_S + STOP_S)
+        if self._settings.enabled:
+            self._take_looks()
+
+    def update(self, view: RoomView) -> None:
+        """The newest look at the room; about four a second are expected. Never waits."""
+        if self._settings.enabled:
+            self._looks.append(view)
+            self._wake()
+
+    def event(self, kind: str, /, **fields: object) -> None:
+        """Something happened: on stable storage when this returns, at the broker when that is reachable.
+
+        Kinds and fields are those of schemas/event.json; anything else is logged and left out, so that nothing personal leaves
+        the room by mistake.
+        """
+        if self._settings.enabled:
+            self._store(Event(kind, self._boottime(), fields))
+            self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # full: it is awake already
+            self._wake_end.send(b"\0")
+
+    def _drain_waker(self) -> None:
+        with suppress(BlockingIOError):
+            while self._waker.recv(4096):
+                pass
+
+    # From looks to events.
+
+    def _store(self, event: Event) -> None:
+        allowed = event_fields().get(event.kind)
+        if allowed is None:
+            log.error("an event of an unknown kind was left out", extra={"kind": event.kind})
+            return
+        if unknown := sorted(set(event.data) - allowed):
+            log.error("an event's unknown fields were left out", extra={"kind": event.kind, "fields": ",".join(unknown)})
+        known = Event(event.kind, event.at_ns, {k: v for k, v in event.data.items() if k in allowed})
+        self._outbox.add(messages.event_body(known, self._private), at_boottime_ns=event.at_ns)
+
+    def _take_looks(self) -> None:
+        with self._taking:
+            self._derive()
+
+    def _derive(self) -> None:
+        while self._looks:
+            view = self._looks.popleft()
+            self._private |= messages.private_words(view.session)
+            for event in events(self._view, view, self._settings.limits):
+                self._store(event)
+            self._view = view
+            self._take_devices(devices(view, self._settings.limits))
+        self._watch_clock()
+        latest, now = self._view, self._boottime()
+        if latest is not None and now - latest.boottime_ns > BLIND_NS:
+            seconds = (now - latest.boottime_ns) / SECOND_NS
+            self._take_devices(tuple(not_looking(d, seconds) for d in self._devices))
+        if now >= self._trim_ns:
+            self._trim_ns = now + TRIM_NS
+            self._outbox.trim()
+
+    def _take_devices(self, found: tuple[DeviceHealth, ...]) -> None:
+        now = self._boottime()
+        for device in found:
+            known = self._since.get(device.id)
+            if known is None:
+                self._since[device.id] = (device.status, device.since_ns)
+            elif known[0] != device.status:
+                self._since[device.id] = (device.status, now)
+        self._devices = found
+
+    def _watch_clock(self) -> None:
+        """In a session room time hides a step of the wall clock; the feed's own clock shows it. Outside, the looks do."""
+        shift = self._wall() - self._boottime()
+        before, self._shift_ns = self._shift_ns, shift
+        view = self._view
+        if before is None or view is None or view.state not in ("recording", "sealing"):
+            return
+        if abs(shift - before) > CLOCK_STEP_NS:
+            self._store(clock_step(shift - before, view))
+
+    # The connection.
+
+    def _run(self) -> None:
+        failures = torn = 0
+        while not self._stopping.is_set():
+            began, self._stood = self._boottime(), False
+            try:
+                self._attempt()
+            except Fault as fault:
+                torn = torn + 1 if self._stood and self._boottime() - began < STEADY_NS else 0
+                self._say_lost(fault if torn < TORN else self._torn())
+            except Exception as error:  # the top of the feed's thread: a defect must not end the feed
+                log.exception("the feed failed")
+                self._say_lost(defect(error))
+            failures = 0 if self._boottime() - began > STEADY_NS else failures + 1
+            pause_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+            try:
+                self._wait(pause_s)
+            except Exception:  # the same: a look that cannot be read comes here where no broker is
+                log.exception("a look at the room failed")
+                self._stopping.wait(pause_s)
+
+    def _torn(self) -> Fault:
+        """Not every broker says why it throws a client out."""
+        return FeedFault(
+            "The connection to the broker {host}:{port} is lost again and again; another client may use the identity {client}.",
+            "Give every room its own room.id and room.centre; stop a second agent that uses this one's.",
+            host=self._settings.broker.host,
+            port=self._settings.broker.port,
+            client=self._settings.client_id,
+        )
+
+    def _say_lost(self, fault: Fault) -> None:
+        if self._lost is None or self._lost.text != fault.text:
+            log.warning("the feed is not connected", extra={"fault": str(fault)})
+        self._lost = fault
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._stopping.is_set() and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            poll.register(self._waker, select.POLLIN)
+            poll.poll(1000 * min(left, TICK_S))
+            self._drain_waker()
+            self._take_looks()
+
+    def _attempt(self) -> None:
+        """One connection, from opening it until stop (returns) or its loss (raises Fault)."""
+        settings = self._settings
+        link = Link(
+            settings.broker,
+            settings.client_id,
+            will=Will(f"{settings.root}/{STATE}", self._will()),
+            session_expiry_s=SESSION_EXPIRY_S,
+            on_message=self._hear,
+        )
+        publisher = Publisher(settings.centre, settings.room, link, self._outbox, boottime=self._boottime)
+        link.on_ack = publisher.acknowledged
+        try:
+            link.open(OPEN_S)
+            log.info("the feed is connected", extra={"broker": f"{settings.broker.host}:{settings.broker.port}"})
+            self._link_up, self._stood, self._lost = True, True, None
+            link.subscribe(f"{settings.root}/{CHANNELS['guidance'].address}")
+            while not self._stopping.is_set():
+                self._turn(link, publisher)
+            self._say_goodbye(link, publisher)
+        finally:
+            self._link_up, self._refused = False, None
+            link.drop()
+            publisher.settle()
+
+    def _will(self) -> bytes:
+        body = messages.state_body(False, "lost", self._settings.version)
+        row = Row(0, STATE, self._outbox.boot, None, self._wall(), self._boottime(), body)
+        return messages.encode(row, self._settings.centre, self._settings.room, historical=False)
+
+    def _turn(self, link: Link, publisher: Publisher) -> None:
+        self._take_looks()
+        publisher.publish(self._retained())
+        link.poll(TICK_S, self._waker)
+        self._drain_waker()
+        publisher.settle()
+        publisher.check_answers()
+        self._refused = publisher.refused or link.read_refused
+
+    def _say_goodbye(self, link: Link, publisher: Publisher) -> None:
+        """What is due, then "offline"; the broker is left in good order only when it has acknowledged all of it."""
+        self._take_looks()
+        deadline = self._boottime() + round(STOP_S * SECOND_NS)
+        offline = messages.state_body(False, "stopped", self._settings.version)
+        said = False
+        while self._boottime() < deadline:
+            said = said or publisher.publish_last(self._retained(), offline)
+            link.poll(0.05)
+            publisher.settle()
+            if said and not publisher.in_flight:
+                link.close()
+                return
+
+    def _retained(self) -> Iterator[Retained]:
+        version = self._settings.version
+        yield Retained(STATE, True, lambda: messages.state_body(True, "connected", version))
+        view, found, private = self._view, self._devices, self._private
+        if view is None:
+            return
+        yield Retained(
+            "health",
+            messages.health_key(view, found),
+            lambda: messages.health_body(view, found, self._machine(), private),
+        )
+        for device in found:
+            body = partial(messages.device_body, view, device, self._since[device.id][1], private)
+            yield Retained(f"device/{device.id}", messages.device_key(device), body)
+        session = messages.session_body(view)
+        yield Retained("session", json.dumps(session), lambda: session)
+
+    def _hear(self, message: Message) -> None:
+        """Guidance: acknowledged as an event, handed to the officer's side, and never a command."""
+        channel = channel_of(message.topic)
+        if channel is None or channel.name != "guidance" or message.retained:
+            return
+        guidance = read_guidance(message.payload)
+        if guidance is None:
+            log.warning("guidance that cannot be used was refused")
+            self._store(Event("guidance", self._boottime(), {"guidance": "", "step": "refused"}))
+        elif guidance.id not in self._heard:
+            self._heard.append(guidance.id)
+            self._store(Event("guidance", self._boottime(), {"guidance": guidance.id, "step": "received"}))
+            self._hand_over(guidance)
+
+    def _hand_over(self, guidance: Guidance) -> None:
+        if self._on_guidance is not None:
+            try:
+                self._on_guidance(guidance)
+            except Exception:  # the officer's side is another's code: its defect must not cost the connection
+                log.exception("guidance could not be handed over")

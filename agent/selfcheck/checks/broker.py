@@ -1,0 +1,33 @@
+"""The centre's MQTT broker is reachable and accepts the room's login."""
+
+import time
+
+from agent.selfcheck.check import Check, Outcome, Scene, failed, never, passed, skipped
+from agent.selfcheck.result import NOTHING, both, of_fault
+from drivers.mqtt import Broker, Link
+from wording import Fault
+
+ANSWER_S = 4.0
+
+
+def look(scene: Scene, _: str) -> Outcome:
+    """One short connection under an id of its own, so that the room's client stays connected. Publishes nothing."""
+    settings = scene.config.mqtt
+    if not settings.enabled:
+        return skipped(both("The health feed is switched off (mqtt.enabled = false)."))
+    threshold = both("answers and accepts {user}", user=settings.user or "-")
+    began = time.monotonic()
+    try:
+        broker = Broker(
+            settings.host, settings.port, settings.user, settings.password(), settings.tls, settings.ca_file, settings.keepalive_s
+        )
+        link = Link(broker, f"{scene.config.room.id}-selfcheck")
+        link.open(ANSWER_S)
+    except Fault as fault:
+        return failed(NOTHING, threshold, *of_fault(fault))
+    seconds = time.monotonic() - began
+    link.close()
+    return passed(both("{host}:{port}, {seconds:.2f} s", host=settings.host, port=settings.port, seconds=seconds), threshold)
+
+
+CHECK = Check("broker", "connections", "Broker of the command room", ("W-6.2.2.5.3", "H-5.2.1"), look, required=never)

@@ -1,0 +1,151 @@
+"""From the wish for discs to what the session knows of them: ``burn/wanted.json`` down, ``burn/jobs/<job>.json`` up.
+
+The burner worker does the work; it may be away for ever without touching anything else (invariant 6).
+"""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.config.places import Places
+from agent.session import catalogue
+from agent.session.keeper import RETRY_NS, SessionKeeper
+from agent.session.rules import check_sealed
+from recorder.clock.instants import boottime_ns
+from recorder.disk.durable import make_folder, read_json, write_json
+from recorder.faults import BadInput, EvidenceFault, NotFound
+from recorder.session.record import Session
+from wording import Exit, Fault
+
+KEPT = (
+    "job",
+    "copies",
+    "verified",
+    "label",
+    "image_bytes",
+    "image_sha256",
+    "content_sha256",
+    "damaged",
+    "discs",
+    "finished",
+    "fault",
+)
+NOT_FINAL = {
+    "mismatch": "Session {session} gets no disc: the times of its transcript do not agree.",
+    "not-found": "Session {session} gets no disc: no start and end were found in its transcript.",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Discs:
+    """Used by the agent's thread alone."""
+
+    def __init__(
+        self, places: Places, keeper: SessionKeeper, drives: Sequence[str], copies: int, *, now: Callable[[], int] = boottime_ns
+    ) -> None:
+        """drives, copies: what a wish that names none gets. now: CLOCK_BOOTTIME, ns."""
+        self._places, self._keeper = places, keeper
+        self._drives, self._copies = tuple(drives), copies
+        self._results = places.burn / "jobs"
+        self._now = now
+        self._looked_ns = 0
+        self._retry_ns = 0
+        self._seen: set[str] = set()  # jobs whose results were looked at
+
+    def want(self, session: Session, drives: Sequence[str]) -> dict[str, Any]:
+        """Asks for the discs of a session; the job's name is in the answer. Raises Fault where no final disc may be made now."""
+        check_sealed(session)
+        if session.state not in ("matched", "on-disc"):
+            verdict = (session.transcript or {}).get("verdict")
+            text = NOT_FINAL.get(str(verdict), "Session {session} has no transcript.")
+            mend = "Attach the right one, or have a second person accept it: `room-agent transcript`."
+            raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
+        chosen = tuple(drives) or self._drives
+        if not chosen:
+            text, mend = "This room has no drive.", "Name one with --drive, or in burner.drives."
+            raise Fault(text, mend, exit_code=Exit.DEVICE)
+        for drive in drives:
+            if not drive.startswith(("/", "stdio:/")):
+                text, mend = "--drive is no drive: {value}.", "Name it as /dev/… or stdio:/…; `room-agent devices` lists them."
+                raise BadInput(text, mend, value=drive[:80] or '""')
+        if running := self._running():
+            text, mend = "The burn job {job} is not finished.", "Wait for it; `room-agent session status` shows its progress."
+            raise Fault(text, mend, exit_code=Exit.REFUSED, job=running["job"])
+        job = f"{session.id}-{self._next_number(session):03d}"
+        wish = {"job": job, "session": session.id, "drives": list(chosen), "copies": self._copies}
+        make_folder(self._places.burn)
+        write_json(self._places.burn / "wanted.json", wish)
+        log.info("discs wanted", extra={"session": session.id, "job": job})
+        return dict(wish)
+
+    def check_idle(self, session: Session) -> None:
+        """Raises Fault while discs of the session are being made: what they hold may not change under them."""
+        wish = self._wish()
+        if wish.get("session") == session.id and wish.get("job") not in self._seen:  # a result counts once it was taken up
+            text, mend = "Discs of session {session} are being burned.", "Wait until they are done."
+            raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
+
+    def _wish(self) -> dict[str, Any]:
+        """What was asked for last; empty where nothing was, or it cannot be read."""
+        try:
+            return dict(read_json(self._places.burn / "wanted.json"))
+        except (NotFound, EvidenceFault):
+            return {}
+
+    def _running(self) -> dict[str, Any] | None:
+        """The wish that has no result yet."""
+        wish = self._wish()
+        job = wish.get("job")
+        done = not job or (self._results / f"{job}.json").exists()
+        return None if done else wish
+
+    def _next_number(self, session: Session) -> int:
+        names = [path.stem for path in self._results.glob(f"{session.id}-*.json")]
+        names.append(str((session.disc or {}).get("job") or ""))
+        return 1 + max(int(found.group(1)) if (found := re.search(r"-(\d+)$", name)) else 0 for name in names)
+
+    def tick(self) -> None:
+        """Takes up the results that came since the last call. Raises StorageFault, EvidenceFault: then again after 10 s.
+
+        One that fails holds up the later ones of its own session, and no other session's.
+        """
+        try:
+            changed_ns = self._results.stat().st_mtime_ns
+        except OSError:
+            return  # nothing was ever burned
+        if changed_ns == self._looked_ns or self._now() < self._retry_ns:
+            return
+        self._retry_ns = self._now() + RETRY_NS
+        failed: dict[str, Fault] = {}  # by session
+        for path in sorted(self._results.glob("[!.]*.json")):
+            session = path.stem.rpartition("-")[0]
+            if path.stem in self._seen or session in failed:
+                continue
+            try:
+                self._take_up(path.stem)
+            except Fault as fault:
+                failed[session] = fault
+            else:
+                self._seen.add(path.stem)
+        if failed:
+            raise next(iter(failed.values()))
+        self._looked_ns, self._retry_ns = changed_ns, 0
+
+    def _take_up(self, job: str) -> None:
+        try:
+            result = read_json(self._results / f"{job}.json")
+            folder = self._places.session(str(result["session"]))
+            session = catalogue.read_session(folder)
+        except (NotFound, EvidenceFault, KeyError) as error:
+            log.error("result of a burn job cannot be used", extra={"job": job, "fault": str(error)})
+            return
+        known = str((session.disc or {}).get("job") or "")
+        if known >= job or session.active:  # a session's jobs are numbered: an older result says nothing new
+            return
+        facts = {key: result.get(key) for key in KEPT}
+        copies = result.get("copies")
+        wanted = copies if isinstance(copies, int) else self._copies
+        changed = self._keeper.change(folder, lambda s: s.with_disc(facts, wanted), "burned", **facts)
+        log.info("discs done", extra={"session": changed.id, "job": job, "verified": facts["verified"], "state": changed.state})

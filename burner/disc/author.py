@@ -1,0 +1,285 @@
+"""From a sealed session to the plan of its disc, and to an image file where one is asked for."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from burner.disc import page
+from burner.disc import sealed_session as evidence_
+from burner.disc.bag import DELIVERY, bag, disc_name, info_lines
+from burner.disc.damage import Damaged
+from burner.disc.deliver import Delivered, Delivery, clear, deliver, disc_folder
+from burner.disc.image import Entry, ImagePlan
+from burner.disc.label import label as label_of
+from burner.disc.sealed_session import MADE_LATER, Evidence
+from burner.faults import DoesNotFit, Stopped, unreadable
+from recorder.clock.instants import SECOND_NS, rfc3339
+from recorder.disk import journal
+from recorder.disk.durable import encode, fsync_folder, storage_fault
+from recorder.evidence.continuity import gap_cause
+from recorder.evidence.signature import PRIVATE, device_key, sign_manifest
+from recorder.faults import BadInput, EvidenceFault
+from recorder.later import record
+from recorder.later.check import RECORDS
+from wording import Language, translate
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorResult:
+    """An image file. bytes, sha256: of the whole image, padding included. label: its volume identifier.
+
+    damaged: paths of the session's files that it lacks, since they were damaged after the seal.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    label: str
+    damaged: tuple[str, ...] = ()
+
+
+def author(
+    session_folder: Path,
+    out: Path,
+    *,
+    language: Language,
+    draft: bool = False,
+    progress: Callable[[float], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> AuthorResult:
+    """Writes the session's disc image to a new file.
+
+    draft: also before the transcript agrees; bag, page and label then say DRAFT. progress: 0…1.
+    Raises NotFinal, NotFound, EvidenceFault, DoesNotFit, BadInput (out exists or has no folder), StorageFault, AlreadyRunning,
+    BurnFault, Stopped. A file that was begun is removed.
+    """
+    evidence = evidence_.read(session_folder)
+    if not draft:
+        evidence_.require_final(evidence)
+    _check_new(out)
+    with disc_folder(evidence) as folder:
+        delivery = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped)
+        try:
+            plan = plan_disc(evidence, folder, delivery, language=language, draft=draft)
+            made = _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped)
+            return replace(made, damaged=tuple(each.path for each in delivery.damaged))
+        finally:
+            clear(folder)
+
+
+def _check_new(out: Path) -> None:
+    """Raises BadInput where the image file cannot be made; before the work, not after it."""
+    mend = "Name a new file in an existing folder."
+    try:
+        out.parent.stat()
+        out.lstat()
+    except FileNotFoundError:
+        if out.parent.is_dir():
+            return
+        raise BadInput("The folder {path} does not exist.", mend, path=out.parent) from None
+    except OSError as error:
+        raise BadInput("{path} cannot be used: {why}.", mend, path=out, why=error.strerror or error) from error
+    raise BadInput("{path} exists already.", mend, path=out)
+
+
+def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stopped: Callable[[], bool]) -> AuthorResult:
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.new")
+    try:
+        with open(temporary, "xb", buffering=0) as file:
+            free = os.fstatvfs(file.fileno())
+            if free.f_bavail * free.f_frsize < plan.bytes:
+                raise DoesNotFit(
+                    "{folder} has {free_mb} MB free, the image needs {needed_mb} MB.",
+                    "Free space there, or choose another folder.",
+                    folder=out.parent,
+                    free_mb=free.f_bavail * free.f_frsize // 1_000_000,
+                    needed_mb=-(-plan.bytes // 1_000_000),
+                )
+            sent = 0
+
+            def sink(data: bytes) -> None:
+                nonlocal sent
+                if stopped():
+                    raise Stopped
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+                sent += len(data)
+                progress(sent / plan.bytes)
+
+            written = plan.write_to(sink, check=False)  # hashed a moment ago, in a folder that is held
+            os.fsync(file.fileno())
+        os.link(temporary, out)
+        fsync_folder(out.parent)
+    except OSError as error:
+        raise storage_fault(out, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return AuthorResult(out, written.bytes, written.sha256, plan.label)
+
+
+def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language: Language, draft: bool) -> ImagePlan:
+    """The disc of a session whose MP4s lie in folder, which the caller holds, signed where this PC has a key.
+
+    Raises EvidenceFault, StorageFault, BurnFault.
+    """
+    label = label_of(evidence, draft=draft)
+    zone = _zone(evidence)
+    delivered = delivery.files
+    clips = [_clip(d, zone) for d in delivered]
+    holes = [_hole(d, zone) for d in delivery.damaged]
+    records = [
+        *_transcript(evidence),
+        Entry.of_bytes("data/session.json", _read(evidence.folder / "session.json")),
+        Entry.of_bytes("data/manifest.json", _read(evidence.folder / "manifest.json")),
+        Entry.of_bytes("data/manifest.sig", _read(evidence.folder / "manifest.sig")),
+        *_journal_signature(evidence),
+        *_later_records(evidence),
+        *(Entry.of_bytes(f"data/journals/{name}.jsonl", _whole_lines(path)) for name, path in evidence.journals.items()),
+        *(Entry.of_bytes(f"data/epochs/{p.name}", _read(p)) for p in sorted(evidence.folder.glob("epochs/[!.]*.json"))),
+    ]
+    keys = evidence.folder.parent.parent / "keys"
+    signs = (keys / PRIVATE).exists()  # nothing is made only to sign a disc
+    transcript = next((e.path.removeprefix("data/") for e in records if e.path.startswith("data/transcript/")), "")
+    gaps = _gaps(evidence, zone, language)
+    shown = page.Page(label, draft, _facts(evidence), evidence.verdict, transcript, clips, gaps, holes, signs)
+    doorway = Entry.of_bytes("index.html", page.doorway(language).encode())
+    html = Entry.of_bytes("data/index.html", page.render(shown, language).encode())
+    status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
+    info = _bag_info(evidence, label, status, zone, language)
+    account = encode(
+        {
+            "schema": DELIVERY,
+            "session": evidence.id,
+            "label": label,
+            "draft": draft,
+            "files": [
+                {**asdict(d), "path": f"data/{c.href}", "from": c.starts, "to": c.ends}
+                for d, c in zip(delivered, clips, strict=True)
+            ],
+            "damaged": [
+                {**asdict(d), "from": hole.starts, "to": hole.ends} for d, hole in zip(delivery.damaged, holes, strict=True)
+            ],
+            "sha256": {e.path: e.sha256 for e in (doorway, html, *records)},
+            "info": info_lines(info),
+        }
+    )
+    payload = [html, *records, Entry.of_bytes("data/delivery.json", account)]
+    if signs:
+        payload.append(Entry.of_bytes("data/delivery.sig", encode(sign_manifest(account, device_key(keys)))))
+    payload += [Entry(f"data/{c.href}", folder / d.name, d.bytes, d.sha256) for d, c in zip(delivered, clips, strict=True)]
+    return ImagePlan(bag(payload, info, top=[doorway]), label)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _whole_lines(path: Path) -> bytes:
+    """A journal as far as it is whole now: the session's goes on after the seal. Raises EvidenceFault."""
+    data = _read(path)
+    data = data[: data.rfind(b"\n") + 1]
+    journal.chain_head(data, path)
+    return data
+
+
+def _journal_signature(evidence: Evidence) -> list[Entry]:
+    """Of the session's journal after the seal, read before the journal, which then holds at least what it signs."""
+    path = evidence.folder / "journal.sig"
+    return [Entry.of_bytes("data/journal.sig", _read(path))] if path.exists() else []
+
+
+def _later_records(evidence: Evidence) -> list[Entry]:
+    """What vouches for the MP4s that were made later."""
+    if not evidence.later:
+        return []
+    folder = evidence.folder / record.FOLDER
+    return [Entry.of_bytes(f"data/{MADE_LATER}/{name}", _read(folder / name)) for name in RECORDS]
+
+
+def _transcript(evidence: Evidence) -> list[Entry]:
+    path = evidence.transcript()
+    if path is None:
+        return []
+    entry = Entry.of_bytes(f"data/transcript/{disc_name(path.name, 'transcript')}", _read(path))
+    if entry.sha256 != evidence.record["transcript"].get("sha256"):
+        raise EvidenceFault("{path} changed since it was attached.", "Attach the transcript again.", path=path)
+    return [entry]
+
+
+def _zone(evidence: Evidence) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(evidence.record.get("timezone") or "UTC"))
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _clip(delivered: Delivered, zone: ZoneInfo) -> page.Clip:
+    place = delivered.track if delivered.track in ("composite", MADE_LATER) else "originals"
+    starts, ends = rfc3339(delivered.first_ns, zone), rfc3339(delivered.end_ns, zone)
+    return page.Clip(delivered.track, f"{place}/{delivered.name}", delivered.codec, starts, ends, delivered.sha256)
+
+
+def _hole(damaged: Damaged, zone: ZoneInfo) -> page.Hole:
+    return page.Hole(damaged.track, damaged.path, rfc3339(damaged.first_ns, zone), rfc3339(damaged.end_ns, zone))
+
+
+def _section(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    case, room = _section(evidence.record.get("case")), _section(evidence.record.get("room"))
+    return (
+        ("Case number", str(case.get("number", ""))),
+        ("Cause", str(case.get("cause", ""))),
+        ("Handling agency", str(room.get("agency", ""))),
+        ("Handlers", ", ".join(str(h) for h in case.get("handlers") or ())),
+        ("Interviewee", str(case.get("interviewee", ""))),
+        ("Room", f"{room.get('name', '')} ({room.get('id', '')})"),
+        ("Official start", str(evidence.record.get("official_start") or "")),
+        ("Official end", str(evidence.record.get("official_end") or "")),
+        ("Session", evidence.id),
+    )
+
+
+def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.Gap, ...]:
+    sections = {**_section(evidence.manifest.get("tracks")), "composite": evidence.manifest.get("composite")}
+    return tuple(
+        page.Gap(
+            track,
+            rfc3339(int(gap["from_ns"]), zone),
+            rfc3339(int(gap["to_ns"]), zone),
+            (int(gap["to_ns"]) - int(gap["from_ns"])) / SECOND_NS,
+            gap_cause(gap).say(language),
+        )
+        for track, section in sections.items()
+        for gap in _section(section).get("gaps") or ()
+    )
+
+
+def _bag_info(evidence: Evidence, label: str, status: str, zone: ZoneInfo, language: Language) -> dict[str, str]:
+    case, room = _section(evidence.record.get("case")), _section(evidence.record.get("room"))
+    software = _section(evidence.manifest.get("software"))
+    today: date = datetime.now(zone).date()
+    return {
+        "Bag-Software-Agent": f"{software.get('name', 'interview-room-agent')} {software.get('version', '')}".strip(),
+        "Bagging-Date": today.isoformat(),
+        "Source-Organization": str(room.get("agency") or room.get("centre") or ""),
+        "External-Identifier": evidence.id,
+        "Internal-Sender-Identifier": str(case.get("number", "")),
+        "Internal-Sender-Description": str(case.get("cause", "")),
+        "External-Description": translate("Audio and video record of an interview", language),
+        "Official-Start": str(evidence.record.get("official_start") or ""),
+        "Official-End": str(evidence.record.get("official_end") or ""),
+        "Volume-Identifier": label,
+        "Transcript-Verdict": evidence.verdict or "",
+        "Status": status,
+    }

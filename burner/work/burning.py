@@ -1,0 +1,314 @@
+"""One burn job: prepare, burn to all drives at once, read back, compare, answer.
+
+A run that was killed is taken up again. A disc on which burning was interrupted is lost and its content is never trusted; only a
+``stdio:`` file that this very job began is replaced. A disc with content is never written to.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from burner.disc import sealed_session as evidence_
+from burner.disc.author import plan_disc
+from burner.disc.deliver import clear, deliver, disc_folder
+from burner.disc.image import ImagePlan, Written
+from burner.faults import BurnFault, DiscSpoiled, DoesNotFit, Stopped
+from burner.work.drive import NEW_DISC, DriveBurn, Fanout, Outcome, read_back, stopped_fault
+from burner.work.jobs import Desk, Disc, Image, Job, Left, Result
+from drivers import optical
+from drivers.optical import DriveState, stdio_path
+from recorder.disk.durable import Json, storage_fault
+from recorder.disk.journal import utc_now
+from recorder.faults import AlreadyRunning
+from wording import Fault, Language
+
+MARK = "user.interview-room.job"  # on a stdio: file from the beginning of its burn to the end of its job
+SHARES = {"preparing": (0.0, 0.2), "burning": (0.2, 0.5), "verifying": (0.7, 0.3)}  # of a job's progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Burner:
+    """Runs jobs, one at a time.
+
+    media_bytes: capacity to plan with where a drive tells none, 0 where that is unknown too. say: told (state, progress 0…1 of
+    the job) as it goes. stopped: asked between blocks. hindered: told what a person has to do meanwhile, None when it was done.
+    """
+
+    root: Path
+    language: Language
+    media_bytes: int = 0
+    say: Callable[[str, float], object] = lambda _state, _progress: None
+    stopped: Callable[[], bool] = lambda: False
+    hindered: Callable[[Fault | None], object] = lambda _: None
+
+    def run(self, job: Job) -> Json:
+        """The job's result, stored before it is returned; faults become part of it.
+
+        Raises Stopped, AlreadyRunning, StorageFault (the result cannot be stored).
+        """
+        desk, started = Desk(self.root), utc_now()
+        before = 0
+        content: str | None = None
+        discs: list[Disc] = []
+        image: Image | None = None
+        fault: Fault | None = None
+        try:
+            session_folder = evidence_.session_folder(self.root, job.session)
+            left = desk.left(job)
+            burned = left is not None and left.step == "verifying"
+            content = left.image.content if left is not None and burned else evidence_.content(session_folder)
+            before = desk.verified_before(job, content)
+            session = evidence_.read(session_folder)
+            evidence_.require_final(session)
+            with disc_folder(session) as folder:
+                if left is not None and burned:
+                    discs, image = list(left.discs), left.image
+                else:
+                    self._tell("preparing", 0.0)
+                    discs = self._choose(job, before, left)
+                    if any(d.fault is None for d in discs):
+                        delivery = deliver(session, folder, progress=lambda p: self._tell("preparing", p), stopped=self.stopped)
+                        damaged = tuple(each.path for each in delivery.damaged)
+                        if damaged:  # no copy of a disc that lacks nothing, or something else
+                            content = evidence_.content(session_folder, damaged)
+                            before = desk.verified_before(job, content)
+                            discs = self._choose(job, before, left)
+                        plan = plan_disc(session, folder, delivery, language=self.language, draft=False)
+                        image = self._burn(desk, job, plan, discs, Image(plan.label, plan.bytes, content, damaged))
+                self._verify(discs, image)
+                if before + sum(d.verified for d in discs) >= job.copies:
+                    clear(folder)
+        except AlreadyRunning:  # an image is being authored from this session: a moment's patience, no result
+            raise
+        except Fault as problem:
+            fault = problem
+        for disc in discs:
+            if disc.begun and not disc.verified and disc.fault is None:  # cut off by a fault that is not the disc's own
+                disc.fault = stopped_fault(disc.device)
+        told = [d for d in discs if d.begun or d.fault is not None]  # the others are as blank as they were
+        result = Result(job, image, told, before, fault, started, utc_now(), content)
+        if fault is None and result.verified < job.copies:
+            result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, job.copies))
+        if result.fault is not None:
+            log.error("burn job failed", extra={"job": job.id, "session": job.session, "fault": str(result.fault)})
+        stored = desk.finish(result)
+        for disc in discs:
+            if disc.begun:
+                _release_file(disc)
+                optical.eject(disc.device)
+        return stored
+
+    def _tell(self, state: str, share: float) -> None:
+        start, width = SHARES[state]
+        self.say(state, start + width * share)
+
+    def _choose(self, job: Job, before: int, left: Left | None) -> list[Disc]:
+        """The drives to burn with; where too few can, those that cannot with their faults."""
+        begun = {d.device: d for d in left.discs} if left else {}
+        for disc in begun.values():
+            _remove_own_file(disc, job)
+        needed = job.copies - before if job.copies > before else job.copies
+        good: list[Disc] = []
+        bad: list[Disc] = []
+        for device in job.drives:
+            if len(good) == needed:
+                break
+            problem = optical.look(device).problem
+            if problem is not None and device in begun:
+                problem = stopped_fault(device)
+            (good if problem is None else bad).append(Disc(device, problem))
+        return good if len(good) == needed else [*good, *bad]
+
+    def _burn(self, desk: Desk, job: Job, plan: ImagePlan, discs: Sequence[Disc], image: Image) -> Image:
+        """Burns to every disc without a fault; those that fail get theirs. The image with its digest, where all of it was sent.
+
+        Raises EvidenceFault, StorageFault, BurnFault, Stopped.
+        """
+        states = {d.device: optical.look(d.device) for d in discs if d.fault is None}
+        for device, problem in room_faults(states, plan.bytes, self.media_bytes).items():
+            next(d for d in discs if d.device == device).fault = problem
+        for disc in discs:
+            if disc.fault is None:
+                disc.fault = _begin_file(disc, job)
+                disc.begun = disc.fault is None
+        chosen = [d for d in discs if d.fault is None]
+        if not chosen:
+            return image
+        desk.note(job, "burning", discs, image)
+        written, outcomes = self._stream(plan, chosen)
+        for disc, outcome in zip(chosen, outcomes, strict=True):
+            disc.fault = outcome.fault
+        if written is None:
+            return image
+        image = replace(image, sha256=written.sha256)
+        desk.note(job, "verifying", discs, image)
+        return image
+
+    def _stream(self, plan: ImagePlan, discs: Sequence[Disc]) -> tuple[Written | None, list[Outcome]]:
+        """What was sent (None where every drive failed first) and how each drive ended.
+
+        Raises EvidenceFault, StorageFault (a source), BurnFault (a drive's xorriso cannot be started), Stopped.
+        """
+        burns: list[DriveBurn] = []
+        ended = False
+        sent = 0
+
+        try:
+            for disc in discs:
+                burns.append(DriveBurn(disc.device, plan.bytes))
+            fanout = Fanout(burns, self.stopped)
+
+            def sink(data: bytes) -> None:
+                nonlocal sent
+                fanout(data)
+                sent += len(data)
+                self._tell("burning", sent / plan.bytes)
+
+            try:
+                written: Written | None = plan.write_to(sink)
+            except Stopped:
+                if self.stopped():
+                    raise
+                written = None
+            outcomes = [b.finish(self.stopped) for b in burns]
+            ended = not self.stopped()
+        finally:
+            if not ended:
+                for burn in burns:
+                    burn.give_up(stopped_fault(burn.device))
+                    burn.finish(lambda: True)
+                for disc in discs[len(burns) :]:
+                    _release_file(disc)
+                    disc.begun = False
+        if not ended:
+            raise Stopped
+        return written, outcomes
+
+    def _verify(self, discs: Sequence[Disc], image: Image | None) -> None:
+        """Reads every burned disc back, all at once, and compares. Raises Stopped."""
+        due = [d for d in discs if d.fault is None]
+        if image is None or image.sha256 is None or not due:
+            return
+        self._tell("verifying", 0.0)
+        read: Counter[str] = Counter()
+        open_trays: dict[str, Fault] = {}
+        length = image.bytes
+
+        def one(disc: Disc) -> None:
+            def progress(count: int) -> None:
+                read[disc.device] = count
+                self._tell("verifying", sum(read.values()) / (length * len(due)))
+
+            def by_hand(fault: Fault | None) -> None:
+                if fault is None:
+                    del open_trays[disc.device]
+                else:
+                    open_trays[disc.device] = fault
+                self.hindered(next(iter(tuple(open_trays.values())), None))
+
+            try:
+                disc.sha256 = read_back(disc.device, length, progress=progress, stopped=self.stopped, by_hand=by_hand)
+            except Fault as fault:
+                disc.fault = fault
+                if disc.device in open_trays:
+                    by_hand(None)
+                return
+            disc.verified = disc.sha256 == image.sha256
+            if not disc.verified:
+                disc.fault = DiscSpoiled(
+                    "The disc in {device} reads back differently from what was sent.", NEW_DISC, device=disc.device
+                )
+
+        with ThreadPoolExecutor(len(due)) as pool:
+            list(pool.map(one, due))
+
+
+def room_faults(states: dict[str, DriveState], image_bytes: int, media_bytes: int) -> dict[str, Fault]:
+    """Pure but for stat: the drives that cannot take the image, with why. Two files on one disk share its room."""
+    faults: dict[str, Fault] = {}
+    taken: Counter[int] = Counter()
+    for device, state in states.items():
+        if state.problem is not None:
+            faults[device] = state.problem
+            continue
+        free = state.free_bytes or media_bytes
+        disk = _disk_of(device)
+        if disk is not None:
+            free -= taken[disk]
+        if free < image_bytes and (free or disk is not None):
+            faults[device] = DoesNotFit(
+                "The image needs {needed_mb} MB, {device} has room for {free_mb} MB.",
+                "Put in a larger blank disc: DVD 4.7 GB, BD-R 25 GB, BD-R DL 50 GB, BD-R XL 100 GB.",
+                needed_mb=-(-image_bytes // 1_000_000),
+                device=device,
+                free_mb=max(0, free) // 1_000_000,
+            )
+        elif disk is not None:
+            taken[disk] += image_bytes
+    return faults
+
+
+def _disk_of(device: str) -> int | None:
+    """The file system of a plain file behind a stdio: drive."""
+    path = stdio_path(device)
+    if path is None or path.is_block_device():
+        return None
+    return path.parent.stat().st_dev
+
+
+def _begin_file(disc: Disc, job: Job) -> Fault | None:
+    """Creates the file of a stdio: drive and marks it, so that a burn that was cut off knows its own."""
+    path = stdio_path(disc.device)
+    if path is None:
+        return None
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            with suppress(OSError):  # a file system without attributes: then an interrupted file is left for a person
+                os.setxattr(fd, MARK, job.id.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return storage_fault(path, error)
+    return None
+
+
+def _remove_own_file(disc: Disc, job: Job) -> None:
+    """Removes what this job's interrupted run wrote to a stdio: file; its xorriso may still hold the old file."""
+    path = stdio_path(disc.device)
+    if path is None or not path.is_file():
+        return
+    try:
+        own = os.getxattr(path, MARK) == job.id.encode()
+    except OSError:
+        return
+    try:
+        if own:
+            path.unlink()
+    except OSError as error:
+        raise storage_fault(path, error) from error
+
+
+def _release_file(disc: Disc) -> None:
+    """A finished disc is nobody's to remove."""
+    path = stdio_path(disc.device)
+    if path is not None:
+        with suppress(OSError):
+            os.removexattr(path, MARK)
+
+
+def _first_fault(discs: Sequence[Disc]) -> Fault | None:
+    return next((d.fault for d in discs if d.fault is not None), None)
+
+
+def _more_discs(verified: int, copies: int) -> Fault:
+    return BurnFault(
+        "{verified} of {copies} discs are verified.", "Put in a blank disc and burn again.", verified=verified, copies=copies
+    )

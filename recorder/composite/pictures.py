@@ -1,0 +1,65 @@
+"""TODO docstring."""
+
+import logging
+from datetime import datetime
+
+from recorder.clock.instants import SECOND_NS
+from recorder.composite.inputs import VideoInput
+from recorder.composite.picture import (
+    FULL,
+    OverlayFields,
+    Plane,
+    Rect,
+    overlay_text,
+    paint_border,
+    paint_line,
+    paint_tile,
+    render_line,
+    render_tile,
+)
+from recorder.composite.settings import ComposerSettings
+from wording import say
+
+LOST_NS = SECOND_NS  # a camera that has delivered nothing for so long is shown as lost
+CAMERA_NAMES = {"overview": "Overview", "closeup": "Close-up"}
+
+log = logging.getLogger(__name__)
+
+
+class Pictures:
+    """Puts pictures together: two cameras, their tiles when lost, the overlay line. Text is drawn once a second."""
+
+    def __init__(self, settings: ComposerSettings, main: VideoInput, inset: VideoInput, inset_at: Rect) -> None:
+        self._settings = settings
+        self._places = ((main, FULL), (inset, inset_at))
+        self._line: tuple[str, Plane] | None = None
+        self._tiles: dict[str, tuple[str, Plane]] = {}
+        self.lost: dict[str, int] = {}  # camera: CLOCK_BOOTTIME of its last picture, ns
+
+    def compose(self, canvas: Plane, due_ns: int, started_ns: int, moment: datetime, fields: OverlayFields) -> None:
+        """Fills the canvas for an instant. due_ns, started_ns (T0): CLOCK_BOOTTIME."""
+        lost: dict[str, int] = {}
+        for camera, rect in self._places:
+            picture, picture_ns = camera.picture(due_ns)
+            if picture is not None and due_ns - picture_ns <= LOST_NS:
+                picture.paint(canvas)
+            else:
+                since_ns = picture_ns if picture is not None else started_ns
+                lost[camera.settings.name] = since_ns
+                paint_tile(canvas, self._tile(camera.settings.name, max(0, due_ns - since_ns) // SECOND_NS, rect), rect)
+            if rect is not FULL:
+                paint_border(canvas, rect)
+        self.lost = lost
+        text = overlay_text(moment, fields, self._settings.language)
+        if self._line is None or self._line[0] != text:
+            self._line = (text, render_line(text))
+        paint_line(canvas, self._line[1])
+
+    def _tile(self, name: str, seconds: int, rect: Rect) -> Plane:
+        language = self._settings.language
+        title = say("{camera}: no picture", language, camera=say(CAMERA_NAMES[name], language))
+        detail = say("for {time}", language, time=f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}")
+        known = self._tiles.get(name)
+        if known is None or known[0] != detail:
+            known = self._tiles[name] = (detail, render_tile(title, detail, rect))
+        return known[1]

@@ -1,0 +1,57 @@
+"""Sound that arrives, measured: level and clipping. Pure; apart from recorder.media.video_meter so that video tracks need no numpy."""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from recorder.media.packets import Packet
+
+SILENT_DBFS = -120.0
+FULL_SCALE = 32767
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One second of sound. dBFS of a full-scale sine's RMS is −3.01; of a full-scale peak 0."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    clipped_ratio: float
+
+
+class SoundMeter:
+    """Level over the last second of blocks."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._samples_per_second = rate_hz * channels
+        self._blocks: deque[tuple[int, float, int, int]] = deque()  # samples, sum of squares, peak, clipped
+
+    def add(self, packet: Packet) -> None:
+        """Counts one block."""
+        samples = np.frombuffer(packet.data, dtype="<i2").astype(np.float32)
+        magnitude = np.abs(samples)
+        peak = int(magnitude.max(initial=0))
+        clipped = int(np.count_nonzero(magnitude >= FULL_SCALE)) if peak >= FULL_SCALE else 0
+        self._blocks.append((samples.size, float(np.dot(samples, samples)), peak, clipped))
+        while sum(b[0] for b in self._blocks) - self._blocks[0][0] >= self._samples_per_second:
+            self._blocks.popleft()
+
+    @property
+    def level(self) -> Level | None:
+        """None before the first block."""
+        total = sum(b[0] for b in self._blocks)
+        if not total:
+            return None
+        rms = math.sqrt(sum(b[1] for b in self._blocks) / total)
+        return Level(
+            rms_dbfs=dbfs(rms),
+            peak_dbfs=dbfs(max(b[2] for b in self._blocks)),
+            clipped_ratio=sum(b[3] for b in self._blocks) / total,
+        )
+
+
+def dbfs(value: float) -> float:
+    """Amplitude of signed 16-bit samples in dB of full scale, −120 for silence."""
+    return max(SILENT_DBFS, 20 * math.log10(value / 32768)) if value > 0 else SILENT_DBFS

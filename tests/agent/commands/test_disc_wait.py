@@ -1,0 +1,121 @@
+"""`disc burn` waits for the worker: it says what hinders it, and outlives a restart of the agent."""
+
+import os
+import subprocess
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.commands.context import Context
+from agent.console.client import PatientStatus
+from recorder.clock.instants import boot_id, boottime_ns
+from recorder.disk.durable import make_folder, write_json
+from recorder.faults import StorageFault
+from recorder.process.status import BurnerStatus
+from tests.agent.live import START, STOP, LiveRoom, wait_for
+from wording import Exit, Fault
+
+FULL = StorageFault("{path} cannot be written: {why}.", "", path="/data/burn", why="No space left on device")
+
+
+@contextmanager
+def worker(room: LiveRoom, **says: Any) -> Iterator[None]:
+    """A burner's status, as its worker writes it."""
+    over = threading.Event()
+
+    def report() -> None:
+        while not over.wait(0.1):
+            about: dict[str, Any] = {"pid": os.getpid(), "boot_id": boot_id(), "version": "", "at_ns": boottime_ns()}
+            BurnerStatus(name="burner", **about, **says).write(room.places.status)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def matched(room: LiveRoom) -> str:
+    """A session whose discs may be burned."""
+    assert room.command(*START).code == 0
+    stopped = room.command(*STOP, "--json").json()
+    start, end = (stopped[key][:19].replace("T", " ") for key in ("official_start", "official_end"))
+    (room.folder / "笔录.txt").write_text(f"Interview time: {start} to {end}\n", "utf-8")
+    assert room.command("transcript", "attach", "last", str(room.folder / "笔录.txt")).code == 0
+    return str(stopped["session"])
+
+
+def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_for(tmp_path: Path) -> None:
+    with LiveRoom(tmp_path) as room:
+        room.selfcheck()
+        words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--language", "en", "--config", str(room.config))
+        told = tmp_path / "told"
+        with told.open("w") as out:
+            with room.agent():
+                job = f"{matched(room)}-001"
+                burn = subprocess.Popen([sys.executable, "-m", "agent", *words], stdout=out, stderr=subprocess.STDOUT)
+                with worker(room, state="failed", job=job, fault=FULL.as_dict()):
+                    wait_for("the fault is told", lambda: "No space left" in told.read_text())
+            with worker(room, state="verifying", job=job):
+                with pytest.raises(subprocess.TimeoutExpired):  # nobody answers
+                    burn.wait(1)
+                with room.agent():
+                    disc = {"device": "d", "image": "d", "verified": True, "sha256": "ab", "fault": None}
+                    result = {"job": job, "session": job[:-4], "copies": 2, "verified": 2, "discs": [disc, disc], "fault": None}
+                    write_json(make_folder(room.places.burn / "jobs") / f"{job}.json", result)
+                    assert burn.wait(20) == Exit.OK, told.read_text()
+        assert told.read_text().count("No space left") == 1
+        assert "2 of 2 discs" in told.read_text()
+
+
+def test_discs_that_are_not_whole_are_said_to_be_so(tmp_path: Path) -> None:
+    with LiveRoom(tmp_path) as room, room.agent():
+        room.selfcheck()
+        job = f"{matched(room)}-001"
+        words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--config", str(room.config))
+        burn = subprocess.Popen([sys.executable, "-m", "agent", *words], stdout=subprocess.PIPE, text=True)
+        with worker(room, state="verifying", job=job):
+            wait_for("the wish", (room.places.burn / "wanted.json").exists)
+            disc = {"device": "d", "image": "d", "verified": True, "sha256": "ab", "fault": None}
+            result = {"job": job, "session": job[:-4], "copies": 2, "verified": 2, "discs": [disc, disc], "fault": None}
+            write_json(
+                make_folder(room.places.burn / "jobs") / f"{job}.json", {**result, "damaged": ["tracks/closeup/000001.mkv"]}
+            )
+            out, _ = burn.communicate(timeout=20)
+        assert burn.returncode == Exit.EVIDENCE
+        shown = room.command("session", "status").out
+        for text in (out, shown):
+            assert "tracks/closeup/000001.mkv" in text and ("不完整" in text or "NOT WHOLE" in text)
+
+
+class Answers(Context):
+    """What the agent answers, one after the other; None: nobody is there."""
+
+    script: tuple[dict[str, Any] | None, ...] = ()
+
+    def ask(self, command: str, /, **_arguments: Any) -> dict[str, Any]:
+        first, *rest = self.script
+        object.__setattr__(self, "script", tuple(rest))
+        if first is None:
+            raise Fault("x", "", exit_code=Exit.NO_AGENT)
+        return first
+
+
+def test_an_agent_that_stays_away_ends_the_wait() -> None:
+    answers = Answers(Namespace(), Path("x"), False, "en")
+    object.__setattr__(answers, "script", (None, {"a": 1}, None, None))
+    patient = PatientStatus(answers, "s")
+    assert (patient.ask(), patient.ask(), patient.ask()) == (None, {"a": 1}, None)
+    with pytest.raises(Fault):
+        patient.ask(deadline=0.0)
+    object.__setattr__(answers, "script", (None,))
+    with pytest.raises(Fault):
+        PatientStatus(answers, "s", away_s=-1.0).ask()
