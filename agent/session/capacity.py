@@ -1,9 +1,12 @@
 """How many bytes a recording takes on the disk, from the bit rates of its tracks and of the composite."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from agent.config.model import Config
 from recorder.process.status import TrackStatus
+
+if TYPE_CHECKING:
+    from agent.config.model import Config
 
 # A track that has not told its bit rate yet is planned with these.
 VIDEO_BPS, AUDIO_BPS = 8e6, 0.8e6
@@ -23,6 +26,6 @@ def gigabytes(count: float) -> str:
     return f"{count / 1e9:.1f}"
 
 
-def composite_bps(config: Config) -> float:
+def composite_bps(config: "Config") -> float:
     """What the composite is planned with, bit/s: x264's rate at crf 26 in a room, doubled for every 6 below, and the sound."""
     return float(5e6 * 2 ** ((26 - config.composite.crf) / 6) + config.composite.audio_kbps * 1000)

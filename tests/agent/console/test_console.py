@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.config.model import parse
-from agent.console import server
+from agent.console import client as console_client
+from agent.console import server as console_server
 from agent.console.client import ask
 from agent.console.handlers import Arguments, Handlers
 from agent.console.server import ConsoleServer, Request
@@ -125,7 +126,7 @@ def test_an_answer_that_is_no_json_is_a_defect(path: Path) -> None:
 
 
 def test_a_line_without_end_is_refused_at_its_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "LINE_BYTES", 1000)
+    monkeypatch.setattr(console_client, "LINE_BYTES", 1000)
     with serving(path):
         assert exchange(path, b"x" * 2000)["ok"] is False
 
@@ -142,9 +143,9 @@ def test_silent_and_vanishing_clients_hold_nothing_up(path: Path) -> None:
 
 
 def test_clients_that_drip_are_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "READ_S", 1.0)
+    monkeypatch.setattr(console_server, "READ_S", 1.0)
     with serving(path), ExitStack() as stack:
-        dripping = [stack.enter_context(local_socket.connect(path, 5.0)) for _ in range(server.CLIENTS)]
+        dripping = [stack.enter_context(local_socket.connect(path, 5.0)) for _ in range(console_server.CLIENTS)]
         ended = threading.Event()
 
         def drip() -> None:
@@ -163,7 +164,7 @@ def test_clients_that_drip_are_let_go(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_client_that_gets_no_thread_takes_no_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CLIENTS", 1)
+    monkeypatch.setattr(console_server, "CLIENTS", 1)
     with serving(path):
         with monkeypatch.context() as exhausted:
             exhausted.setattr(threading.Thread, "start", no_thread)
@@ -208,14 +209,14 @@ def test_a_start_whose_client_was_told_that_no_answer_comes_is_left_undone(
 
     try:
         with monkeypatch.context() as short:
-            short.setattr(server, "GIVEN_UP_S", 0.1)
+            short.setattr(console_server, "GIVEN_UP_S", 0.1)
             late("session.start", start)
             assert keeper.active is None
         request = Request("session.start", start)
         handlers.handle(request)
         assert request.wait(5.0)["ok"] and keeper.active is not None
         with monkeypatch.context() as short:
-            short.setattr(server, "GIVEN_UP_S", 0.1)
+            short.setattr(console_server, "GIVEN_UP_S", 0.1)
             late("session.stop", {"by": "赵六", "reason": "x"})
         assert keeper.active.state == "sealing"
     finally:

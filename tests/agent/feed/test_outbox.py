@@ -92,7 +92,7 @@ def test_a_death_at_any_moment_leaves_no_hole(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from agent.outbox import Draft, Outbox
+from agent.feed.outbox import Draft, Outbox
 outbox = Outbox(Path(sys.argv[1]))
 while True:
     outbox.add({"kind": "alarm", "data": {}})

@@ -57,7 +57,7 @@ def stopped(room: Room, *, wait_s: float = 61.5) -> tuple[SessionKeeper, Session
 HOLD = """
 import sys, time
 from pathlib import Path
-from recorder.durable import exclusive
+from recorder.disk.locks import exclusive
 with exclusive(Path(sys.argv[1]), "overview"):
     print("held", flush=True)
     time.sleep(600)

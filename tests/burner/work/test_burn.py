@@ -412,7 +412,7 @@ def test_an_unusable_wish_is_told(data: dict[str, object]) -> None:
 WORKER = """
 import sys
 from pathlib import Path
-from burner.burn import BurnerSettings, run_worker
+from burner.work.process import BurnerSettings, run_worker
 root, run, *drives = sys.argv[1:]
 run_worker(BurnerSettings(Path(root), Path(run), tuple(drives), "zh", "0.1.0"))
 """

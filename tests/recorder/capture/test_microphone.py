@@ -188,9 +188,9 @@ def test_what_came_between_a_stall_and_a_silence_is_delivered(monkeypatch: pytes
 
 CHILD = """
 import json
-from recorder.media import Connected, Lost
-from recorder.microphone_source import MicrophoneSettings, MicrophoneSource
-from recorder.room_time import boottime_ns
+from recorder.media.packets import Connected, Lost
+from recorder.capture.microphone import MicrophoneSettings, MicrophoneSource
+from recorder.clock.instants import boottime_ns
 source = MicrophoneSource(MicrophoneSettings("default", 48000, 1))
 source.start()
 while True:

@@ -104,14 +104,14 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
 CREATE = """
 import sys
 from pathlib import Path
-from recorder.durable import Json, create_json
+from recorder.disk.durable import Json, create_json
 sys.exit(0 if create_json(Path(sys.argv[1]), {"n": int(sys.argv[2])}) else 3)
 """
 
 HOLD = """
 import sys
 from pathlib import Path
-from recorder.durable import exclusive
+from recorder.disk.locks import exclusive
 with exclusive(Path(sys.argv[1]), "agent"):
     print("held", flush=True)
     sys.stdin.read()

@@ -129,7 +129,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from recorder.faults import StorageFault
-from recorder.journal import Journal
+from recorder.disk.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
 writer = Journal(path)
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_the_chain_as_it_was(path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from recorder.journal import Journal
+from recorder.disk.journal import Journal
 writer = Journal(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:

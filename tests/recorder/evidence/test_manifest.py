@@ -284,7 +284,7 @@ def test_a_last_word_during_the_seal_is_in_it(tmp_path: Path, monkeypatch: pytes
             writer.close()
         return real(file)
 
-    monkeypatch.setattr(manifest, "file_digest", digest)
+    monkeypatch.setattr(inventory, "file_digest", digest)
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
     assert words == [] and done.manifest["tracks"]["closeup"]["journal"]["entries"] == len(list(journal.read(path)))
     (listed,) = (f for f in done.manifest["files"] if f["path"] == "tracks/closeup/journal.jsonl")
@@ -402,7 +402,7 @@ def test_what_the_disk_does_not_give_back_is_a_problem_and_no_obstacle(tmp_path:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return path
 
-    monkeypatch.setattr(manifest, "file_digest", lambda path: digest_of(given_back(path)))
+    monkeypatch.setattr(inventory, "file_digest", lambda path: digest_of(given_back(path)))
     monkeypatch.setattr(Path, "read_bytes", lambda path: bytes_of(given_back(path)))
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
     monkeypatch.undo()

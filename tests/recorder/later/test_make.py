@@ -32,8 +32,8 @@ from recorder.media.live import data_message, format_message
 from recorder.verify.session import verify_session
 from tests.equipment.process import wait_for
 from tests.recorder import later_session as sample
-from tests.recorder.later_session import CLOSEUP_PICTURES, GAP, SECONDS, ZONE, originals
 from tests.recorder.composite.test_process import Studio
+from tests.recorder.later_session import CLOSEUP_PICTURES, GAP, SECONDS, ZONE, originals
 from wording import Exit, Fault
 
 
@@ -340,7 +340,7 @@ def test_a_damaged_original_is_not_used(root: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from recorder.later import make_later
+from recorder.later.make import make_later
 from tests.recorder import later_session as sample
 root = Path(sys.argv[1])
 def progress(ratio):

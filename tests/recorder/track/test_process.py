@@ -849,8 +849,8 @@ def test_a_device_that_is_absent_refuses_or_delivers_into_a_full_queue_gives_sig
 HUNG = """
 import logging, sys
 from pathlib import Path
-from recorder import track
-from recorder.microphone_source import MicrophoneSettings
+from recorder.track import process
+from recorder.capture.microphone import MicrophoneSettings
 logging.basicConfig(level=logging.INFO)
 track.STUCK_NS = 6 * 10**9
 root, run = map(Path, sys.argv[1:])
