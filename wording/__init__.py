@@ -1,10 +1,13 @@
-"""What a person in the room reads, in English or Chinese, and the faults that carry such a text.
+"""What a person reads, in English or Chinese, and the faults that carry it.
 
-English stands in the code as the template (``"No answer from {host}."``); the Chinese of every template stands in
-``wording/zh/*.toml``. A template without its translation is shown in English, and a test fails.
+The code names a text by its code (``"disk-full"``), and ``text`` finds it: both languages stand in ``wording/texts/*.toml``.
+``fault`` has the table of exit codes, ``border`` escapes what goes to a person, ``times`` writes instants and lengths. Nothing of
+another package is imported here.
 """
 
+from wording.border import Given, Shown, shown
 from wording.fault import Exit, Fault
-from wording.text import Language, say, translate
+from wording.language import Language
+from wording.text import say
 
-__all__ = ["Exit", "Fault", "Language", "say", "translate"]
+__all__ = ["Exit", "Fault", "Given", "Language", "Shown", "say", "shown"]

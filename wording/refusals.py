@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from wording import Exit, Fault, Language
+from wording.border import Shown, joined
+from wording.fault import Exit, Fault
+from wording.language import Language
+from wording.sentence import Json
 
 
 class Refused(Fault):
@@ -10,32 +13,32 @@ class Refused(Fault):
 
     exit_code = Exit.REFUSED
 
-    def __init__(self, text: str, reasons: Sequence[Fault], /, **values: object) -> None:
-        """text: English template of what is refused, without the reasons."""
+    def __init__(self, code: str, reasons: Sequence[Fault], /, **values: object) -> None:
+        """code: of what is refused, without the reasons."""
         self.reasons = tuple(reasons)
         codes = {reason.exit_code for reason in self.reasons}
-        super().__init__(text, "", exit_code=codes.pop() if len(codes) == 1 else Exit.REFUSED, **values)
+        super().__init__(code, "", exit_code=codes.pop() if len(codes) == 1 else Exit.REFUSED, **values)
 
-    def say(self, language: Language = "en") -> str:
+    def say(self, language: Language = "en") -> Shown:
         """What is refused, then a line each reason with its mend."""
         space = "" if language == "zh" else " "
-        lines = [f"  - {reason.say(language)}{space}{reason.say_mend(language)}".rstrip() for reason in self.reasons]
-        return "\n".join([super().say(language), *lines])
+        lines = [Shown(f"  - {reason.say(language)}{space}{reason.say_mend(language)}".rstrip()) for reason in self.reasons]
+        return joined("\n", [super().say(language), *lines])
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> Json:
         """As wording.Fault.as_dict, with ``reasons``: a list of the same."""
         return {**super().as_dict(), "reasons": [reason.as_dict() for reason in self.reasons]}
 
 
-def refusal(text: str, mend: str, /, **values: object) -> Fault:
+def refusal(code: str, mend: str, /, **values: object) -> Fault:
     """One reason why something cannot be done now."""
-    return Fault(text, mend, exit_code=Exit.REFUSED, **values)
+    return Fault(code, mend, exit_code=Exit.REFUSED, **values)
 
 
-def fault_from(data: dict[str, object]) -> Fault:
+def fault_from(data: Json) -> Fault:
     """The fault that as_dict made: a Refused where there are reasons. Raises KeyError where it is none."""
     reasons = data.get("reasons")
     plain = Fault.from_dict(data)
     if not isinstance(reasons, list):
         return plain
-    return Refused(plain.text, [Fault.from_dict(reason) for reason in reasons], **plain.values)
+    return Refused(plain.code, [Fault.from_dict(reason) for reason in reasons], **plain.values)

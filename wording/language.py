@@ -1,0 +1,5 @@
+"""The languages in which a person reads."""
+
+from typing import Literal
+
+Language = Literal["en", "zh"]
