@@ -25,8 +25,8 @@ from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilen
 from drivers.ports import CameraAddress, CameraDescription, Stream
 
 SUB_SIZE = (640, 360)
-REFUSED_SPARE_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
-UNCLEAR_SPARE_S = 15.0  # …and one that gave no usable answer is asked again after this
+REJECTED_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
+UNCLEAR_S = 15.0  # …and one that gave no usable answer is asked again after this
 FAULTS = {kind.__name__: kind for kind in (DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault)}
 
 
@@ -64,13 +64,13 @@ def describe(
 class Search:
     """What a search gave. found: the camera with its streams, None where nobody is it; host, port: where its ONVIF service is.
 
-    spare_s: devices that were asked and are not the camera, by host:port, and for how long each is not to be asked again, s.
+    rejected_s: devices that were asked and are not the camera, by host:port, and for how long each is not to be asked again, s.
     """
 
     found: CameraDescription | None = None
     host: str = ""
     port: int = 0
-    spare_s: dict[str, float] | None = None
+    rejected_s: dict[str, float] | None = None
 
 
 def find(
@@ -79,7 +79,7 @@ def find(
     target: Target,
     *,
     places: Sequence[tuple[str, int]] = (),
-    spare: Collection[str] = (),
+    rejected: Collection[str] = (),
     timeout_s: float = 2.0,
     listen_s: float = LISTEN_S,
     sub_size: tuple[int, int] = SUB_SIZE,
@@ -88,7 +88,7 @@ def find(
     """Searches the camera by who it is (CameraDescription.is_device), among what answers a probe and the places.
 
     address: as configured, with the credentials. known: what the camera said of itself before. places: host and port to be asked
-    besides, without a probe. spare: host:port never to be asked. target without an interface: the one towards the address.
+    besides, without a probe. rejected: host:port never to be asked. target without an interface: the one towards the address.
     Raises DeviceFault where the network cannot be searched.
     """
 
@@ -97,13 +97,15 @@ def find(
 
     if not target.interface:
         target = replace(target, interface=interface_towards(address.host, address.port))
-    answers = probe(target, listen_s=listen_s, enough=lambda answer: same_endpoint(answer.endpoint) and answer.place not in spare)
+    answers = probe(
+        target, listen_s=listen_s, enough=lambda answer: same_endpoint(answer.endpoint) and answer.place not in rejected
+    )
     endpoints = {(answer.host, answer.port): answer.endpoint for answer in answers}
     asked: dict[str, float] = {}
     candidates = sorted(endpoints, key=lambda place: not same_endpoint(endpoints[place]))
     for host, port in dict.fromkeys([*candidates, *places]):
         text = f"{host}:{port}"
-        if text in spare:
+        if text in rejected:
             continue
         candidate = replace(address, host=host, port=port)
         endpoint = endpoints.get((host, port), "")
@@ -113,23 +115,23 @@ def find(
             if who.is_device(known):
                 found = describe(candidate, timeout_s=timeout_s, sub_size=sub_size, now=now)
                 return Search(replace(found, endpoint=found.endpoint or endpoint), host, port, asked)
-            asked[text] = REFUSED_SPARE_S
+            asked[text] = REJECTED_S
         except DeviceAbsent:
             continue  # it was asked nothing
         except DeviceRefused:
-            asked[text] = REFUSED_SPARE_S
+            asked[text] = REJECTED_S
         except DeviceFault:
             if not same_endpoint(endpoint):  # ours may still be starting
-                asked[text] = UNCLEAR_SPARE_S
-    return Search(spare_s=asked)
+                asked[text] = UNCLEAR_S
+    return Search(rejected_s=asked)
 
 
 def _plain(address: CameraAddress) -> CameraDescription:
     for key, uri in (("rtsp", address.rtsp), ("rtsp_sub", address.rtsp_sub)):
         if "@" in urlsplit(uri).netloc:
             raise DeviceRefused(
-                "The address camera.{name}.{key} carries a user or password, which reports would show.",
-                "Take them out of the address; give camera.{name}.user and camera.{name}.password_file.",
+                "camera-address-contains-credentials",
+                "move-credentials-out-of-camera-address",
                 name=address.name,
                 key=key,
             )
@@ -146,24 +148,19 @@ def _reach(address: CameraAddress, timeout_s: float) -> None:
 
 def _absent(address: CameraAddress, error: Exception, limit_s: float) -> DeviceAbsent:
     where: dict[str, Any] = {"name": address.name, "host": address.host, "port": address.port}
-    cable = "Check the camera's power and network cable, and camera.{name}.host and camera.{name}.port."
+    cable = "check-camera-cables-and-address-settings"
     if isinstance(error, socket.gaierror | UnicodeError):
-        return DeviceAbsent(
-            "The host {host} of the camera {name} is not known.", "Check camera.{name}.host and the name server.", **where
-        )
+        return DeviceAbsent("camera-host-unknown", "check-camera-host-and-name-server", **where)
     if isinstance(error, TimeoutError):
-        return DeviceAbsent(
-            "The camera {name} does not answer at {host}:{port} within {limit_s} s.", cable, limit_s=limit_s, **where
-        )
+        return DeviceAbsent("camera-connection-timeout", cable, limit_s=limit_s, **where)
     if isinstance(error, ConnectionRefusedError):
         return DeviceAbsent(
-            "At {host}:{port} nothing accepts connections for the camera {name}.",
-            "Check camera.{name}.host and camera.{name}.port, and that ONVIF is switched on in the camera. It may still be"
-            " starting.",
+            "camera-connection-refused",
+            "check-camera-port-onvif-or-startup",
             **where,
         )
     why = getattr(error, "strerror", None) or error
-    return DeviceAbsent("The camera {name} does not answer at {host}:{port}: {why}.", cable, why=why, **where)
+    return DeviceAbsent("camera-unreachable", cable, why=why, **where)
 
 
 def _onvif_device() -> ModuleType:
@@ -196,18 +193,18 @@ def find_apart(
     target: Target,
     *,
     places: Sequence[tuple[str, int]] = (),
-    spare: Collection[str] = (),
+    rejected: Collection[str] = (),
     sub_size: tuple[int, int] = SUB_SIZE,
     limit_s: float = 20.0,
 ) -> Search:
     """``find`` in a child process that is gone after limit_s at the latest. Raises DeviceFault as find does, DeviceSilent."""
-    search = {"known": known.as_dict(), "target": asdict(target), "places": list(places), "spare": sorted(spare)}
+    search = {"known": known.as_dict(), "target": asdict(target), "places": list(places), "rejected": sorted(rejected)}
     answer = _read(_ask_apart({**asdict(address), "sub_size": sub_size, "search": search}, address, limit_s))
     try:
         found = answer["description"]
         description = CameraDescription.from_dict(found) if found else None
-        spare_s = {str(place): float(seconds) for place, seconds in answer["spare_s"].items()}
-        return Search(description, str(answer["host"]), int(answer["port"]), spare_s)
+        rejected_s = {str(place): float(seconds) for place, seconds in answer["rejected_s"].items()}
+        return Search(description, str(answer["host"]), int(answer["port"]), rejected_s)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_answer() from error
 
@@ -228,8 +225,8 @@ def _ask_apart(question: dict[str, object], address: CameraAddress, limit_s: flo
         late = True
     if late:
         raise DeviceSilent(
-            "The camera {name} at {host}:{port} did not tell its streams within {limit_s} s.",
-            "Restart the camera; if it comes again, look at its load and its firmware.",
+            "camera-stream-query-timeout",
+            "restart-camera-check-load-and-firmware",
             name=address.name,
             host=address.host,
             port=address.port,
@@ -252,7 +249,7 @@ def _read(line: bytes) -> dict[str, Any]:
         if answer["ok"]:
             return dict(answer)
         told, kind = answer["fault"], FAULTS[answer["kind"]]
-        fault = kind(str(told["text"]), str(told["mend"]), **told["values"])
+        fault = kind(str(told["code"]), str(told["mend"]), **told["values"])
     except (ValueError, KeyError, TypeError) as error:
         raise _no_answer() from error
     raise fault
@@ -260,8 +257,8 @@ def _read(line: bytes) -> dict[str, Any]:
 
 def _no_answer() -> DeviceFault:
     return DeviceFault(
-        "The program that asks the cameras ended without an answer.",
-        "Run the self-check again; if it comes again, send the log to the maker.",
+        "camera-query-ended-without-answer",
+        "repeat-self-check-send-log",
     )
 
 
@@ -274,7 +271,7 @@ def _answer(question: dict[str, Any]) -> dict[str, object]:
         return {"ok": True, "description": found.as_dict()}
     known, target = CameraDescription.from_dict(search["known"]), Target(**search["target"])
     places = [(str(host), int(port)) for host, port in search["places"]]
-    result = find(address, known, target, places=places, spare=search["spare"], sub_size=sub_size)
+    result = find(address, known, target, places=places, rejected=search["rejected"], sub_size=sub_size)
     return {"ok": True, **asdict(result), "description": result.found.as_dict() if result.found else None}
 
 
@@ -282,8 +279,8 @@ def main() -> int:
     """One JSON object on stdin (the fields of CameraAddress, timeout_s, sub_size, limit_s, key_frame), one JSON line on stdout.
 
     ``{"ok": true, "description": …}`` or ``{"ok": false, "kind": "DeviceAbsent", "fault": Fault.as_dict()}``. With ``search``
-    (known, target, places, spare: see find) the answer also has host, port and spare_s, and description is null where the camera
-    was not found.
+    (known, target, places, rejected: see find) the answer also has host, port and rejected_s; description is null where no
+    camera was found.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
@@ -295,8 +292,8 @@ def main() -> int:
     except Exception as error:  # the top of this process: whoever asked gets an answer
         logging.exception("asking a camera failed")
         defect = DeviceFault(
-            "Asking the camera failed: {why}.",
-            "Run the self-check again; if it comes again, send the log to the maker.",
+            "camera-query-failed",
+            "repeat-self-check-send-log",
             why=repr(error),
         )
         answer = {"ok": False, "kind": "DeviceFault", "fault": defect.as_dict()}

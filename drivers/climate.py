@@ -29,7 +29,7 @@ FUNCTION_READ_INPUT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class SensorProfile:
     """Where a model keeps its two values. first: register of the first one; scale: units per count."""
 
     first: int
@@ -39,8 +39,8 @@ class Profile:
 
 
 PROFILES = {
-    "xy-md02": Profile(first=1, temperature=0, humidity=1, scale=0.1),
-    "sht20": Profile(first=1, temperature=0, humidity=1, scale=0.1),
+    "xy-md02": SensorProfile(first=1, temperature=0, humidity=1, scale=0.1),
+    "sht20": SensorProfile(first=1, temperature=0, humidity=1, scale=0.1),
 }
 
 
@@ -49,7 +49,7 @@ def signed(register: int) -> int:
     return register - 0x10000 if register & 0x8000 else register
 
 
-def decode(profile: Profile, registers: list[int]) -> Reading:
+def decode(profile: SensorProfile, registers: list[int]) -> Reading:
     """Two registers as a reading."""
     return Reading(
         round(signed(registers[profile.temperature]) * profile.scale, 2), round(registers[profile.humidity] * profile.scale, 2)
@@ -92,16 +92,16 @@ class ModbusClimate:
         except minimalmodbus.NoResponseError as error:
             self.close()
             raise DeviceSilent(
-                "The climate sensor on {port} does not answer at Modbus address {address}.",
-                "Check its power and the two data wires (A and B may be swapped), climate.address and climate.baudrate.",
+                "climate-sensor-no-answer",
+                "check-climate-power-wires-and-settings",
                 port=self._port,
                 address=self._address,
             ) from error
         except minimalmodbus.ModbusException as error:
             self.close()
             raise DeviceFault(
-                "The climate sensor on {port} answers what cannot be read as {model}: {why}.",
-                "Check climate.model and climate.baudrate, and that no other device hangs on this line.",
+                "climate-answer-unreadable",
+                "check-climate-model-baudrate-and-line",
                 port=self._port,
                 model=self._model,
                 why=" ".join(str(error).split())[:120],
@@ -112,8 +112,8 @@ class ModbusClimate:
         reading = decode(self._profile, registers)
         if not self._plausible.holds(reading):
             raise DeviceFault(
-                "The climate sensor on {port} says {temperature_c} °C and {humidity_pct} %, which no room has.",
-                "Check climate.model; if it is right, replace the sensor.",
+                "climate-reading-implausible",
+                "check-climate-model-or-replace-sensor",
                 port=self._port,
                 temperature_c=reading.temperature_c,
                 humidity_pct=reading.humidity_pct,
@@ -132,19 +132,19 @@ class ModbusClimate:
         code = error.errno if isinstance(error, OSError) else error.args[0] if error.args else None
         if code == errno.EAGAIN:
             return DeviceFault(
-                "Another program uses the climate sensor's port {port}.",
-                "End the other program, or give the sensor a port of its own in climate.port.",
+                "climate-port-busy",
+                "free-or-change-climate-port",
                 port=self._port,
             )
         if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO):
             return DeviceAbsent(
-                "The climate sensor's port {port} is not there.",
-                "Plug the sensor's adapter in; check climate.port, better its name below /dev/serial/by-id/.",
+                "climate-port-missing",
+                "plug-in-climate-adapter-check-port",
                 port=self._port,
             )
         return DeviceAbsent(
-            "The climate sensor's port {port} cannot be used: {why}.",
-            "Check that climate.port is a serial port and that the agent's user may use it (group dialout).",
+            "climate-port-unusable",
+            "check-climate-port-and-permission",
             port=self._port,
             why=os.strerror(code) if isinstance(code, int) else error,
         )

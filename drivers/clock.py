@@ -59,8 +59,8 @@ def kernel_synchronised() -> bool:
     if state < 0:
         code = ctypes.get_errno()
         raise DeviceFault(
-            "The kernel does not tell whether the clock is synchronised: {why}.",
-            "Allow the agent the adjtimex call.",
+            "clock-sync-state-unknown",
+            "allow-adjtimex-call",
             why=os.strerror(code),
         )
     return state != TIME_ERROR and not timex.status & STA_UNSYNC
@@ -111,8 +111,8 @@ def ask_ntp(server: str, *, timeout_s: float = 2.0) -> Sample:
         raise _silent(server, timeout_s) from error
     except (OSError, UnicodeError) as error:
         raise DeviceAbsent(
-            "The time server {server} cannot be reached: {why}.",
-            "Check clock.ntp_server and the network.",
+            "time-server-unreachable",
+            "check-time-server-setting-and-network",
             server=server,
             why=getattr(error, "strerror", None) or error,
         ) from error
@@ -135,8 +135,8 @@ def _exchange(sock: socket.socket, server: str, timeout_s: float) -> Sample:
 
 def _silent(server: str, limit_s: float) -> DeviceSilent:
     return DeviceSilent(
-        "The time server {server} gives no time within {limit_s} s.",
-        "Check that it runs and is itself synchronised, and that UDP port 123 is open.",
+        "time-server-gives-no-time",
+        "check-time-server-and-udp-port",
         server=server,
         limit_s=limit_s,
     )

@@ -18,6 +18,7 @@ from uuid import uuid4
 from xml.etree import ElementTree as ET  # ElementTree reads no outer entities; a document type is refused before it
 
 from drivers.faults import DeviceFault
+from wording.border import Given, given_or_nothing
 
 LISTEN_S = 1.5  # a device answers within 0.5 s (APP_MAX_DELAY), then the network
 REPEAT_S = 0.2  # UDP may lose the probe: it is sent twice (MULTICAST_UDP_REPEAT)
@@ -51,7 +52,7 @@ class Answer:
 
     @property
     def place(self) -> str:
-        """host:port"""
+        """The camera's address as ``host:port``."""
         return f"{self.host}:{self.port}"
 
     def scope(self, kind: str) -> str:
@@ -85,8 +86,8 @@ def probe(
                         return tuple(found.values())
     except (OSError, UnicodeError) as error:
         raise DeviceFault(
-            "The network cannot be searched for cameras at {host}:{port}: {why}.",
-            "Check onvif.discovery and onvif.interface, and the network cable.",
+            "camera-discovery-failed",
+            "check-discovery-settings-and-network-cable",
             host=target.host,
             port=target.port,
             why=getattr(error, "strerror", None) or error,
@@ -156,9 +157,12 @@ def read_answers(datagram: bytes, sender: str, message: str) -> tuple[Answer, ..
 
 
 def _answers(match: ET.Element, sender: str) -> list[Answer]:
-    endpoint = match.findtext(f"{{{ADDRESSING}}}EndpointReference/{{{ADDRESSING}}}Address", "")[:MAX_TEXT].strip().lower()
-    scopes = tuple(match.findtext(f"{{{DISCOVERY}}}Scopes", "")[:MAX_TEXT].split())
-    named = match.findtext(f"{{{DISCOVERY}}}XAddrs", "")[:MAX_TEXT].split()
+    def text(path: str) -> Given:
+        return given_or_nothing(match.findtext(path, ""), most=MAX_TEXT)
+
+    endpoint = text(f"{{{ADDRESSING}}}EndpointReference/{{{ADDRESSING}}}Address").strip().lower()
+    scopes = tuple(text(f"{{{DISCOVERY}}}Scopes").split())
+    named = text(f"{{{DISCOVERY}}}XAddrs").split()
     ports = dict.fromkeys(port for uri in named if (port := _port(uri)) is not None)
     return [Answer(endpoint, sender, port, scopes) for port in list(ports)[:2]]
 

@@ -84,8 +84,8 @@ class Microphone:
             except OSError as error:
                 self._audio.terminate()
                 raise DeviceAbsent(
-                    "The microphone {device} cannot be opened at {rate} Hz with {channels} channel(s): {why}.",
-                    "Check its cable; `room-agent devices` lists what there is; compare [microphone] in the configuration.",
+                    "microphone-cannot-open",
+                    "check-microphone-cable-and-configuration",
                     device=device,
                     rate=rate_hz,
                     channels=channels,
@@ -103,8 +103,8 @@ class Microphone:
         if exact or beginning:
             return (exact or beginning)[0]
         raise DeviceAbsent(
-            "There is no microphone named {device}.",
-            "Check its cable; set microphone.device to one of: {names}.",
+            "microphone-not-found",
+            "check-microphone-cable-and-device-name",
             device=device,
             names=", ".join(str(i["name"]) for i in usable) or "-",
         )
@@ -124,8 +124,8 @@ class Microphone:
             return self._blocks.get(timeout=timeout_s)
         except queue.Empty:
             raise DeviceSilent(
-                "The microphone {device} has delivered nothing for {seconds} s.",
-                "Check its cable and its supply; is the sound server running?",
+                "microphone-delivers-no-sound-data",
+                "check-microphone-supply-and-sound-server",
                 device=self._device,
                 seconds=timeout_s,
             ) from None
@@ -141,8 +141,8 @@ def check_rate(rate_hz: int) -> None:
     """Raises DeviceFault where the rate does not divide into whole 40 ms blocks."""
     if rate_hz % BLOCKS_PER_SECOND:
         raise DeviceFault(
-            "microphone.rate_hz {rate} is no multiple of {per_second}.",
-            "Use the device's native rate: 16000, 44100 or 48000.",
+            "microphone-rate-not-a-multiple",
+            "use-native-microphone-rate",
             rate=rate_hz,
             per_second=BLOCKS_PER_SECOND,
         )

@@ -39,7 +39,7 @@ class FeedFault(Fault):
 
 def defect(error: Exception) -> FeedFault:
     """An error that nobody foresaw."""
-    return FeedFault("The feed failed in itself: {why}.", "It starts again by itself; report this with the log.", why=repr(error))
+    return FeedFault("mqtt-feed-internal-fault", "mqtt-feed-restarts-report-log", why=repr(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Will:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MqttMessage:
     """One received message. retained: an old one, kept by the broker, given at the subscription."""
 
     topic: str
@@ -109,7 +109,7 @@ class Link:
         *,
         will: Will | None = None,
         session_expiry_s: int = 0,
-        on_message: Callable[[Message], None] | None = None,
+        on_message: Callable[[MqttMessage], None] | None = None,
     ) -> None:
         self.broker = broker
         self.client_id = client_id
@@ -147,8 +147,8 @@ class Link:
             )
         except ssl.SSLError as error:
             raise FeedFault(
-                "The broker {host}:{port} is not trusted: {why}.",
-                "Put the centre's certificate authority into mqtt.ca_file, and check the PC's clock.",
+                "mqtt-broker-not-trusted",
+                "check-mqtt-ca-file-and-clock",
                 host=broker.host,
                 port=broker.port,
                 why=getattr(error, "verify_message", "") or error.reason or error,
@@ -165,8 +165,8 @@ class Link:
 
     def _silent(self, why: object) -> FeedFault:
         return FeedFault(
-            "The broker {host}:{port} does not answer: {why}.",
-            "Check the network, host and port in [mqtt], and that the broker runs.",
+            "mqtt-broker-unreachable",
+            "check-mqtt-network-settings-and-broker",
             host=self.broker.host,
             port=self.broker.port,
             why=why,
@@ -223,8 +223,8 @@ class Link:
 
     def _lost(self, why: object) -> FeedFault:
         return FeedFault(
-            "The connection to the broker {host}:{port} was lost: {why}.",
-            "It is opened again by itself; if this stays, check the network and the broker.",
+            "mqtt-connection-lost",
+            "mqtt-reconnects-check-if-lasting",
             host=self.broker.host,
             port=self.broker.port,
             why=why,
@@ -245,8 +245,8 @@ class Link:
     def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None) -> None:
         if reason.value >= REFUSED:
             self._failed = FeedFault(
-                "The broker {host}:{port} refuses the connection: {why} (reason code {code}).",
-                "Check mqtt.user and its password, and that the centre has entered this user at its broker.",
+                "mqtt-broker-refuses-connection",
+                "check-mqtt-user-and-password",
                 host=self.broker.host,
                 port=self.broker.port,
                 why=reason,
@@ -263,8 +263,8 @@ class Link:
             return
         if reason.value == TAKEN_OVER:
             self._failed = FeedFault(
-                "Another client has taken over the identity {client} at the broker.",
-                "Give every room its own room.id and room.centre; stop a second agent that uses this one's.",
+                "mqtt-client-identity-taken-over",
+                "give-each-room-own-identity",
                 client=self.client_id,
             )
         else:
@@ -278,7 +278,7 @@ class Link:
     @_guarded
     def _on_message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
         if self._user_message is not None:
-            self._user_message(Message(message.topic, bytes(message.payload), message.qos, message.retain))
+            self._user_message(MqttMessage(message.topic, bytes(message.payload), message.qos, message.retain))
 
     @_guarded
     def _on_subscribe(self, _c: Client, _u: Any, _m: int, reasons: list[ReasonCode], _p: Properties | None) -> None:
@@ -286,8 +286,8 @@ class Link:
         for reason in reasons:
             if reason.value >= REFUSED:
                 self.read_refused = FeedFault(
-                    "The broker refuses the user {user} to read: {why} (reason code {code}).",
-                    "Let the centre add this user to the broker's access list (docs/mqtt/acl).",
+                    "mqtt-read-access-denied",
+                    "grant-mqtt-user-read-access",
                     user=self.broker.user or "-",
                     why=reason,
                     code=reason.value,
@@ -300,8 +300,8 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ValueError) as error:
         raise FeedFault(
-            "mqtt.ca_file {path} cannot be used: {why}.",
-            "Put the certificate authority of the centre there, in PEM, readable by the agent.",
+            "mqtt-ca-file-unusable",
+            "provide-readable-ca-certificate",
             path=ca_file,
             why=getattr(error, "strerror", None) or error,
             exit_code=Exit.CONFIG,

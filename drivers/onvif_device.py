@@ -29,8 +29,10 @@ from zeep.transports import Transport
 
 from drivers.faults import DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
+from wording.border import Given, given_or_nothing
 
 CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
+TEXT_CHARACTERS = 4096  # of any text in a camera's answer
 EXTRA_S = 2.0  # for what is good to know and nothing depends on
 RTSP_TCP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}  # RTP interleaved in the RTSP connection
 # What the libraries' parsers run into where an answer is none: an envelope without a body, parts without a border, no number.
@@ -43,7 +45,7 @@ REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORE
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class CameraProfile:
     """One media profile: its token and what its encoder is set to; the stream's address is still empty.
 
     source: the token of its video source, the lens; "" where it is not told.
@@ -59,7 +61,7 @@ class Profile:
         return self.stream.width * self.stream.height
 
 
-def choose(profiles: Sequence[Profile], sub_size: tuple[int, int]) -> tuple[Profile, Profile | None] | None:
+def choose(profiles: Sequence[CameraProfile], sub_size: tuple[int, int]) -> tuple[CameraProfile, CameraProfile | None] | None:
     """Main: the largest picture, then the highest rate. Sub: of the smaller ones of the same lens the nearest to sub_size.
 
     None where no profile is H.264 or H.265.
@@ -95,7 +97,7 @@ def ask(
     DeviceFault.
     """
     with _faults(address, timeout_s):
-        device = Device(address, timeout_s, now)
+        device = OnvifDevice(address, timeout_s, now)
         device.read_clock()
         if key_frame:
             device.want_key_frame(key_frame)
@@ -103,8 +105,8 @@ def ask(
         picked = choose(device.profiles(), sub_size)
         if picked is None:
             raise DeviceFault(
-                "The camera {name} at {host}:{port} offers no H.264 or H.265 stream.",
-                "Set the camera's main stream to H.264 or H.265 on its own web page.",
+                "camera-offers-no-h264-or-h265",
+                "set-camera-stream-h264-or-h265",
                 **_where(address),
             )
         main, sub = picked
@@ -117,12 +119,12 @@ def identify(address: CameraAddress, timeout_s: float, now: Callable[[], float] 
     Raises DeviceRefused, DeviceSilent, DeviceFault.
     """
     with _faults(address, timeout_s):
-        device = Device(address, timeout_s, now, patient=False)
+        device = OnvifDevice(address, timeout_s, now, patient=False)
         device.read_clock()
         return _identity(device)
 
 
-def _identity(device: "Device") -> CameraDescription:
+def _identity(device: "OnvifDevice") -> CameraDescription:
     about = device.information()
     return CameraDescription(
         Stream(""),
@@ -136,7 +138,7 @@ def _identity(device: "Device") -> CameraDescription:
     )
 
 
-class Device:
+class OnvifDevice:
     """The camera's device and media services. The wrapper's own camera class is not used: its constructor subscribes to events,
     asks before the clock is known, and removes proxies from the environment. clock_offset_s: as read last. patient: after a
     refusal the clock is read anew and the call made once more."""
@@ -238,7 +240,7 @@ class Device:
             self._media = self._service("media", self._own(named or "http://h/onvif/media_service"))
         return self._media
 
-    def profiles(self) -> list[Profile]:
+    def profiles(self) -> list[CameraProfile]:
         """Every media profile with a video encoder."""
         return [p for p in map(profile, self._call(self._media_service(), "GetProfiles") or []) if p]
 
@@ -247,20 +249,20 @@ class Device:
         same = urlsplit(url).hostname == self._address.host
         return at_host(url, self._address.host, None if same else self._address.port)
 
-    def stream(self, chosen: Profile) -> Stream:
+    def stream(self, chosen: CameraProfile) -> Stream:
         """The profile's stream with its RTSP address: our host, the camera's port."""
         uri = _text(self._call(self._media, "GetStreamUri", StreamSetup=RTSP_TCP, ProfileToken=chosen.token), "Uri").strip()
         if not uri.lower().startswith(("rtsp://", "rtsps://")):
             raise DeviceFault(
-                "The camera {name} at {host}:{port} gives no RTSP address ({uri}).",
-                "Switch RTSP on in the camera's network settings.",
+                "camera-gives-no-rtsp-address",
+                "enable-camera-rtsp",
                 uri=uri or "-",
                 **_where(self._address),
             )
         return replace(chosen.stream, uri=at_host(uri, self._address.host))
 
 
-def profile(raw: Any) -> Profile | None:
+def profile(raw: Any) -> CameraProfile | None:
     """A profile out of GetProfiles; None without a video encoder. Its codec is "" where it is neither H.264 nor H.265."""
     encoder = getattr(raw, "VideoEncoderConfiguration", None)
     if encoder is None:
@@ -274,7 +276,7 @@ def profile(raw: Any) -> Profile | None:
         bitrate_bps=_number(encoder, "RateControl", "BitrateLimit") * 1000,
         profile=_text(raw, "token"),
     )
-    return Profile(_text(raw, "token"), stream, _text(raw, "VideoSourceConfiguration", "SourceToken"))
+    return CameraProfile(_text(raw, "token"), stream, _text(raw, "VideoSourceConfiguration", "SourceToken"))
 
 
 def camera_time(answer: Any) -> float | None:
@@ -298,10 +300,10 @@ def refused(error: BaseException) -> bool:
     return hasattr(error, "subcodes") and bool(REFUSAL.search(f"{subcodes} {error}"))
 
 
-def _text(value: Any, *path: str) -> str:
+def _text(value: Any, *path: str) -> Given:
     for name in path:
         value = getattr(value, name, None)
-    return "" if value is None else str(value)
+    return given_or_nothing("" if value is None else str(value), most=TEXT_CHARACTERS)
 
 
 def _number(value: Any, *path: str) -> float:
@@ -328,15 +330,14 @@ def _faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
             raise _silent(address, timeout_s) from error
         if not refused(error):
             raise DeviceFault(
-                "What answers for the camera {name} at {host}:{port} does not speak ONVIF: {why}.",
-                "Check camera.{name}.host and camera.{name}.port, and that ONVIF is switched on in the camera.",
+                "camera-does-not-speak-onvif",
+                "check-camera-address-and-onvif",
                 why=" ".join(str(error).split())[:160],
                 **_where(address),
             ) from error
         raise DeviceRefused(
-            "The camera {name} at {host}:{port} refuses the user {user}.",
-            "Check camera.{name}.user and the password in camera.{name}.password_file. Many cameras lock an account for some"
-            " minutes after several wrong passwords.",
+            "camera-refuses-login",
+            "check-camera-user-and-password",
             user=address.user or "-",
             **_where(address),
         ) from error
@@ -344,8 +345,8 @@ def _faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
 
 def _silent(address: CameraAddress, limit_s: float) -> DeviceSilent:
     return DeviceSilent(
-        "The camera {name} at {host}:{port} takes the connection but does not answer within {limit_s} s.",
-        "Restart the camera; if it comes again, look at its load and its firmware.",
+        "camera-connects-but-gives-no-answer",
+        "restart-camera-check-load-and-firmware",
         limit_s=limit_s,
         **_where(address),
     )
@@ -357,4 +358,4 @@ def wsdl_folder() -> Path:
     for file in metadata.files("onvif-zeep") or ():
         if file.name == "devicemgmt.wsdl":
             return Path(str(file.locate())).resolve().parent
-    raise DeviceFault("The camera library is incomplete: devicemgmt.wsdl is missing.", "Install onvif-zeep again.")
+    raise DeviceFault("camera-library-incomplete", "reinstall-onvif-library")

@@ -31,10 +31,10 @@ _CLOSE_TRAY = 1  # CDC_CLOSE_TRAY
 MOTOR_S = 20.0  # a tray that is still open then has no motor, whatever the drive says of itself
 BY_HAND_S = 600.0  # until somebody has pushed it in
 
-NOT_BLANK = "The disc in {device} is not blank: {medium}, {status}."
-NOT_BLANK_MEND = "Put in a blank disc; what is written is never overwritten."
-FILE_NOT_EMPTY = "{device} already holds {bytes} bytes."
-FILE_NOT_EMPTY_MEND = "Move the file away or choose another name; what is written is never overwritten."
+NOT_BLANK = "disc-not-blank"
+NOT_BLANK_MEND = "insert-blank-disc-no-overwrite"
+FILE_NOT_EMPTY = "target-file-not-empty"
+FILE_NOT_EMPTY_MEND = "move-or-rename-target-file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +116,15 @@ def judge(device: str, toc: Toc, *, content_bytes: int = 0) -> DriveState:
     if not toc.medium and not toc.status:
         return DriveState(device, False, problem=_no_drive(device, toc.problems))
     if "not present" in toc.status:
-        return DriveState(
-            device, True, problem=DeviceFault("There is no disc in {device}.", "Put in a blank disc.", device=device)
-        )
+        return DriveState(device, True, problem=DeviceFault("no-disc-in-drive", "insert-blank-disc", device=device))
     capacity, free = toc.overall_blocks * BLOCK, toc.writable_blocks * BLOCK
     state = DriveState(device, True, toc.medium, False, capacity, free)
     if "not recognizable" in toc.medium or "not recognizable" in toc.status:
         return _with(
             state,
             DeviceFault(
-                "The disc in {device} cannot be recognised.",
-                "Clean it, or put in another blank disc of a known make.",
+                "disc-not-recognised",
+                "clean-or-replace-blank-disc",
                 device=device,
             ),
         )
@@ -144,12 +142,10 @@ def _with(state: DriveState, problem: Fault) -> DriveState:
 def _no_drive(device: str, problems: tuple[str, ...]) -> Fault:
     text = "; ".join(problems)
     if re.search(r"busy|exclusive|in use", text, re.IGNORECASE):
-        return DeviceFault(
-            "The drive {device} is in use by another program.", "Wait for it to end, or close the program.", device=device
-        )
+        return DeviceFault("drive-busy", "wait-or-close-program-using-drive", device=device)
     return DeviceAbsent(
-        "The drive {device} cannot be used: {why}.",
-        "Check its cable and the key burner.drives; `ls /dev/sr*` lists the drives.",
+        "drive-unusable",
+        "check-drive-cable-and-setting",
         device=device,
         why=text or "-",
     )
@@ -177,11 +173,9 @@ def _stdio_content(device: str) -> int:
             raise _no_drive(device, ("No such device",))
         return 0
     if not path.is_absolute():
-        raise DeviceFault("{device} is no absolute path.", "Write the drive as stdio:/folder/file.", device=device)
+        raise DeviceFault("drive-path-not-absolute", "write-drive-as-stdio-path", device=device)
     if not path.parent.is_dir():
-        raise DeviceAbsent(
-            "The folder of {device} does not exist.", "Create the folder, or correct the key burner.drives.", device=device
-        )
+        raise DeviceAbsent("drive-folder-missing", "create-folder-or-correct-drive-setting", device=device)
     try:
         if not path.exists():
             if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -199,8 +193,8 @@ def _stdio_content(device: str) -> int:
             os.close(fd)
     except OSError as error:
         raise DeviceFault(
-            "{device} cannot be written: {why}.",
-            "Check that the folder and the file belong to the agent's user and are not read-only.",
+            "drive-target-not-writable",
+            "check-target-ownership-and-permissions",
             device=device,
             why=error.strerror,
         ) from error
@@ -218,11 +212,11 @@ def run_xorriso(arguments: list[str], device: str, timeout_s: float) -> str:
             check=False,
         )
     except FileNotFoundError as error:
-        raise DeviceFault("xorriso is not installed.", "Install the package xorriso.") from error
+        raise DeviceFault("burning-program-not-installed", "install-burning-program") from error
     except subprocess.TimeoutExpired as error:
         raise DeviceSilent(
-            "The drive {device} did not answer within {seconds} s.",
-            "Take the disc out, switch the drive off and on, and try again.",
+            "drive-no-answer",
+            "remove-disc-and-restart-drive",
             device=device,
             seconds=round(timeout_s),
         ) from error
@@ -282,8 +276,8 @@ def cycle_tray(
             by_hand(None)
     except OSError as error:
         raise DeviceFault(
-            "The tray of {device} was not closed again: {why}.",
-            "Push the tray in with the same disc, then check it with `room-agent disc verify {device}`.",
+            "tray-not-closed",
+            "close-tray-then-verify-disc",
             device=device,
             why=error.strerror,
         ) from error
@@ -308,8 +302,8 @@ def _eject_and_load(device: str, wait: Callable[[float], object]) -> bool:
 
 def _push_it_in(device: str) -> Fault:
     return DeviceFault(
-        "The tray of {device} is open, and its disc is not verified yet.",
-        "Push the tray in with the same disc within {minutes} minutes; it is then read back.",
+        "tray-open-disc-unverified",
+        "close-tray-with-same-disc",
         device=device,
         minutes=round(BY_HAND_S / 60),
     )

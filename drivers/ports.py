@@ -53,7 +53,7 @@ class Place:
 
     @property
     def text(self) -> str:
-        """host:port"""
+        """The address as ``host:port``."""
         return f"{self.host}:{self.port}"
 
 
@@ -77,7 +77,7 @@ class CameraDescription:
     address: Place | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For the cache file and the helper process's answer."""
+        """The description as the cache file and the helper process's answer hold it."""
         return asdict(self)
 
     @classmethod
