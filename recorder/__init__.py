@@ -1,1 +1,4 @@
-"""The data plane: tracks, composer, segments and journals, sealing, continuity, transcript match, verifier."""
+"""The data plane: what records, seals, composes and verifies.
+
+Nothing here knows the configuration, a command line or a broker.
+"""

@@ -53,8 +53,8 @@ class StreamReader:
         if not self.container.streams.video:
             self.container.close()
             raise DeviceFault(
-                "The camera {name} sends no video at {uri}.",
-                "Check the camera's stream settings.",
+                "camera-sends-no-video",
+                "check-camera-stream-settings",
                 name=self._name,
                 uri=self._uri,
             )
@@ -108,7 +108,7 @@ class StreamReader:
                 asked_ns = boottime_ns()
         except (av.error.FFmpegError, OSError) as error:
             raise self._fault(error) from None
-        raise DeviceAbsent("The camera {name} ended the connection.", "Check its power and its network cable.", name=self._name)
+        raise DeviceAbsent("camera-ended-connection", "check-power-and-network-cable", name=self._name)
 
     @property
     def _opening_packets(self) -> int:
@@ -140,8 +140,8 @@ class StreamReader:
 
     def _keyless(self) -> DeviceFault:
         return DeviceFault(
-            "The camera {name} has sent no key frame for {seconds} s.",
-            "Set the stream's key frame interval to one or two seconds and switch off 'smart' coding (H.264+, H.265+).",
+            "camera-sends-no-key-frame",
+            "set-short-key-frame-interval",
             name=self._name,
             seconds=KEY_S,
         )
@@ -150,37 +150,36 @@ class StreamReader:
         # Time-outs come as ExitError (the interrupt callback) or TimeoutError; the message may hold the address: never quote it.
         if isinstance(error, av.error.HTTPUnauthorizedError) and (algorithm := unknown_digest(self._uri)):
             return DeviceRefused(
-                "The camera {name} demands a login by digest with {algorithm} at {uri}, which the recorder does not know.",
-                "Set the RTSP authentication in the camera's settings to digest with MD5, or to digest/basic; that of ONVIF may"
-                " stay.",
+                "camera-login-algorithm-unknown",
+                "set-rtsp-login-to-md5",
                 name=self._name,
                 algorithm=algorithm,
                 uri=self._uri,
             )
         if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
             return DeviceRefused(
-                "The camera {name} refuses the stream's user or password.",
-                "Compare camera.{name}.user and its password with the camera's own settings.",
+                "camera-refuses-stream-login",
+                "compare-camera-user-and-password",
                 name=self._name,
             )
         if isinstance(error, (av.error.ExitError, TimeoutError)):
             return DeviceSilent(
-                "The camera {name} has sent nothing for {seconds} s.",
-                "Check its network cable and the switch; restart the camera if it stays frozen.",
+                "camera-frozen",
+                "check-cable-switch-restart-camera",
                 name=self._name,
                 seconds=READ_S,
             )
         if isinstance(error, OSError) and error.errno in (111, 113, 101, 104, 32, 5):
             return DeviceAbsent(
-                "The camera {name} does not answer at {uri}: {why}.",
-                "Check its power, its network cable and its address.",
+                "camera-does-not-answer",
+                "check-power-cable-and-address",
                 name=self._name,
                 uri=self._uri,
                 why=error.strerror,
             )
         return DeviceFault(
-            "The camera {name} sends no usable stream at {uri}: {why}.",
-            "Check the camera's stream settings (H.264 or H.265, RTSP).",
+            "camera-stream-unusable",
+            "check-stream-codec-and-rtsp",
             name=self._name,
             uri=self._uri,
             why=type(error).__name__,
@@ -203,10 +202,10 @@ class CameraSource(Source):
     def attempt(self) -> None:
         """Raises DeviceFault and its kinds."""
         description = self._camera.describe()
-        self.move()
+        self.beat()
         try:
             reader = StreamReader(description.main, self._settings.address)
-            self.move()
+            self.beat()
             self._camera.connected()
             self._deliver_from(reader, description)
         except DeviceFault:
@@ -214,7 +213,7 @@ class CameraSource(Source):
             raise
 
     def stop(self) -> None:
-        """See Source.stop."""
+        """Asks the thread to end, and stops a question that is on its way to the camera."""
         super().stop()
         self._camera.stop()
 

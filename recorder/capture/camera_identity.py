@@ -71,8 +71,8 @@ def still_true(address: CameraAddress, known: CameraDescription) -> bool:
 def moved(name: str, found: str, configured: str) -> Fault:
     """What a person should know of a camera that is not where the configuration says. found, configured: host:port."""
     return DeviceFault(
-        "The camera {name} was found at {found} instead of {configured}.",
-        "Correct camera.{name}.host and camera.{name}.port, or give the camera its fixed address again.",
+        "camera-at-other-address",
+        "correct-camera-address",
         name=name,
         found=found,
         configured=configured,
@@ -91,7 +91,7 @@ class KnownCamera:
         self._configured = f"{settings.address.host}:{settings.address.port}"
         self._lock = threading.RLock()
         self._used: CameraDescription | None = None  # whose streams are opened
-        self._known: CameraDescription | None = None  # whom we look for; another one than _used while that is a stranger
+        self._known: CameraDescription | None = None  # the camera we look for; not _used while another stands at its address
         self._asked_ns = -DESCRIBE_AGAIN_NS
         self._asking: threading.Thread | None = None
         self._searching: threading.Thread | None = None
@@ -102,7 +102,7 @@ class KnownCamera:
         self._ended = threading.Event()
         self._unkept: CameraDescription | None = None  # to be written
         self._keeping: threading.Thread | None = None  # the one writer of the memory
-        self._spare_until_ns: dict[str, int] = {}
+        self._rejected_until_ns: dict[str, int] = {}
 
     def describe(self) -> CameraDescription:
         """What is known of the camera. A restarted process does not wait for ONVIF: it takes the last answer, and asks beside.
@@ -268,9 +268,8 @@ class KnownCamera:
                 return
             self._used = replace(stranger, address=self._place(*self._at))
             self.fault = DeviceFault(
-                "The device at the address of the camera {name} is another one than before: serial number {now}, was {before}.",
-                "If the camera was replaced, nothing is to be done. Otherwise compare the cameras' addresses and cables with"
-                " camera.{name}.host.",
+                "camera-serial-number-changed",
+                "check-whether-camera-was-replaced",
                 name=self._settings.address.name,
                 now=stranger.serial or "-",
                 before=known.serial or "-",
@@ -313,16 +312,18 @@ class KnownCamera:
         assert known is not None
         now_ns = boottime_ns()
         was = "{}:{}".format(*where(settings.address, known))
-        spare = {place for place, until_ns in self._spare_until_ns.items() if until_ns > now_ns}
+        rejected = {place for place, until_ns in self._rejected_until_ns.items() if until_ns > now_ns}
         if known is self._used:
-            spare.add(was)
+            rejected.add(was)
         try:
-            result = find_apart(settings.address, known, target, places=(self._at,), spare=spare, sub_size=settings.sub_size)
+            result = find_apart(
+                settings.address, known, target, places=(self._at,), rejected=rejected, sub_size=settings.sub_size
+            )
         except DeviceFault as fault:
             log.warning("search failed", extra={"track": settings.address.name, "fault": str(fault)})
             return False
-        for place, seconds in (result.spare_s or {}).items():
-            self._spare_until_ns[place] = boottime_ns() + round(seconds * SECOND_NS)
+        for place, seconds in (result.rejected_s or {}).items():
+            self._rejected_until_ns[place] = boottime_ns() + round(seconds * SECOND_NS)
         if result.found is None or self._calm.is_set():
             return False
         log.warning(

@@ -47,7 +47,7 @@ class CameraTimeline:
         self._behind = 0  # behind so many pictures reordering puts one…
         self._back_ns = 0.0  # …and so far back
         self._late: tuple[int, float] | None = None  # since when all come late, and their smallest (arrival − count)
-        self._give_ns = 0.0  # by so much more the count may be set back after a step
+        self._give_ns = 0.0  # how far the count may still be moved back after a step
         self._steps_ns: deque[int] = deque(maxlen=2)  # arrivals of the last steps
         self.jumped_ns = 0
 

@@ -43,7 +43,7 @@ EDGE_S = 0.3  # of the film, where a clap cannot be judged
 
 Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
-Kind = Literal["clap", "flash"]
+Signal = Literal["clap", "flash"]
 Value = TypeVar("Value", np.float64, np.bool_)
 
 
@@ -68,7 +68,7 @@ class Measured:
     difference_ms: float
     spread_ms: float
     claps: int
-    kind: Kind
+    kind: Signal
 
 
 def onsets(samples: Array, rate_hz: int) -> Array:
@@ -125,7 +125,7 @@ def difference(film: Film, onsets_ns: NDArray[np.int64]) -> Measured:
     raise _unseen(len(onsets_ns))
 
 
-def _agreed(lags: Array, asked: int, kind: Kind) -> Measured:
+def _agreed(lags: Array, asked: int, kind: Signal) -> Measured:
     """The median of the lags (s) that lie together. asked: how many sounds could have one. Raises NotMeasured."""
     lags = lags[np.abs(lags - np.median(lags)) <= AGREES_S]
     if len(lags) < LEAST_CLAPS or 3 * len(lags) < 2 * asked:
@@ -134,8 +134,8 @@ def _agreed(lags: Array, asked: int, kind: Kind) -> Measured:
     found = Measured(1000 * middle, 1000 * float(np.median(np.abs(lags - middle))), len(lags), kind)
     if found.spread_ms > LARGEST_SPREAD_MS:
         raise NotMeasured(
-            "The claps do not agree: they differ by {spread} ms from one another.",
-            "Clap again: hands in the middle of the picture, close to the microphone, everybody else still.",
+            "claps-disagree",
+            "clap-again-others-still",
             spread=round(found.spread_ms),
         )
     return found
@@ -144,8 +144,8 @@ def _agreed(lags: Array, asked: int, kind: Kind) -> Measured:
 def too_few(heard: int) -> NotMeasured:
     """Too few claps in the sound."""
     return NotMeasured(
-        "{heard} claps were heard; it takes {least}.",
-        "Clap louder and closer to the microphone, with a second of silence between claps.",
+        "too-few-claps-heard",
+        "clap-louder-and-closer",
         heard=heard,
         least=LEAST_CLAPS,
     )
@@ -153,8 +153,8 @@ def too_few(heard: int) -> NotMeasured:
 
 def _unseen(heard: int) -> NotMeasured:
     return NotMeasured(
-        "{heard} claps were heard, but the picture does not show when the hands met.",
-        "Clap again: hands in the middle of the picture, wide apart before and still for a moment after each clap.",
+        "claps-not-seen-in-picture",
+        "clap-again-hands-visible",
         heard=heard,
     )
 
@@ -175,7 +175,7 @@ class _Changes:
             motion[k] = step.reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3)).ravel()
         self.motion = np.maximum(motion - np.median(motion, axis=0), 0)
 
-    def lags_s(self, kind: Kind, sounds: Array) -> tuple[Array, int]:
+    def lags_s(self, kind: Signal, sounds: Array) -> tuple[Array, int]:
         """Picture's instant minus sound's, for each sound that has one near their common delay; how many could have one."""
         evidence = self._stops if kind == "clap" else self._steps
         chosen = self._answering(evidence(self.motion if kind == "clap" else self.light), sounds)

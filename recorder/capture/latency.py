@@ -10,14 +10,15 @@ Light, since every track's process reads it.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from recorder.clock.instants import MS_NS
 from recorder.disk.durable import Json, file_stamp, read_json, write_json
-from recorder.faults import NotFound
+from recorder.disk.typed import WrongField, typed
+from recorder.faults import BadInput, NotFound
 from wording import Fault
 
 SCHEMA = "interview-room-calibration/1"
@@ -27,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class CalibratedDevice:
     """Which camera was measured; "" where it does not tell."""
 
     manufacturer: str = ""
     model: str = ""
     serial: str = ""
 
-    def differs(self, other: "Device") -> bool:
+    def differs(self, other: "CalibratedDevice") -> bool:
         """Whether they are two devices: by serial number where both have one, else by maker and model where both tell them."""
         if self.serial and other.serial:
             return self.serial != other.serial
@@ -61,24 +62,15 @@ class Calibration:
     at: str
     by: str
     version: str
-    device: Device
+    device: CalibratedDevice
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Out of the file. Raises KeyError, TypeError, ValueError where it is none."""
-        latency_ms = float(data["latency_ms"])
-        if not 0 <= latency_ms <= LARGEST_MS:
-            raise ValueError(f"latency_ms is {latency_ms}")
-        device = Device(**{name: str(data["device"].get(name, "")) for name in ("manufacturer", "model", "serial")})
-        texts = {name: str(data[name]) for name in ("kind", "at", "by", "version")}
-        return cls(
-            latency_ms=latency_ms,
-            spread_ms=float(data["spread_ms"]),
-            claps=int(data["claps"]),
-            microphone_ms=float(data["microphone_ms"]),
-            device=device,
-            **texts,
-        )
+        """Out of the file. Raises WrongField where it is none."""
+        found = typed(cls, data)
+        if not 0 <= found.latency_ms <= LARGEST_MS:
+            raise WrongField("latency_ms")
+        return found
 
 
 def read(path: Path) -> dict[str, Calibration]:
@@ -94,6 +86,24 @@ def read(path: Path) -> dict[str, Calibration]:
     except (Fault, KeyError, TypeError, ValueError, AttributeError) as error:
         log.warning("calibration unreadable", extra={"path": str(path), "why": f"{type(error).__name__}: {error}"})
         return {}
+
+
+def measured_of(cameras: Mapping[str, Any], known: Iterable[str]) -> dict[str, Calibration]:
+    """What a calibration measured, as a command sends it. known: the cameras there are. Raises BadInput."""
+    measured: dict[str, Calibration] = {}
+    for name in known:
+        if name in cameras:
+            try:
+                measured[name] = Calibration.from_dict(cameras[name])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise BadInput(
+                    "calibration-not-usable", "calibrate-with-own-version", camera=name, why=repr(error)[:200]
+                ) from error
+    if not measured or measured.keys() != cameras.keys():
+        raise BadInput(
+            "calibration-not-usable", "calibrate-with-own-version", camera=", ".join(map(str, cameras))[:200], why="camera"
+        )
+    return measured
 
 
 def store(path: Path, measured: Mapping[str, Calibration]) -> None:

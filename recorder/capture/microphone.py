@@ -40,7 +40,7 @@ class MicrophoneSource(Source):
         self._settings = settings
 
     def attempt(self) -> None:
-        """Raises DeviceFault."""
+        """Opens the microphone and delivers its sound until it fails or the process stops. Raises DeviceFault."""
         settings = self._settings
         check_rate(settings.rate_hz)
         microphone = Microphone(settings.device, settings.rate_hz, settings.channels)
@@ -53,7 +53,7 @@ class MicrophoneSource(Source):
             microphone.close()
 
     def _deliver_from(self, microphone: Microphone) -> None:
-        run = _Run(self._settings)
+        run = _Stream(self._settings)
         announced = False
         while not self.stopping:
             block = microphone.read(SILENT_S if announced else FIRST_S)
@@ -75,11 +75,11 @@ class MicrophoneSource(Source):
             if run.crept_ns() > LOSS_NS:
                 run = self._anew(microphone, _crept(run.crept_ns()))
 
-    def _anew(self, microphone: Microphone, loss: Fault) -> "_Run":
+    def _anew(self, microphone: Microphone, loss: Fault) -> "_Stream":
         """The count begins again: what is missing lies between the counts."""
         self.announce_loss(loss)
         self.connected(self._connection(microphone))
-        return _Run(self._settings)
+        return _Stream(self._settings)
 
     def _settle(self, microphone: Microphone) -> tuple[list[Block], DeviceSilent | None]:
         """What follows a stall: a burst of what was buffered, then the device's own pace again; the silence that cut it off."""
@@ -109,7 +109,7 @@ class MicrophoneSource(Source):
         )
 
 
-class _Run:
+class _Stream:
     """Samples counted without a hole. Excess is arrival minus what the count says; its floor moves only by loss and drift."""
 
     def __init__(self, settings: MicrophoneSettings) -> None:
@@ -157,20 +157,20 @@ def _hole(block: Block, missing_ns: int) -> DeviceFault:
     seconds = round(missing_ns / SECOND_NS, 3)
     if block.overflow:
         return DeviceFault(
-            "The sound card discarded {seconds} s of samples (overflow).",
-            "The PC is overloaded: close other programs.",
+            "sound-card-overflow",
+            "relieve-overloaded-pc",
             seconds=seconds,
         )
     return DeviceFault(
-        "The microphone stood still; {seconds} s of sound are missing.",
-        "Check its cable; is the sound server overloaded?",
+        "microphone-stood-still",
+        "check-microphone-cable-and-sound-server",
         seconds=seconds,
     )
 
 
 def _crept(missing_ns: int) -> DeviceFault:
     return DeviceFault(
-        "{seconds} s of sound went missing within the last second, without a word from the sound card.",
-        "The PC or the sound server is overloaded: close other programs.",
+        "sound-lost-silently",
+        "relieve-pc-and-sound-server",
         seconds=round(missing_ns / SECOND_NS, 3),
     )

@@ -31,7 +31,7 @@ class Source(ABC, threading.Thread):
         super().__init__(name=f"source-{name}", daemon=True)
         self.items: queue.Queue[Item] = queue.Queue(QUEUE_ITEMS)
         self.reconnects = -1
-        self.moves = 0  # signs of life, counted: an attempt begun or ended, an item put, or a wait for room for one
+        self.beats = 0  # signs of life, counted: an attempt begun or ended, an item put, or a wait for room for one
         self._stop_event = threading.Event()
 
     @abstractmethod
@@ -44,21 +44,21 @@ class Source(ABC, threading.Thread):
         while not self._stop_event.is_set():
             delivered = self.reconnects
             fault: Fault
-            self.move()
+            self.beat()
             try:
                 self.attempt()
                 continue
             except Fault as error:
                 fault = error
             except Exception as error:  # noqa: BLE001  # the top of this thread: whatever it was, the device is tried again
-                fault = DeviceFault("The source failed: {why}.", "Look at the log.", why=f"{type(error).__name__}: {error}")
+                fault = DeviceFault("source-failed", "look-at-log", why=f"{type(error).__name__}: {error}")
             failures = 0 if self.reconnects != delivered else failures + 1
             self._put(Lost(fault.as_dict()))
             refused = isinstance(fault, DeviceRefused)
             self._stop_event.wait(REFUSED_BACKOFF_S if refused else BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
 
     def connected(self, item: Connected) -> None:
-        """Announces a connection."""
+        """Counts a connection and puts it into the queue before the packets that follow."""
         self.reconnects += 1
         self._put(item)
 
@@ -70,20 +70,20 @@ class Source(ABC, threading.Thread):
         """Passes one packet on, or what is to be known before the next one."""
         self._put(item)
 
-    def move(self) -> None:
+    def beat(self) -> None:
         """A sign of life from this thread."""
-        self.moves += 1
+        self.beats += 1
 
     def _put(self, item: Item) -> None:
         while not self._stop_event.is_set():
-            self.move()
+            self.beat()
             with suppress(queue.Full):
                 self.items.put(item, timeout=0.5)
                 return
 
     @property
     def stopping(self) -> bool:
-        """The process ends."""
+        """Whether the source was asked to stop."""
         return self._stop_event.is_set()
 
     def stop(self) -> None:
@@ -91,7 +91,7 @@ class Source(ABC, threading.Thread):
         self._stop_event.set()
 
 
-class Stillness:
+class SourceWatchdog:
     """How long a source's thread has given no sign of life, as the looker lived through it.
 
     A PC that was suspended, or a process that was stopped, is nobody's fault: of a pause between two looks LOOK_NS count at most.
@@ -100,13 +100,13 @@ class Stillness:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._looked_ns = now()
-        self._moves = -1
+        self._beats = -1
         self._still_ns = 0
 
-    def look(self, moves: int, *, excused: bool = False) -> int:
+    def look(self, beats: int, *, excused: bool = False) -> int:
         """The length until now, ns. moves: the source's count. excused: what passed since the last look does not count."""
         now = self._now()
         passed_ns = 0 if excused else min(now - self._looked_ns, LOOK_NS)
-        self._still_ns = self._still_ns + passed_ns if moves == self._moves else 0
-        self._looked_ns, self._moves = now, moves
+        self._still_ns = self._still_ns + passed_ns if beats == self._beats else 0
+        self._looked_ns, self._beats = now, beats
         return self._still_ns

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The line fitted to a device's clock: its tick counts against the PC's monotonic time. Pure."""
 
 from bisect import bisect_right
 from collections import deque
@@ -16,7 +16,7 @@ def believed_rate(ppm: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FittedLine:
     """room-or-boot time (ns) = origin_ns + ticks · ns_per_tick · (1 + ppm·10⁻⁶)."""
 
     origin_ns: float
@@ -46,10 +46,10 @@ class EnvelopeFit:
         self._minima: deque[tuple[float, float]] = deque(maxlen=buckets)  # (nominal time, arrival − nominal time), ns
         self._bucket = -1
         self._base: tuple[int, int] | None = None  # (ticks, arrival) of the first point, so that floats stay small
-        self._line = Line(0.0, ns_per_tick)
+        self._line = FittedLine(0.0, ns_per_tick)
 
     def add(self, ticks: int, arrival_ns: int) -> None:
-        """One arrival on a monotonic clock."""
+        """Takes one arrival: the source's tick count, and when it came by a monotonic clock, ns."""
         if self._base is None:
             self._base = (ticks, arrival_ns)
         nominal = (ticks - self._base[0]) * self._ns_per_tick
@@ -71,7 +71,7 @@ class EnvelopeFit:
         lowest = min(excess - slope * nominal for nominal, excess in points)
         ppm = slope * 1e6
         scale = self._ns_per_tick * (1 + slope)
-        self._line = Line(self._base[1] + lowest - self._base[0] * scale, self._ns_per_tick, ppm)
+        self._line = FittedLine(self._base[1] + lowest - self._base[0] * scale, self._ns_per_tick, ppm)
 
     def _slope(self, points: Sequence[tuple[float, float]]) -> float:
         if points[-1][0] - points[0][0] < self.SPAN_NS:
@@ -84,8 +84,8 @@ class EnvelopeFit:
         return min(max((y1 - y0) / (x1 - x0), -limit), limit)
 
     @property
-    def line(self) -> Line:
-        """The current line."""
+    def line(self) -> FittedLine:
+        """The line through the arrivals so far."""
         return self._line
 
 

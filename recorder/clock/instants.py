@@ -1,8 +1,4 @@
-"""One time line for everything: CLOCK_BOOTTIME tied to UTC.
-
-Room time is a number of nanoseconds: UTC since 1970 as it was at the epoch's tie, carried on by CLOCK_BOOTTIME, so a step of the
-wall clock moves nothing. Every boot of the PC has one epoch a session, made by whichever process needs it first.
-"""
+"""Instants: CLOCK_BOOTTIME, the wall clock as RFC 3339, the grid of pictures on which a session begins and ends. Pure."""
 
 import time
 from datetime import UTC, datetime, tzinfo
@@ -13,6 +9,9 @@ SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
 CLOCK_STEP_NS = SECOND_NS // 2  # a wall clock that moves more than this against CLOCK_BOOTTIME was set, not slewed
 PICTURE_NS = 40_000_000  # 25 pictures a second
+# Five pictures. A hole up to this is no gap, and a silence up to it ends no segment; between segments it is rounding of the
+# fitted clock.
+GAP_FLOOR_NS = 5 * PICTURE_NS
 
 
 @cache

@@ -15,8 +15,8 @@ from wording import Exit, Fault
 FPS = 25
 GOP = 50
 
-Kind = Literal["software", "vaapi", "qsv"]
-Packet: TypeAlias = "av.Packet[Any]"
+EncoderKind = Literal["software", "vaapi", "qsv"]
+EncodedPacket: TypeAlias = "av.Packet[Any]"
 
 
 class EncoderFault(Fault):
@@ -37,7 +37,7 @@ class EncoderSettings:
     crf: int
     preset: str
     audio_kbps: int
-    kind: Kind = "software"
+    kind: EncoderKind = "software"
     device: str = "/dev/dri/renderD128"
     low_power: bool = False
     threads: int = 1
@@ -50,12 +50,12 @@ class VideoEncoder(Protocol):
     good; it must be exhausted.
     """
 
-    name: Kind
+    name: EncoderKind
 
-    def encode(self, canvas: Plane) -> Iterator[Packet]:
+    def encode(self, canvas: Plane) -> Iterator[EncodedPacket]:
         """Takes the next picture, the canvas is free afterwards; gives what is ready. Raises EncoderFault."""
 
-    def flush(self) -> Iterator[Packet]:
+    def flush(self) -> Iterator[EncodedPacket]:
         """The rest, once. Raises EncoderFault."""
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from recorder.clock.instants import SECOND_NS, boottime_ns
-from recorder.composite.encoder import FPS, EncoderFault, EncoderSettings, Kind
+from recorder.composite.encoder import FPS, EncoderFault, EncoderKind, EncoderSettings
 from recorder.composite.open_encoder import open_encoder
 from recorder.composite.part import FRAGMENTED
 from recorder.composite.picture import HEIGHT, WIDTH, Plane, new_canvas, plane_view, planes
@@ -78,8 +78,8 @@ def _try(settings: EncoderSettings, canvases: list[Plane], deadline: int, limit_
                     container.mux(packet)
                 if now() > deadline:
                     raise EncoderFault(
-                        "The encoder {encoder} has not encoded {pictures} pictures within {seconds:g} s.",
-                        'End other programs that use the graphics processor, or set composite.encoder = "software".',
+                        "encoder-trial-too-slow",
+                        "reduce-gpu-load-or-encode-software",
                         encoder=settings.kind,
                         pictures=len(canvases),
                         seconds=limit_s,
@@ -94,7 +94,7 @@ def _try(settings: EncoderSettings, canvases: list[Plane], deadline: int, limit_
     return Trial(settings, len(canvases), worst, (len(times) - 1) / FPS / span_s if span_s > 0 else math.inf)
 
 
-def _compare(kind: Kind, canvases: list[Plane], file: io.BytesIO) -> float:
+def _compare(kind: EncoderKind, canvases: list[Plane], file: io.BytesIO) -> float:
     """The worst picture's PSNR, dB."""
     file.seek(0)
     worst, count = math.inf, 0
@@ -107,8 +107,8 @@ def _compare(kind: Kind, canvases: list[Plane], file: io.BytesIO) -> float:
         log.warning("trial cannot be decoded", extra={"encoder": kind, "error": str(error)})
     if count < len(canvases) or worst < PSNR_DB:
         raise EncoderFault(
-            "The encoder {encoder} spoils pictures: {count} of {all} came back, the worst with {psnr:.0f} dB.",
-            'Replace the graphics driver, or set composite.encoder = "software".',
+            "encoder-spoils-pictures",
+            "replace-graphics-driver-or-use-software",
             encoder=kind,
             count=count,
             all=len(canvases),
@@ -145,13 +145,13 @@ class EncoderChoice:
             self._begin()
 
     def settings(self) -> EncoderSettings:
-        """Of the next part; waits for a trial that runs, LIMIT_S at most."""
+        """The settings for the next part. Waits for a running trial, at most LIMIT_S."""
         if self._trial is not None:
             self._trial.join(LIMIT_S)
         return self._proven or self._software
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EncoderKind:
         """What would encode now."""
         return (self._proven or self._software).kind
 
@@ -179,8 +179,8 @@ class EncoderChoice:
             log.exception("trial of the encoder failed", extra={"encoder": self._wanted.kind})
             self.refuse(
                 EncoderFault(
-                    "The trial of the encoder {encoder} failed: {why}.",
-                    "This is a defect of the program: report it with the log.",
+                    "encoder-trial-failed",
+                    "report-program-defect-with-log",
                     encoder=self._wanted.kind,
                     why=f"{type(error).__name__}: {error}",
                 )

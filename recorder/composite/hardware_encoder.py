@@ -21,7 +21,7 @@ from typing import IO, Any
 import av
 import ffmpeg
 
-from recorder.composite.encoder import FPS, GOP, EncoderFault, EncoderSettings, Kind, Packet
+from recorder.composite.encoder import FPS, GOP, EncodedPacket, EncoderFault, EncoderKind, EncoderSettings
 from recorder.composite.picture import HEIGHT, WIDTH, Plane
 
 CANVAS_BYTES = WIDTH * HEIGHT * 3 // 2
@@ -67,14 +67,14 @@ def check_device(settings: EncoderSettings) -> None:
     device = Path(settings.device)
     if not device.exists():
         raise EncoderFault(
-            "There is no graphics processor at {device}.",
-            'Give composite.encoder_device one of those below /dev/dri, or set composite.encoder = "software".',
+            "graphics-processor-missing",
+            "correct-encoder-device",
             device=device,
         )
     if not os.access(device, os.R_OK | os.W_OK):
         raise EncoderFault(
-            "The graphics processor {device} may not be used by this user.",
-            'Add the user room-agent to the group render and restart the composer, or set composite.encoder = "software".',
+            "graphics-processor-access-denied",
+            "add-user-to-render-group",
             device=device,
         )
 
@@ -90,17 +90,17 @@ class _Pipe:
 
 
 class ChildEncoder:
-    """See recorder.composite.encoder.VideoEncoder. One thread reads the packets, one the messages; the caller's writes the pictures."""
+    """A VideoEncoder that runs ffmpeg as a child. The caller's thread writes pictures; two threads read packets and messages."""
 
     def __init__(self, settings: EncoderSettings, container: av.container.OutputContainer) -> None:
         """Raises EncoderFault where the device is missing or ffmpeg cannot be started."""
         check_device(settings)
-        self.name: Kind = settings.kind
+        self.name: EncoderKind = settings.kind
         self._container = container
         self._stream: Any = None
         self._source: Any = None
         self._sent = self._received = self._given = 0
-        self._packets: queue.SimpleQueue[Packet] = queue.SimpleQueue()
+        self._packets: queue.SimpleQueue[EncodedPacket] = queue.SimpleQueue()
         self._arrival = threading.Condition()
         self._ended = False
         self._messages: list[str] = []  # the first ones: what comes later follows from them
@@ -114,7 +114,7 @@ class ChildEncoder:
                 start_new_session=True,  # Ctrl-C is for the composer, which ends it in order
             )
         except OSError as error:
-            raise EncoderFault("ffmpeg cannot be started: {why}.", "Install the package ffmpeg.", why=error.strerror) from error
+            raise EncoderFault("ffmpeg-cannot-start", "install-ffmpeg", why=error.strerror) from error
         assert self._process.stdin
         self._pictures = self._process.stdin
         os.set_blocking(self._pictures.fileno(), False)
@@ -126,13 +126,13 @@ class ChildEncoder:
 
     @property
     def pid(self) -> int:
-        """Of the child."""
+        """Process id of the encoding child."""
         return self._process.pid
 
     def _work(self) -> tuple[tuple[Callable[[], None], str], ...]:
         return (self._read_packets, "encoder-packets"), (self._read_messages, "encoder-messages")
 
-    def encode(self, canvas: Plane) -> Iterator[Packet]:
+    def encode(self, canvas: Plane) -> Iterator[EncodedPacket]:
         picture = memoryview(canvas.data).cast("B")
         if len(picture) != CANVAS_BYTES:
             raise ValueError(f"a canvas has {CANVAS_BYTES} bytes, not {len(picture)}")
@@ -146,7 +146,7 @@ class ChildEncoder:
             raise
         yield from self._arrived()
 
-    def flush(self) -> Iterator[Packet]:
+    def flush(self) -> Iterator[EncodedPacket]:
         with contextlib.suppress(OSError):
             self._pictures.close()
         fault = None
@@ -202,8 +202,8 @@ class ChildEncoder:
             limit_s = STALL_S if received else START_S
             if idle * SLICE_S >= limit_s:
                 raise EncoderFault(
-                    "The encoder {encoder} has given no picture for {seconds:g} s.",
-                    "Software encodes meanwhile. After the interview, restart the PC; if it stays, change the graphics driver.",
+                    "encoder-gives-no-picture",
+                    "restart-pc-after-interview",
                     encoder=self.name,
                     seconds=limit_s,
                 )
@@ -228,23 +228,23 @@ class ChildEncoder:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         log.warning("encoder ended", extra={"encoder": self.name, "how": how, "said": list(self._messages)})
         return EncoderFault(
-            "The encoder {encoder} ended by itself: {why}.",
-            'Install the graphics driver (intel-media-va-driver or mesa-va-drivers), or set composite.encoder = "software".',
+            "encoder-ended-unexpectedly",
+            "install-graphics-driver-or-use-software",
             encoder=self.name,
             why=": ".join([how, *self._messages[:1]]),
         )
 
-    def _arrived(self) -> Iterator[Packet]:
+    def _arrived(self) -> Iterator[EncodedPacket]:
         while not self._packets.empty():
             yield self._own(self._packets.get())
 
-    def _own(self, packet: Packet) -> Packet:
+    def _own(self, packet: EncodedPacket) -> EncodedPacket:
         """The packet as one of the container's, its time the picture's number. Raises EncoderFault where it is another's."""
         time = None if packet.pts is None else packet.pts * packet.time_base * FPS
         if time is None or round(time) != self._given or self._given >= self._sent:
             raise EncoderFault(
-                "The encoder {encoder} gave picture {found} where picture {expected} was due.",
-                'Replace the graphics driver, or set composite.encoder = "software".',
+                "encoder-picture-out-of-order",
+                "replace-graphics-driver-or-use-software",
                 encoder=self.name,
                 found="-" if time is None else round(time),
                 expected=self._given,

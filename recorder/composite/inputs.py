@@ -22,7 +22,7 @@ from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns
 from recorder.composite.picture import Rect, Scaled
 from recorder.media.decoding import video_decoder
-from recorder.media.live import FeedReader, Kind, Message
+from recorder.media.live import LiveKind, LiveMessage, LiveReader
 from recorder.media.packets import Format, Jumped
 from recorder.media.resampling import Samples, SoundLine
 from recorder.process.runner import name_thread
@@ -40,13 +40,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VideoInputSettings:
-    """One camera of the composite. sub: how to reach its sub-stream, None: main only; memory: where its description lies.
+    """One camera of the composite. sub: how to reach its sub-stream, None: main only. memory: where its description lies.
 
-    latency_ns: taken off the sub-stream's times; or, where calibration is the file of recorder.capture.latency, what stands there.
+    latency_ns: taken off the sub-stream's times. calibration: the file of recorder.capture.latency, whose value then holds.
     """
 
     name: str
-    feed: Path
+    live: Path
     latency_ns: int
     sub: CameraAddress | None = None
     memory: Path | None = None
@@ -83,8 +83,8 @@ class _Pump(ABC, threading.Thread):
         """Ends the thread at its next time-out."""
         self._stopping.set()
 
-    def _from_feed(self, path: Path, leave: Callable[[], bool] = lambda: False) -> None:
-        with FeedReader(path, timeout_s=1.0) as reader:
+    def _from_live(self, path: Path, leave: Callable[[], bool] = lambda: False) -> None:
+        with LiveReader(path, timeout_s=1.0) as reader:
             while not self._stopping.is_set() and not leave():
                 with suppress(TimeoutError):
                     message = reader.read()
@@ -93,8 +93,8 @@ class _Pump(ABC, threading.Thread):
                     self.take(message)
 
     @abstractmethod
-    def take(self, message: Message) -> None:
-        """One message of the feed."""
+    def take(self, message: LiveMessage) -> None:
+        """One message of the live stream."""
 
 
 class _Opening(threading.Thread):
@@ -139,7 +139,7 @@ class VideoInput(_Pump):
         self.settings = settings
         self._rect = rect
         self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)
-        self._packets: deque[tuple[av.VideoCodecContext, Message]] = deque()  # each with its format's decoder
+        self._packets: deque[tuple[av.VideoCodecContext, LiveMessage]] = deque()  # each with its format's decoder
         self._decoder: av.VideoCodecContext | None = None  # of the packets that come
         self._decoded: list[av.VideoFrame] = []
         self._shown: Scaled | None = None
@@ -153,7 +153,7 @@ class VideoInput(_Pump):
         while True:
             if self._sub_open():
                 self._show_sub()
-            self._from_feed(self.settings.feed, leave=self._sub_open)
+            self._from_live(self.settings.live, leave=self._sub_open)
             if not self._sub_open():
                 return
 
@@ -217,14 +217,14 @@ class VideoInput(_Pump):
                     self._begin(format_)
                 fit.add(item.pts, item.arrival_ns)
                 time_ns = fit.line.at(item.pts) - self._latency.ns
-                self._add(Message(Kind.DATA, item.key, time_ns, item.pts, 0, item.data))
+                self._add(LiveMessage(LiveKind.DATA, item.key, time_ns, item.pts, 0, item.data))
         finally:
             reader.container.close()
 
-    def take(self, message: Message) -> None:
-        if message.kind is Kind.FORMAT:
+    def take(self, message: LiveMessage) -> None:
+        if message.kind is LiveKind.FORMAT:
             self._begin(message.format)
-        elif message.kind is Kind.DATA:
+        elif message.kind is LiveKind.DATA:
             self._add(message)
 
     def _begin(self, format_: Format) -> None:
@@ -233,7 +233,7 @@ class VideoInput(_Pump):
         with self._lock:  # what waits is of the format before, and is shown first
             self._decoder, self._need_key = decoder, True
 
-    def _add(self, message: Message) -> None:
+    def _add(self, message: LiveMessage) -> None:
         with self._lock:
             if self._decoder is None or (self._need_key and not message.key):
                 return
@@ -279,7 +279,7 @@ class VideoInput(_Pump):
             self._shown, self._shown_ns = Scaled(newest, self._rect), int(newest.pts or 0)
         return self._shown, self._shown_ns
 
-    def _decode(self, decoder: av.VideoCodecContext, message: Message) -> list[av.VideoFrame]:
+    def _decode(self, decoder: av.VideoCodecContext, message: LiveMessage) -> list[av.VideoFrame]:
         packet = av.Packet(message.payload)
         packet.pts = packet.dts = message.time_ns
         packet.time_base = NANOSECONDS
@@ -293,23 +293,23 @@ class VideoInput(_Pump):
 class SoundInput(_Pump):
     """The microphone's samples on room time."""
 
-    def __init__(self, feed: Path, rate_hz: int) -> None:
+    def __init__(self, live: Path, rate_hz: int) -> None:
         super().__init__("microphone")
-        self._feed = feed
+        self._live = live
         self._line = SoundLine(rate_hz, keep_s=KEEP_SOUND_S)
         self._channels = 1
 
     def attempt(self) -> None:
-        """The microphone track's feed."""
-        self._from_feed(self._feed)
+        """The microphone track's live stream."""
+        self._from_live(self._live)
 
-    def take(self, message: Message) -> None:
+    def take(self, message: LiveMessage) -> None:
         with self._lock:
-            if message.kind is Kind.FORMAT:
+            if message.kind is LiveKind.FORMAT:
                 format_ = message.format
                 self._channels = format_.channels
                 self._line.begin(format_.rate_hz)
-            elif message.kind is Kind.DATA:
+            elif message.kind is LiveKind.DATA:
                 samples = np.frombuffer(message.payload, "<i2").astype(np.float32)
                 if self._channels > 1:
                     samples = samples.reshape(-1, self._channels).mean(axis=1)
@@ -317,11 +317,11 @@ class SoundInput(_Pump):
                 self._line.add(message.pts, message.time_ns, message.ppb, samples)
 
     def idle(self) -> None:
-        """See SoundLine.idle."""
+        """Passes ``idle`` on to the sound line, under the lock."""
         with self._lock:
             self._line.idle()
 
     def read(self, time_ns: int, count: int) -> tuple[Samples, int]:
-        """See SoundLine.read."""
+        """Reads from the sound line, under the lock; see SoundLine.read for what it gives."""
         with self._lock:
             return self._line.read(time_ns, count)

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Which encoder the settings ask for."""
 
 import av
 

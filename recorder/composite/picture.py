@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wording import Language, say
+from wording import Language, Shown, say, shown
+from wording.border import joined
 
 WIDTH, HEIGHT = 1920, 1080
 STRIP_HEIGHT = 56
 MARGIN = 24
 TEXT_SIZE, TEXT_SMALLEST = 34, 18
 NEUTRAL = 128
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 Plane = npt.NDArray[np.uint8]
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
@@ -56,7 +57,7 @@ class OverlayFields:
     made_later: bool = False
 
 
-def overlay_text(moment: datetime, fields: OverlayFields, language: Language) -> str:
+def overlay_text(moment: datetime, fields: OverlayFields, language: Language) -> Shown:
     """Date, weekday, time to the second, temperature, humidity, room, case number, REC or MADE LATER (W-6.2.2.4.6)."""
     weekday = say(WEEKDAYS[moment.weekday()], language)
     date = f"{moment:%Y}年{moment:%m}月{moment:%d}日 {weekday}" if language == "zh" else f"{moment:%Y-%m-%d} {weekday}"
@@ -64,8 +65,8 @@ def overlay_text(moment: datetime, fields: OverlayFields, language: Language) ->
     humidity = "--.-" if fields.humidity_pct is None else f"{fields.humidity_pct:.1f}"
     parts = [f"{date} {moment:%H:%M:%S}{_offset(moment)}", f"{temperature}°C", f"{humidity}%RH", fields.room]
     if fields.case_number:
-        parts.append(say("Case {number}", language, number=fields.case_number))
-    return "  ".join([*parts, say("MADE LATER" if fields.made_later else "● REC", language)])
+        parts.append(say("overlay-case", language, number=fields.case_number))
+    return joined("  ", [*map(shown, parts), say("made-later-mark" if fields.made_later else "recording-mark", language)])
 
 
 def _offset(moment: datetime) -> str:
@@ -74,7 +75,7 @@ def _offset(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")[19:] if twice else ""
 
 
-def render_line(text: str, width: int = WIDTH, height: int = STRIP_HEIGHT) -> Plane:
+def render_line(text: Shown, width: int = WIDTH, height: int = STRIP_HEIGHT) -> Plane:
     """White text on black, shape (height, width); smaller where it would not fit, then cut with …"""
     face = cv2.FontFace("uni")
     size = TEXT_SIZE
@@ -86,13 +87,13 @@ def render_line(text: str, width: int = WIDTH, height: int = STRIP_HEIGHT) -> Pl
     while size > TEXT_SMALLEST and length(text, size) > room:
         size -= 2
     while len(text) > 1 and length(text, size) > room:
-        text = text.removesuffix("…")[:-1] + "…"
+        text = Shown(text.removesuffix("…")[:-1] + "…")
     mask = np.zeros((height, width), np.uint8)
     cv2.putText(mask, text, (MARGIN, height - (height - size) // 2 - size // 6), (255,), face, size, 400)
     return mask
 
 
-def render_tile(title: str, detail: str, rect: Rect) -> Plane:
+def render_tile(title: Shown, detail: Shown, rect: Rect) -> Plane:
     """Luma of a tile that stands for a lost camera, shape (rect.height, rect.width)."""
     tile = np.full((rect.height, rect.width), 40, np.uint8)
     cv2.rectangle(tile, (2, 2), (rect.width - 3, rect.height - 3), (160,), 4)
@@ -117,7 +118,7 @@ def planes(canvas: Plane) -> tuple[Plane, Plane, Plane]:
 
 
 def new_canvas() -> Plane:
-    """A black picture."""
+    """A black picture in the composite's size, YUV 4:2:0."""
     canvas = np.full((HEIGHT * 3 // 2, WIDTH), NEUTRAL, np.uint8)
     canvas[:HEIGHT] = 16
     return canvas

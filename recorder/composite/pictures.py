@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The composite's picture for one instant: both cameras, tiles for lost ones, the overlay line."""
 
 import logging
 from datetime import datetime
@@ -21,7 +21,7 @@ from recorder.composite.settings import ComposerSettings
 from wording import say
 
 LOST_NS = SECOND_NS  # a camera that has delivered nothing for so long is shown as lost
-CAMERA_NAMES = {"overview": "Overview", "closeup": "Close-up"}
+IN_PICTURE = {"overview": "overview-in-picture", "closeup": "closeup-in-picture"}
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ class Pictures:
 
     def _tile(self, name: str, seconds: int, rect: Rect) -> Plane:
         language = self._settings.language
-        title = say("{camera}: no picture", language, camera=say(CAMERA_NAMES[name], language))
-        detail = say("for {time}", language, time=f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}")
+        title = say("camera-without-picture", language, camera=say(IN_PICTURE.get(name, name), language))
+        detail = say("elapsed-time", language, time=f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}")
         known = self._tiles.get(name)
         if known is None or known[0] != detail:
             known = self._tiles[name] = (detail, render_tile(title, detail, rect))

@@ -34,11 +34,12 @@ from recorder.process.status import ClimateStatus, ComposerStatus, read_status
 from recorder.process.wanted import Wanted, WantedFile
 from recorder.session.epoch import Epoch, session_epoch
 from recorder.session.files import is_sealed
+from recorder.session.lines import cause_fields
 from recorder.session.wall_clock import read_tie_now
 from wording import Fault
+from wording.sentence import Sentence
 
 WANTED_NS = SECOND_NS // 10
-CLIMATE_STALE_NS = 10 * SECOND_NS
 CATCH_UP_NS = 5 * SECOND_NS  # a session's first part begins at T0 if that is no longer ago; inputs remember so much
 RETRY_PART_NS = 5 * SECOND_NS
 CANVASES = 6
@@ -55,7 +56,7 @@ class Composer:
         rect = inset_rect(settings.inset_width, settings.inset_height, settings.inset_corner)
         self._main = VideoInput(settings.main, FULL)
         self._inset = VideoInput(settings.inset, rect)
-        self._sound = SoundInput(settings.run / "feed-microphone.sock", SOUND_HZ)
+        self._sound = SoundInput(settings.run / "live-microphone.sock", SOUND_HZ)
         self._pictures = Pictures(settings, self._main, self._inset, rect)
         self._status = ComposerStatus(name="composer", pid=0, boot_id="", version=settings.version)
         self._reporter = Reporter(self._status, settings.run)
@@ -105,7 +106,7 @@ class Composer:
             at_ns = composite.start_ns + self._next_picture * PICTURE_NS
             with suppress(StorageFault):
                 composite.close()
-                composite.note("encoder", encoder="software", at_ns=at_ns, cause=fault.say(), fault=fault.as_dict())
+                composite.note("encoder", encoder="software", at_ns=at_ns, **cause_fields(Sentence(fault.code, fault.values)))
 
     def _refused(self, fault: Fault) -> None:
         if self._fault is None:
@@ -243,14 +244,10 @@ class Composer:
         if now - self._fields_at_ns >= SECOND_NS:
             self._fields_at_ns = now
             climate = read_status(self._settings.run / "status" / "climate.json")
-            fresh = (
-                isinstance(climate, ClimateStatus)
-                and climate.boot_id == boot_id()
-                and climate.reading_ns is not None
-                and now - climate.reading_ns <= CLIMATE_STALE_NS
-            )
-            temperature = climate.temperature_c if fresh and isinstance(climate, ClimateStatus) else None
-            humidity = climate.humidity_pct if fresh and isinstance(climate, ClimateStatus) else None
+            known = climate if isinstance(climate, ClimateStatus) and climate.boot_id == boot_id() else None
+            reading = known if known is not None and known.fresh(now) else None
+            temperature = reading.temperature_c if reading else None
+            humidity = reading.humidity_pct if reading else None
             self._fields = OverlayFields(self._settings.room, wanted.case_number, temperature, humidity)
         return self._fields
 

@@ -1,17 +1,18 @@
 """One session's composite on the disk: its parts, its journal, and what is left of a part that was cut off."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.composite.encoder import EncoderSettings
 from recorder.composite.part import SAMPLES_PER_PICTURE, Part, count_pictures, span_ns
-from recorder.disk.durable import Json, make_folder, settle
+from recorder.disk.digest import stored_sha256
+from recorder.disk.durable import make_folder, settle
 from recorder.disk.journal import PatientJournal
-from recorder.disk.sink import file_sha256
 from recorder.faults import StorageFault
+from recorder.session.lines import EmptyLine, EndLine, GivenUpLine, Line, PartLine, PartOpenLine, usable
 
 
 class _TornPart(threading.Thread):
@@ -30,7 +31,7 @@ class _TornPart(threading.Thread):
             return
         settle(self._path)
         try:
-            self.sha256, self.bytes = file_sha256(self._path), self._path.stat().st_size
+            self.sha256, self.bytes = stored_sha256(self._path), self._path.stat().st_size
             self.pictures = count_pictures(self._path)
         except StorageFault as fault:
             self.fault = fault
@@ -65,29 +66,33 @@ class Composite:
         self._reader: _TornPart | None = None
         try:
             # A damaged journal's parts are read anew: what its chain no longer vouches for is not believed.
-            aside = [e for e in self._journal.told_aside() if e["kind"] == "part-open"]
-            self._replay([*aside, *self._journal.entries()])
+            aside = [line for line in usable(self._journal.told_aside()) if isinstance(line, PartOpenLine)]
+            self._replay([*aside, *usable(self._journal.entries())])
             if not self.ended:
                 self._journal.announce("begin", session=session, start_ns=start_ns, boot_id=boot_id(), software=version)
         except BaseException:
             self._journal.close()
             raise
 
-    def _replay(self, entries: list[Json]) -> None:
+    def _replay(self, lines: Sequence[Line]) -> None:
         torn: dict[str, int] = {}
-        for entry in entries:
-            if entry["kind"] == "part-open":
-                torn[str(entry["file"])] = int(str(entry["first_picture"]))
-            elif entry["kind"] in ("part", "empty"):
-                torn.pop(str(entry["file"]), None)
-            if entry["kind"] == "part":
-                self._count(int(str(entry["pictures"])))
-            self.ended = self.ended or entry["kind"] == "end"
-            self.given_up = self.given_up or entry["kind"] == "given-up"
+        for line in lines:
+            match line:
+                case PartOpenLine():
+                    torn[line.file] = line.first_picture
+                case PartLine():
+                    torn.pop(line.file, None)
+                    self._count(line.pictures)
+                case EmptyLine():
+                    torn.pop(line.file, None)
+                case EndLine():
+                    self.ended = True
+                case GivenUpLine():
+                    self.given_up = True
         self._torn = [(self.folder / name, first) for name, first in torn.items()]
-        names = [p.name for p in self.folder.glob("part-*.mp4")] + [str(e["file"]) for e in entries if e["kind"] == "part-open"]
+        names = [p.name for p in self.folder.glob("part-*.mp4")] + [line.file for line in lines if isinstance(line, PartOpenLine)]
         self._next = 1 + max((int(n[5:-4]) for n in names if n[5:-4].isdigit()), default=0)
-        self.fresh = not entries
+        self.fresh = not lines
 
     def _count(self, pictures: int) -> None:
         self.pictures += pictures

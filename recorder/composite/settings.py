@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""What the composer has to know of the configuration."""
 
 import logging
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""H.264 by x264, in the composer's own process."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -6,14 +6,14 @@ from typing import Any
 
 import av
 
-from recorder.composite.encoder import FPS, GOP, EncoderSettings, Kind, Packet
+from recorder.composite.encoder import FPS, GOP, EncodedPacket, EncoderKind, EncoderSettings
 from recorder.composite.picture import HEIGHT, WIDTH, Plane
 
 
 class SoftwareEncoder:
     """x264 in this process."""
 
-    name: Kind = "software"
+    name: EncoderKind = "software"
 
     def __init__(self, settings: EncoderSettings, container: av.container.OutputContainer) -> None:
         self._stream: Any = container.add_stream("libx264", rate=FPS, options=x264_options(settings))
@@ -23,13 +23,13 @@ class SoftwareEncoder:
         self._stream.codec_context.thread_type = "SLICE"
         self._pictures = 0
 
-    def encode(self, canvas: Plane) -> Iterator[Packet]:
+    def encode(self, canvas: Plane) -> Iterator[EncodedPacket]:
         frame = av.VideoFrame.from_numpy_buffer(canvas, format="yuv420p")
         frame.pts, frame.time_base = self._pictures, Fraction(1, FPS)
         self._pictures += 1
         yield from self._stream.encode(frame)
 
-    def flush(self) -> Iterator[Packet]:
+    def flush(self) -> Iterator[EncodedPacket]:
         yield from self._stream.encode(None)
 
     def close(self) -> None:

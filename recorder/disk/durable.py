@@ -1,4 +1,4 @@
-"""The only writer of small durable files (invariant 3), and the locks that keep one writer a folder (invariant 2)."""
+"""Small files that survive a power cut (invariant 3): the one place that writes and reads them."""
 
 import errno
 import json
@@ -38,20 +38,20 @@ def settle(path: Path) -> None:
 
 
 def storage_fault(path: Path, error: OSError) -> StorageFault:
-    """The mendable form of an OSError on a path."""
+    """The fault for an OSError while a path was written, with what a person can do."""
     return StorageFault(
-        "{path} cannot be written: {why}.",
-        "Check that the folder exists, belongs to the agent's user, and that the disk is neither full nor read-only.",
+        "file-not-writable",
+        "check-folder-owner-and-disk",
         path=path,
         why=error.strerror or error,
     )
 
 
 def read_fault(path: Path, error: OSError) -> StorageFault:
-    """The mendable form of an OSError on a path that is only read."""
+    """The fault for an OSError while a path was read, with what a person can do."""
     return StorageFault(
-        "{path} cannot be read: {why}.",
-        "Check that its disk is mounted and in order, and that you may read it (group room-agent).",
+        "path-cannot-be-read",
+        "check-disk-mounted-and-readable",
         path=path,
         why=error.strerror or error,
     )
@@ -72,9 +72,14 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def _temporary(path: Path) -> Path:
+    """The name that a file has until it is whole: no reader takes names with a leading dot."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replaces the file as a whole: temporary file, fsync, rename, folder fsync. Raises StorageFault."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -98,28 +103,46 @@ def write_json(path: Path, value: Json) -> None:
     write_bytes(path, encode(value))
 
 
-def create_json(path: Path, value: Json) -> bool:
+def create_bytes(path: Path, data: bytes, *, mode: int = 0o640) -> bool:
     """Creates the file durably with its whole content unless it exists. True where this call made it. Raises StorageFault."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = _temporary(path)
     try:
-        write_bytes(temporary, encode(value))
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
-            fsync_folder(path.parent)  # of both: a name that a power cut brought back would lie beside what was sealed since
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        return name_new(temporary, path)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise storage_fault(path, error) from error
+
+
+def name_new(temporary: Path, path: Path) -> bool:
+    """Gives a synced file its final name unless that is taken, and removes the temporary name.
+
+    True where the file got the name. Raises OSError.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+        fsync_folder(path.parent)  # so that a power cut does not bring the temporary name back into a sealed folder
     return True
+
+
+def create_json(path: Path, value: Json) -> bool:
+    """Creates the file durably with the value as JSON unless it exists. True where this call made it. Raises StorageFault."""
+    return create_bytes(path, encode(value))
 
 
 def replace_volatile(path: Path, value: Json) -> None:
     """Replaces a file that need not survive a power cut (status files): atomic, not synced. Raises StorageFault."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = _temporary(path)
     try:
         temporary.write_bytes(encode(value))
         temporary.replace(path)
@@ -132,25 +155,38 @@ def read_json(path: Path) -> Json:
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound("{path} does not exist.", "Check the name.", path=path) from error
+        raise NotFound("path-does-not-exist", "check-name", path=path) from error
     except OSError as error:
         raise read_fault(path, error) from error
     except ValueError as error:
-        raise EvidenceFault(
-            "{path} is not readable JSON: {why}.", "Restore the file from a copy; do not edit it by hand.", path=path, why=error
-        ) from error
+        raise EvidenceFault("file-not-readable-json", "restore-file-never-edit", path=path, why=error) from error
     if not isinstance(value, dict):
         raise EvidenceFault(
-            "{path} is not readable JSON: {why}.",
-            "Restore the file from a copy; do not edit it by hand.",
+            "file-not-readable-json",
+            "restore-file-never-edit",
             path=path,
             why="no object",
         )
     return value
 
 
+def read_as_written(path: Path, called: str = "") -> Json:
+    """A JSON file that is byte for byte as write_json writes it. called: what the fault calls it, its name alone by default.
+
+    Raises EvidenceFault, NotFound, StorageFault.
+    """
+    content = read_json(path)
+    try:
+        same = encode(content) == path.read_bytes()
+    except OSError as error:
+        raise read_fault(path, error) from error
+    if not same:
+        raise EvidenceFault("file-changed-after-writing", "compare-file-with-disc-or-copy", path=called or path.name)
+    return content
+
+
 def file_stamp(path: Path) -> tuple[int, int] | None:
-    """Another value whenever the file was replaced or written to; None where there is none."""
+    """A value that changes whenever the file is replaced or written to; None where there is no file."""
     try:
         found = path.stat()
     except OSError:

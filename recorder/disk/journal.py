@@ -49,7 +49,7 @@ class Journal:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             if new:
                 fsync_folder(path.parent)
-            whole, torn = _split_torn(path.read_bytes())
+            whole, torn = split_torn(path.read_bytes())
             if torn:
                 self._keep_torn(torn, len(whole))
             self.head = chain_head(whole, path)
@@ -107,7 +107,7 @@ class Journal:
         self._dirty = False
 
     def close(self) -> None:
-        """Releases the file."""
+        """Closes the file, which may then be opened by another writer."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -115,19 +115,19 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A damaged journal that was moved beside the new one. line: the first that did not fit, counted from 1."""
+    """A damaged journal that was moved beside the new one. line: number of the first line that did not fit, from 1."""
 
     path: Path
     sha256: str
     line: object
 
     def as_json(self) -> Json:
-        """As the new journal tells it."""
+        """The fact as the new journal's first line tells it."""
         return {"kept_as": self.path.name, "sha256": self.sha256, "line": self.line}
 
 
 def legible(data: bytes) -> list[Json]:
-    """Every line that is a journal's entry by itself, whatever the chain says."""
+    """Every line that has the form of a journal's entry, also where the chain is broken."""
     entries = []
     for line in data.split(b"\n"):
         with suppress(ValueError):
@@ -154,24 +154,24 @@ def open_or_set_aside(path: Path) -> tuple[Journal, SetAside | None]:
 
 
 class PatientJournal:
-    """A journal whose lines about what has happened wait in memory, in order, while the disk refuses them.
+    """A journal that keeps lines in memory, in order, while the disk refuses them.
 
-    One that could not be gone on with is kept aside, which is the first line of the new one.
+    It keeps a damaged journal aside and begins a new one, whose first line says so.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises StorageFault."""
+        """Opens the journal; a damaged one is kept aside and a new one begins. Raises StorageFault."""
         self._journal, damaged = open_or_set_aside(path)
         self._waiting: list[tuple[str, Json]] = []
         if damaged is not None:
             self.later("damaged", **damaged.as_json())
 
     def entries(self) -> list[Json]:
-        """What is on the disk. Raises EvidenceFault, StorageFault."""
+        """The lines that are on the disk. Raises EvidenceFault, StorageFault."""
         return list(read(self._journal.path))
 
     def told_aside(self) -> list[Json]:
-        """What damaged journals, kept aside here at any time, still tell. Raises StorageFault."""
+        """The lines that can still be read in the damaged journals that were kept aside here. Raises StorageFault."""
         path, told = self._journal.path, []
         for aside in sorted(path.parent.glob(f"{path.name}.damaged-*")):
             try:
@@ -181,32 +181,33 @@ class PatientJournal:
         return told
 
     def announce(self, kind: str, /, **fields: object) -> None:
-        """A line of what is about to happen. Raises StorageFault: then it does not happen, and is announced again."""
+        """Writes a line about what the caller will do next. Raises StorageFault: then the caller must not do it."""
         self.flush()
         self._journal.append(kind, **fields)
 
     def keep(self, kind: str, /, **fields: object) -> None:
-        """A line of what has happened. Raises StorageFault: then it waits for the next call."""
+        """Writes a line about what has happened. Raises StorageFault: then the line waits in memory for the next call."""
         self.later(kind, **fields)
         self.flush()
 
     def later(self, kind: str, /, **fields: object) -> None:
-        """A line of what has happened, for the next ``flush``."""
+        """Takes a line about what has happened; the next ``flush`` writes it."""
         self._waiting.append((kind, fields))
 
     def flush(self) -> None:
-        """Writes what waits. Raises StorageFault."""
+        """Writes the lines that wait in memory. Raises StorageFault."""
         while self._waiting:
             kind, fields = self._waiting[0]
             self._journal.append(kind, **fields)
             del self._waiting[0]
 
     def close(self) -> None:
-        """Releases the file."""
+        """Closes the file, which may then be opened by another writer."""
         self._journal.close()
 
 
-def _split_torn(data: bytes) -> tuple[bytes, bytes]:
+def split_torn(data: bytes) -> tuple[bytes, bytes]:
+    """A journal's whole lines, and what a power cut left of the last one."""
     end = data.rfind(b"\n") + 1
     return data[:end], data[end:]
 
@@ -222,7 +223,7 @@ def read(path: Path) -> Iterator[Json]:
         return
     except OSError as error:
         raise storage_fault(path, error) from error
-    yield from (entry for entry, _ in parse(_split_torn(data)[0], path))
+    yield from (entry for entry, _ in parse(split_torn(data)[0], path))
 
 
 def parse(data: bytes, path: Path) -> Iterator[tuple[Json, Head]]:
@@ -236,8 +237,8 @@ def parse(data: bytes, path: Path) -> Iterator[tuple[Json, Head]]:
             fits = False
         if not fits:
             raise EvidenceFault(
-                "{path}: line {line} does not continue the chain.",
-                "The journal was changed or damaged; compare it with a copy or with the disc.",
+                "journal-chain-broken",
+                "compare-journal-with-copy",
                 path=path,
                 line=number + 1,
             )
@@ -255,4 +256,4 @@ def chain_head(data: bytes, path: Path) -> Head:
 
 def head_of(path: Path) -> Head:
     """The head of a journal that may not exist. Raises EvidenceFault."""
-    return chain_head(_split_torn(path.read_bytes())[0], path) if path.exists() else Head(0, ZERO)
+    return chain_head(split_torn(path.read_bytes())[0], path) if path.exists() else Head(0, ZERO)

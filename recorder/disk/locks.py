@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Locks that one process holds while it lives, and who holds one."""
 
 import errno
 import fcntl
@@ -18,8 +18,9 @@ LOCK_ATTEMPTS, LOCK_PAUSE_S = 5, 0.02
 def exclusive(path: Path, what: str, *, named: bool = True) -> Iterator[None]:
     """Holds the lock file while the block runs; the kernel releases it at any death. Raises AlreadyRunning, StorageFault.
 
-    named: False leaves out who holds it: who keeps processes alive takes the process that a lock names for the one it is of.
-    A disk that is full or read-only lets a lock file that is there be held all the same; who holds it may then not stand in it.
+    named: False writes no process id into the file. The supervisor takes the process whose id stands in a lock file for the
+    process that the lock is named after, so somebody else who holds the lock must leave his id out.
+    An existing lock file can be held on a full or read-only disk as well; then it may lack the id of its holder.
     """
     make_folder(path.parent)
     fd = _open_lock(path)
@@ -27,15 +28,15 @@ def exclusive(path: Path, what: str, *, named: bool = True) -> Iterator[None]:
         if not _locked(fd):
             holder = _holder(fd)
             raise AlreadyRunning(
-                "{what} already runs on {folder} (process {holder}).",
-                "Use the running one, or stop it first; two must never write one folder.",
+                "folder-already-in-use",
+                "use-or-stop-running-process",
                 what=what,
                 folder=path.parent,
                 holder=holder or "?",
             )
         with suppress(OSError):
             line = f"{os.getpid()}\n".encode() if named else b""
-            os.pwrite(fd, line, 0)  # before it is cut: a full disk takes what lies where something lay already
+            os.pwrite(fd, line, 0)  # written before the file is cut to length: a full disk still takes bytes in place of old ones
             os.ftruncate(fd, len(line))
         yield
     finally:
@@ -57,7 +58,7 @@ def _holder(fd: int) -> str:
 
 
 def _locked(fd: int) -> bool:
-    """Takes the lock; whoever only asks who holds it (``lock_holder``) has it for an instant, which is waited for."""
+    """Takes the lock. ``lock_holder`` takes it for an instant to find out who holds it, so the first refusal is not final."""
     for attempt in range(LOCK_ATTEMPTS):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

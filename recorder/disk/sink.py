@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""A file that only grows: hashed on the way, synced now and then, closed with its digest."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ class Sink:
             raise storage_fault(path, error) from error
 
     def write(self, data: bytes) -> int:
-        """The muxer's call."""
+        """Writes and hashes the bytes; the muxer calls this. A failure is kept for ``check``."""
         if self.error is not None:
             return len(data)
         view = memoryview(data)
@@ -43,7 +43,7 @@ class Sink:
             raise storage_fault(self.path, self.error) from self.error
 
     def sync(self) -> bool:
-        """Data, and at first the file's name, to stable storage; True where there was something new. Raises StorageFault."""
+        """Syncs the data, and at the first call the file's name. True where there was something new. Raises StorageFault."""
         self.check()
         if self.synced == self.bytes:
             return False
@@ -61,7 +61,7 @@ class Sink:
     def close(self) -> str:
         """fsync file, fsync folder; the SHA-256 in hexadecimal. Raises StorageFault; the file is closed in any case.
 
-        After a fault it may be called again: the descriptor's number may be another file's by then.
+        It may be called again after a fault: the descriptor was closed then, and its number may belong to another file.
         """
         try:
             self.check()
@@ -75,12 +75,3 @@ class Sink:
             if fd >= 0:
                 os.close(fd)
         return self._digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as it lies there. Raises StorageFault."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise storage_fault(path, error) from error

@@ -1,32 +1,44 @@
 """What of [T0, T1] a track or the composite covers, and the gaps with their causes (invariant 4, W-7.3.5 a). Pure.
 
-Reads the entries of a writer's journal (docs/formats.md); whatever no line proves is a gap.
+Reads the lines of a writer's journal; whatever no line proves is a gap.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
-from recorder.clock.instants import PICTURE_NS, SECOND_NS, rfc3339
+from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS, rfc3339
 from recorder.disk.durable import Json
+from recorder.session.lines import (
+    UNKNOWN_CAUSE,
+    BackLine,
+    BeginLine,
+    EncoderLine,
+    EndLine,
+    GivenUpLine,
+    Line,
+    LostLine,
+    PartLine,
+    PartOpenLine,
+    SegmentLine,
+    SegmentOpenLine,
+    cause_fields,
+)
 from wording.sentence import Sentence
 
-# Between two segments, and at T0 and T1, a hole up to this that no `lost` line explains is rounding of the fitted clock, not a
-# gap: five pictures of 25 a second, the same figure below which a silence does not end a segment.
-JOIN_NS = 5 * PICTURE_NS
 # A hole that a `lost` line explains is a gap from this on: one picture, or one block of sound.
 LOSS_NS = PICTURE_NS
 # A `lost` line is written where the stored data ends; fits may move that by so much.
 LOST_SLACK_NS = SECOND_NS
 
-LATE = "The recording of this track began late."
-DIED = "The recording process ended unexpectedly."
-REBOOTED = "The PC was restarted or lost its power."
-DAMAGED = "The file that covered this time is missing or damaged."
-STOPPED = "The recording of this track ended before the interview."
-NEVER = "Nothing of this track was recorded."
-GIVEN_UP = "The composite was given up so that the originals could go on."
-UNKNOWN = "The journal names no cause."
+LATE = "track-began-late"
+DIED = "recording-process-ended-unexpectedly"
+REBOOTED = "pc-restarted-or-lost-power"
+DAMAGED = "covering-file-missing-or-damaged"
+STOPPED = "track-ended-early"
+NEVER = "track-not-recorded"
+GIVEN_UP = "composite-given-up-for-originals"
+UNKNOWN = UNKNOWN_CAUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +55,45 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A span of [T0, T1] that is not covered.
-
-    cause: an English sentence; fault: the same as wording.Fault.as_dict(), where one was journalled, to be said in any language.
-    """
+    """A span of [T0, T1] that is not covered. cause: code and values of its text, as the journal tells or shows it."""
 
     from_ns: int
     to_ns: int
-    cause: str
-    fault: Json | None = None
+    cause: Sentence
 
     def as_json(self, zone: tzinfo = UTC) -> Json:
-        """As the manifest lists it."""
-        gap: Json = {
+        """The gap as the manifest lists it."""
+        return {
             "from_ns": self.from_ns,
             "to_ns": self.to_ns,
             "from": rfc3339(self.from_ns, zone),
             "to": rfc3339(self.to_ns, zone),
             "seconds": round((self.to_ns - self.from_ns) / SECOND_NS, 3),
-            "cause": self.cause,
+            **cause_fields(self.cause),
         }
-        return gap if self.fault is None else {**gap, "fault": self.fault}
 
 
-def gap_cause(gap: Json) -> Sentence:
-    """The cause of a gap as a manifest lists it, to be said in any language."""
-    fault = gap.get("fault")
-    if isinstance(fault, dict) and isinstance(fault.get("values"), dict):
-        return Sentence(str(fault.get("text")), fault["values"])
-    return Sentence(str(gap["cause"]))
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """What a track's journal tells while the session runs. to_ns: None while it lasts. Room time."""
+
+    from_ns: int
+    to_ns: int | None
+    cause: Sentence
+
+
+def interruptions(lines: Iterable[Line]) -> list[Interruption]:
+    """From each ``lost`` line to the ``back`` or ``end`` after it. Before the seal, which computes gaps from what is stored."""
+    found: list[Interruption] = []
+    lost: tuple[int, Sentence] | None = None
+    for line in lines:
+        match line:
+            case LostLine(from_ns=int() as from_ns) if lost is None:
+                lost = from_ns, line.said
+            case BackLine(at_ns=int() as to_ns) | EndLine(stop_ns=int() as to_ns) if lost is not None:
+                found.append(Interruption(lost[0], to_ns, lost[1]))
+                lost = None
+    return found if lost is None else [*found, Interruption(lost[0], None, lost[1])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +115,7 @@ class Coverage:
 
 
 def holes(spans: Iterable[Span], start_ns: int, end_ns: int, join_ns: int) -> list[Span]:
-    """What of [start_ns, end_ns) no span covers, in order; holes up to join_ns left out."""
+    """The parts of [start_ns, end_ns) that no span covers, in order. Holes of at most join_ns are left out."""
     result: list[Span] = []
     reached = start_ns
     for span in sorted(spans, key=lambda s: s.from_ns):
@@ -109,85 +131,73 @@ def holes(spans: Iterable[Span], start_ns: int, end_ns: int, join_ns: int) -> li
     return result
 
 
-def whole(value: object) -> int:
-    """A journalled number of ns, bytes or packets. Raises ValueError where it is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"{value!r} is no whole number")
-
-
-def coverage(entries: Iterable[Json], start_ns: int, end_ns: int, *, without: Collection[str] = ()) -> Coverage:
+def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Collection[str] = ()) -> Coverage:
     """A track's coverage of [start_ns, end_ns) by the ``segment`` lines of its journal, recovered ones included.
 
     without: names of files that are listed and cannot be counted, being missing or damaged.
     """
     lines = list(entries)
-    segments = [e for e in lines if e["kind"] == "segment"]
-    spans = [Span(whole(e["first_ns"]), whole(e["end_ns"])) for e in segments if e["file"] not in without]
-    damaged = [Span(whole(e["first_ns"]), whole(e["end_ns"])) for e in segments if e["file"] in without]
-    lost_ns = [start_ns if e.get("from_ns") is None else whole(e["from_ns"]) for e in lines if e["kind"] == "lost"]
+    segments = [line for line in lines if isinstance(line, SegmentLine)]
+    spans = [Span(s.first_ns, s.end_ns) for s in segments if s.file not in without]
+    damaged = [Span(s.first_ns, s.end_ns) for s in segments if s.file in without]
+    lost = [line for line in lines if isinstance(line, LostLine)]
+    lost_ns = [start_ns if line.from_ns is None else line.from_ns for line in lost]
     gaps = []
     for hole in holes(spans, start_ns, end_ns, LOSS_NS):
-        if hole.ns <= JOIN_NS and not any(abs(at - hole.from_ns) <= LOSS_NS for at in lost_ns):
+        if hole.ns <= GAP_FLOOR_NS and not any(abs(at - hole.from_ns) <= LOSS_NS for at in lost_ns):
             continue
         if any(d.from_ns < hole.to_ns and d.to_ns > hole.from_ns for d in damaged):
-            gaps.append(Gap(hole.from_ns, hole.to_ns, DAMAGED))
+            gaps.append(Gap(hole.from_ns, hole.to_ns, Sentence(DAMAGED)))
         else:
             gaps.append(_explained(hole, lines, start_ns, end_ns, any_data=bool(spans)))
     wanted_ns = max(0, end_ns - start_ns)
     return Coverage(wanted_ns, wanted_ns - sum(g.to_ns - g.from_ns for g in gaps), tuple(gaps))
 
 
-def _explained(hole: Span, lines: Sequence[Json], start_ns: int, end_ns: int, *, any_data: bool) -> Gap:
+def _explained(hole: Span, lines: Sequence[Line], start_ns: int, end_ns: int, *, any_data: bool) -> Gap:
     """The hole with the cause that the ``lost`` line nearest to its beginning names; else what the order of the lines shows."""
-    best: tuple[int, Json] | None = None
-    for entry in lines:
-        if entry["kind"] != "lost":
+    best: tuple[int, LostLine] | None = None
+    for line in lines:
+        if not isinstance(line, LostLine):
             continue
-        lost_ns = start_ns if entry.get("from_ns") is None else whole(entry["from_ns"])
+        lost_ns = start_ns if line.from_ns is None else line.from_ns
         distance = abs(lost_ns - hole.from_ns)
         if hole.from_ns - LOST_SLACK_NS <= lost_ns < hole.to_ns and (best is None or distance < best[0]):
-            best = distance, entry
+            best = distance, line
     if best is not None:
-        return _said(hole, best[1])
-    return Gap(hole.from_ns, hole.to_ns, _inferred(hole, lines, start_ns, end_ns, any_data=any_data))
+        return Gap(hole.from_ns, hole.to_ns, best[1].said)
+    return Gap(hole.from_ns, hole.to_ns, Sentence(_inferred(hole, lines, start_ns, end_ns, any_data=any_data)))
 
 
-def _said(gap: Span, entry: Json) -> Gap:
-    """A gap with the cause that a journal's line names. gap: room time."""
-    fault = entry.get("fault")
-    return Gap(gap.from_ns, gap.to_ns, str(entry.get("cause") or UNKNOWN), dict(fault) if isinstance(fault, dict) else None)
-
-
-def _inferred(hole: Span, lines: Sequence[Json], start_ns: int, end_ns: int, *, any_data: bool) -> str:
-    """What the order of the lines shows where no ``lost`` line explains the hole."""
+def _inferred(hole: Span, lines: Sequence[Line], start_ns: int, end_ns: int, *, any_data: bool) -> str:
+    """The hole with a cause that follows from the order of the lines, for one that no ``lost`` line explains."""
     crash = _crash(hole, lines)
     if crash is not None:
         return crash
     if hole.to_ns >= end_ns:
         if not any_data:
             return NEVER
-        return STOPPED if any(e["kind"] == "end" for e in lines) else DIED
+        return STOPPED if any(isinstance(line, EndLine) for line in lines) else DIED
     return LATE if hole.from_ns <= start_ns else UNKNOWN
 
 
-def _crash(hole: Span, lines: Sequence[Json]) -> str | None:
+def _crash(hole: Span, lines: Sequence[Line]) -> str | None:
     """A second ``begin`` between the data before the hole and the data after it: the process was started again."""
-    boot: object = None
+    boot: str | None = None
     last_open_ns = 0
-    for entry in lines:
-        if entry["kind"] == "begin":
-            if boot is not None and last_open_ns <= hole.from_ns and _opens_after(entry, lines) >= hole.to_ns - JOIN_NS:
-                return DIED if entry.get("boot_id") == boot else REBOOTED
-            boot = entry.get("boot_id", "")
-        elif entry["kind"] == "open":
-            last_open_ns = whole(entry["first_ns"])
+    for line in lines:
+        if isinstance(line, BeginLine):
+            if boot is not None and last_open_ns <= hole.from_ns and _opens_after(line, lines) >= hole.to_ns - GAP_FLOOR_NS:
+                return DIED if line.boot_id == boot else REBOOTED
+            boot = line.boot_id
+        elif isinstance(line, SegmentOpenLine):
+            last_open_ns = line.first_ns
     return None
 
 
-def _opens_after(begin: Json, lines: Sequence[Json]) -> int:
-    """Where the first segment after a ``begin`` starts; far away where there is none."""
-    later = (whole(e["first_ns"]) for e in lines if e["kind"] == "open" and whole(e["seq"]) > whole(begin["seq"]))
+def _opens_after(begin: BeginLine, lines: Sequence[Line]) -> int:
+    """Start of the first segment after a ``begin``; a time beyond all others where there is none."""
+    later = (line.first_ns for line in lines if isinstance(line, SegmentOpenLine) and line.seq > begin.seq)
     return next(later, 1 << 62)
 
 
@@ -210,54 +220,53 @@ def pictures_due(start_ns: int, end_ns: int) -> int:
 
 
 def composite_coverage(
-    entries: Iterable[Json], start_ns: int, end_ns: int, *, without: Collection[str] = ()
+    entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Collection[str] = ()
 ) -> CompositeCoverage:
     """The composite's coverage by the ``part`` lines of the composer's journal: every missing picture is in a gap."""
     lines = list(entries)
     due = pictures_due(start_ns, end_ns)
-    parts = [e for e in lines if e["kind"] == "part"]
-    spans = [_pictures(e) for e in parts if e["file"] not in without]
-    damaged = [_pictures(e) for e in parts if e["file"] in without]
+    parts = [line for line in lines if isinstance(line, PartLine)]
+    spans = [_pictures(part) for part in parts if part.file not in without]
+    damaged = [_pictures(part) for part in parts if part.file in without]
     missing = holes(spans, 0, due, 0)
     gaps = []
     for hole in missing:
         missed = Span(start_ns + hole.from_ns * PICTURE_NS, min(end_ns, start_ns + hole.to_ns * PICTURE_NS))
-        failed = [e for e in lines if e["kind"] == "encoder" and missed.from_ns <= whole(e["at_ns"]) <= missed.to_ns]
+        failed = [line for line in lines if isinstance(line, EncoderLine) and missed.from_ns <= line.at_ns <= missed.to_ns]
         if any(d.from_ns < hole.to_ns and d.to_ns > hole.from_ns for d in damaged):
-            gaps.append(Gap(missed.from_ns, missed.to_ns, DAMAGED))
+            gaps.append(Gap(missed.from_ns, missed.to_ns, Sentence(DAMAGED)))
         elif failed:
-            gaps.append(_said(missed, failed[0]))
+            gaps.append(Gap(missed.from_ns, missed.to_ns, failed[0].said))
         else:
-            gaps.append(Gap(missed.from_ns, missed.to_ns, _composite_cause(hole, lines, due, any_data=bool(spans))))
+            gaps.append(Gap(missed.from_ns, missed.to_ns, Sentence(_composite_cause(hole, lines, due, any_data=bool(spans)))))
     after = sum(max(0, span.to_ns - max(due, span.from_ns)) for span in spans)
     return CompositeCoverage(due, due - sum(h.ns for h in missing), tuple(gaps), after)
 
 
-def _composite_cause(hole: Span, lines: Sequence[Json], due: int, *, any_data: bool) -> str:
-    """Why pictures are missing. hole: picture numbers."""
-    if hole.to_ns == due and any(e["kind"] == "given-up" for e in lines):
+def _composite_cause(hole: Span, lines: Sequence[Line], due: int, *, any_data: bool) -> str:
+    """The cause for missing pictures of the composite. hole: their numbers."""
+    if hole.to_ns == due and any(isinstance(line, GivenUpLine) for line in lines):
         return GIVEN_UP
-    before: object = None
+    boot: str | None = None
     reached = 0
-    for entry in lines:
-        if entry["kind"] == "part-open":
-            reached = whole(entry["first_picture"])
-        elif entry["kind"] == "begin":
-            if before is not None and reached <= hole.from_ns and _next_picture(entry, lines) >= hole.to_ns:
-                return DIED if entry.get("boot_id") == before else REBOOTED
-            before = entry.get("boot_id", "")
+    for line in lines:
+        if isinstance(line, PartOpenLine):
+            reached = line.first_picture
+        elif isinstance(line, BeginLine):
+            if boot is not None and reached <= hole.from_ns and _next_picture(line, lines) >= hole.to_ns:
+                return DIED if line.boot_id == boot else REBOOTED
+            boot = line.boot_id
     if not any_data:
         return NEVER
     return LATE if hole.from_ns == 0 else STOPPED if hole.to_ns == due else UNKNOWN
 
 
-def _next_picture(begin: Json, lines: Sequence[Json]) -> int:
-    """The first picture of the first part after a ``begin``; far away where there is none."""
-    later = (whole(e["first_picture"]) for e in lines if e["kind"] == "part-open" and whole(e["seq"]) > whole(begin["seq"]))
+def _next_picture(begin: BeginLine, lines: Sequence[Line]) -> int:
+    """Number of the first picture after a ``begin``; a number beyond all others where there is none."""
+    later = (line.first_picture for line in lines if isinstance(line, PartOpenLine) and line.seq > begin.seq)
     return next(later, 1 << 62)
 
 
-def _pictures(part: Json) -> Span:
+def _pictures(part: PartLine) -> Span:
     """The picture numbers of a part, as [first, end)."""
-    first = whole(part["first_picture"])
-    return Span(first, first + whole(part["pictures"]))
+    return Span(part.first_picture, part.first_picture + part.pictures)

@@ -1,99 +1,76 @@
-"""TODO docstring."""
+"""Everything that lies in a session's folder, held against what its journals list.
+
+What does not fit is a problem, never an obstacle.
+"""
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from recorder.disk import journal
+from recorder.disk.digest import file_sha256
 from recorder.disk.durable import Json
 from recorder.disk.journal import Head
+from recorder.disk.typed import WrongField
 from recorder.faults import EvidenceFault
 from recorder.session.files import JOURNAL
+from recorder.session.lines import EmptyLine, Line, PartLine, SegmentLine, TornLine, read_line
 from wording.sentence import Sentence
 
 FOLDERS = ("tracks", "composite", "epochs")
 
-MISSING = "{path} is listed in its journal and is not there."
-RESIZED = "{path} has {found} bytes; its journal says {listed}."
-BROKEN = "{path}: line {line} does not continue the chain."
-INCOMPLETE = "{path}: line {line} lacks fields or has wrong ones."
-TORN = "{path} ends in the middle of a line."
-STRANGE = "{path} is no regular file."
-UNREADABLE = "{path} cannot be read: {why}."
+MISSING = "journal-listed-file-missing"
+RESIZED = "journal-listed-size-differs"
+BROKEN = "journal-chain-broken"
+INCOMPLETE = "journal-line-fields-wrong"
+TORN = "file-ends-mid-line"
+STRANGE = "not-a-regular-file"
+UNREADABLE = "path-cannot-be-read"
 
 log = logging.getLogger(__name__)
 
-_FILE: dict[str, tuple[type, ...]] = {"file": (str,), "bytes": (int,), "sha256": (str,)}
-_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
-    "segment": {**_FILE, "packets": (int,), "first_ns": (int,), "end_ns": (int,), "codec": (str,)},
-    "part": {**_FILE, "first_picture": (int,), "pictures": (int,)},
-    "open": {"file": (str,), "first_ns": (int,), "codec": (str,)},
-    "part-open": {"file": (str,), "first_picture": (int,)},
-    "lost": {"from_ns": (int, type(None)), "at_ns": (int, type(None))},
-}
-
 
 @dataclass(slots=True)
-class Writer:
+class JournalledFolder:
     """One folder with a journal: what the journal's good lines list. listed: file name to its ``segment`` or ``part`` line."""
 
     folder: str
-    entries: list[Json]
+    lines: list[Line]
     head: Head
-    listed: dict[str, Json]
+    listed: dict[str, SegmentLine | PartLine]
     known: frozenset[str]  # other file names the journal speaks of
     unusable: set[str] = field(default_factory=set)  # listed, and missing or of another size
 
 
-def read_writer(folder: str, data: bytes, path: Path) -> tuple[Writer, list[Json]]:
-    """What a journal's bytes say as far as its chain holds, with the problems found. folder: as in the manifest."""
-    entries: list[Json] = []
+def read_writer(folder: str, data: bytes, path: Path) -> tuple[JournalledFolder, list[Json]]:
+    """Reads a journal's bytes as far as the chain holds, and notes the problems found. folder: as the manifest names it."""
+    lines: list[Line] = []
     head, problems = Head(0, journal.ZERO), []
-    whole = data[: data.rfind(b"\n") + 1]
+    whole, torn = journal.split_torn(data)
     try:
         for entry, after in journal.parse(whole, path):
-            if _usable(entry):
-                entries.append(entry)
-            else:
-                problems.append(problem(f"{folder}/{JOURNAL}", INCOMPLETE, line=after.entries))
             head = after
+            try:
+                lines.append(read_line(entry))
+            except WrongField:
+                problems.append(problem(f"{folder}/{JOURNAL}", INCOMPLETE, line=after.entries))
     except EvidenceFault as fault:
         problems.append(problem(f"{folder}/{JOURNAL}", BROKEN, line=fault.values["line"]))
-    if len(whole) < len(data):
+    if torn:
         problems.append(problem(f"{folder}/{JOURNAL}", TORN))
-    listed = {str(e["file"]): e for e in entries if e["kind"] in ("segment", "part")}
-    known = {str(e.get("file", e.get("kept_as", ""))) for e in entries if e["kind"] in ("empty", "torn-line")}
-    return Writer(folder, entries, head, listed, frozenset(known)), problems
-
-
-def _usable(entry: Json) -> bool:
-    """A line that the summaries can be made from."""
-    wanted = _FIELDS.get(str(entry.get("kind")), {})
-    return "kind" in entry and all(type(entry.get(name)) in types for name, types in wanted.items())
+    listed = {line.file: line for line in lines if isinstance(line, SegmentLine | PartLine)}
+    known = {
+        line.file if isinstance(line, EmptyLine) else line.kept_as for line in lines if isinstance(line, EmptyLine | TornLine)
+    }
+    return JournalledFolder(folder, lines, head, listed, frozenset(known)), problems
 
 
 def problem(path: str, text: str, **values: object) -> Json:
     """One entry of ``problems``."""
     plain = {k: v if isinstance(v, int) else str(v) for k, v in values.items() if k != "path"}
     return {"path": path, **Sentence(text, {"path": path, **plain}).as_json()}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal. Raises OSError."""
-    with open(path, "rb") as file:
-        return sha256_of(file)
-
-
-def sha256_of(file: Any) -> str:
-    """SHA-256 of what an open binary file still gives."""
-    digest = sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def walk(
@@ -121,83 +98,84 @@ def walk(
 
 
 @dataclass(slots=True)
-class _Inventory:
+class Inventory:
     """Everything that lies below tracks/, composite/ and epochs/, with what is wrong with it."""
 
-    writers: dict[str, Writer] = field(default_factory=dict)
+    writers: dict[str, JournalledFolder] = field(default_factory=dict)
     files: list[Json] = field(default_factory=list)
     problems: list[Json] = field(default_factory=list)
     read: dict[Path, int] = field(default_factory=dict)  # journals, with the bytes that were read of them
 
     def unreadable(self, path: str, error: OSError) -> None:
-        """A disk that gives back a part of a session only must not keep the rest from being sealed."""
+        """Notes a path that the disk does not give back as a problem; the rest is sealed all the same."""
         self.problems.append(problem(path, UNREADABLE, why=error.strerror or error))
 
     def stands(self) -> bool:
-        """No journal has grown since it was read: somebody who was thought dead may still have had a last word."""
+        """Whether no journal has grown since it was read. A process that was thought dead may have written a last line."""
         return all(_size(path) == size for path, size in self.read.items())
 
 
 def _size(path: Path) -> int:
-    """Of a file; 0 where it cannot be said."""
+    """Size of a file in bytes; 0 where the disk does not tell it."""
     try:
         return path.stat().st_size
     except OSError:
         return 0
 
 
-def _take_inventory(folder: Path) -> _Inventory:
-    stock = _Inventory()
-    found = list(walk(folder, FOLDERS, stock.unreadable))
+def take_inventory(folder: Path) -> Inventory:
+    """Everything below tracks/, composite/ and epochs/ of a session. What the disk does not give back becomes a problem."""
+    inventory = Inventory()
+    found = list(walk(folder, FOLDERS, inventory.unreadable))
     for path, entry in found:
         if entry.name == JOURNAL and entry.is_file(follow_symlinks=False):
             name = path.rpartition("/")[0]
-            data, problems = _read(Path(entry.path), path)
-            stock.read[Path(entry.path)] = len(data)
-            stock.problems += problems
-            stock.writers[name], problems = read_writer(name, data, Path(entry.path))
-            stock.problems += problems
+            data, problems = read_journal(Path(entry.path), path)
+            inventory.read[Path(entry.path)] = len(data)
+            inventory.problems += problems
+            inventory.writers[name], problems = read_writer(name, data, Path(entry.path))
+            inventory.problems += problems
     present = set()
     for path, entry in found:
         name, _, file = path.rpartition("/")
-        writer = stock.writers.get(name)
+        writer = inventory.writers.get(name)
         line = writer.listed.get(file) if writer else None
         if not entry.is_file(follow_symlinks=False):
-            stock.problems.append(problem(path, STRANGE))
+            inventory.problems.append(problem(path, STRANGE))
             continue
         present.add(path)
         try:
             size = entry.stat(follow_symlinks=False).st_size
         except OSError as error:
-            stock.unreadable(path, error)
-            stock.files.append({"path": path, "bytes": 0, "sha256": "", "unreadable": True})
+            inventory.unreadable(path, error)
+            inventory.files.append({"path": path, "bytes": 0, "sha256": "", "unreadable": True})
             if writer is not None:
                 writer.unusable.add(file)
             continue
-        if writer is not None and line is not None and size == line["bytes"]:
-            stock.files.append({"path": path, "bytes": size, "sha256": line["sha256"], **_marks(line)})
+        if writer is not None and line is not None and size == line.bytes:
+            inventory.files.append({"path": path, "bytes": size, "sha256": line.sha256, **_marks(line)})
             continue
         read: Json = {"path": path, "bytes": size, "sha256": ""}
         try:
-            read["sha256"] = file_digest(Path(entry.path))
+            read["sha256"] = file_sha256(Path(entry.path))
         except OSError as error:
-            stock.unreadable(path, error)
+            inventory.unreadable(path, error)
             read["unreadable"] = True
         if writer is not None and line is not None:
-            stock.problems.append(problem(path, RESIZED, found=size, listed=line["bytes"]))
+            inventory.problems.append(problem(path, RESIZED, found=size, listed=line.bytes))
             writer.unusable.add(file)
         elif not name.startswith("epochs") and file != JOURNAL and (writer is None or file not in writer.known):
             read["unlisted"] = True
-        stock.files.append(read)
-    for name, writer in stock.writers.items():
+        inventory.files.append(read)
+    for name, writer in inventory.writers.items():
         for file in writer.listed:
             if f"{name}/{file}" not in present:
-                stock.problems.append(problem(f"{name}/{file}", MISSING))
+                inventory.problems.append(problem(f"{name}/{file}", MISSING))
                 writer.unusable.add(file)
-    return stock
+    return inventory
 
 
-def _read(file: Path, path: str) -> tuple[bytes, list[Json]]:
+def read_journal(file: Path, path: str) -> tuple[bytes, list[Json]]:
     """A journal's bytes; a disk that gives back a part of a session only must not keep the rest from being sealed."""
     try:
         return file.read_bytes(), []
@@ -207,5 +185,5 @@ def _read(file: Path, path: str) -> tuple[bytes, list[Json]]:
         return b"", [problem(path, UNREADABLE, why=error.strerror or error)]
 
 
-def _marks(line: Json) -> Json:
-    return {"recovered": True} if line.get("recovered") else {}
+def _marks(line: SegmentLine | PartLine) -> Json:
+    return {"recovered": True} if line.recovered else {}

@@ -17,60 +17,62 @@ from recorder.disk import journal
 from recorder.disk.durable import Json, encode, read_json, storage_fault, write_bytes, write_json
 from recorder.disk.journal import Head
 from recorder.evidence.continuity import composite_coverage, coverage
-from recorder.evidence.inventory import FOLDERS, UNREADABLE, Writer, _read, _take_inventory, problem, read_writer, walk
-from recorder.evidence.signature import check_signature, device_key, fingerprint, public_key, sign_head, sign_manifest
+from recorder.evidence.inventory import (
+    FOLDERS,
+    UNREADABLE,
+    JournalledFolder,
+    problem,
+    read_journal,
+    read_writer,
+    take_inventory,
+    walk,
+)
+from recorder.evidence.manifest_form import SCHEMA
+from recorder.evidence.signature import check_signature, device_key, sign_head, sign_manifest
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.session.files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATURE, is_sealed
+from recorder.session.lines import BackLine, BeginLine, PartLine, SegmentLine, SegmentOpenLine, TieLine
+from recorder.session.record import SEALED
+from recorder.session.tracks import TRACKS
 
-__all__ = ["Sealed", "build", "check_signature", "device_key", "fingerprint", "public_key", "seal", "sign_journal"]
-
-SCHEMA = "interview-room-manifest/1"
 SOFTWARE = "interview-room-agent"
-REQUIRED = ("overview", "closeup", "microphone")
 LOOKS = 3  # at the folder, while a journal still grows
-# What the manifest takes over from session.json as it stands.
-COPIED = (
-    "room",
-    "case",
-    "official_start",
-    "official_end",
-    "start_ns",
-    "timezone",
-    "planned_minutes",
-    "selfcheck",
-    "stop",
-    "left",
-)
-
 log = logging.getLogger(__name__)
 
 
-def track_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: ZoneInfo) -> Json:
-    """What the manifest says of a track; None: the track has no journal."""
-    writer = writer or Writer("", [], Head(0, journal.ZERO), {}, frozenset())
-    covered = coverage(writer.entries, start_ns, end_ns, without=writer.unusable)
-    good = [line for name, line in writer.listed.items() if name not in writer.unusable]
-    codecs = [str(e["codec"]) for e in writer.entries if e["kind"] in ("segment", "open")]
-    devices = [e["device"] for e in writer.entries if e["kind"] in ("begin", "back") and e.get("device")]
+def track_summary(writer: JournalledFolder | None, start_ns: int, end_ns: int, zone: ZoneInfo) -> Json:
+    """The manifest's section for a track. writer: its journal and files; None where it has no journal."""
+    writer = writer or JournalledFolder("", [], Head(0, journal.ZERO), {}, frozenset())
+    covered = coverage(writer.lines, start_ns, end_ns, without=writer.unusable)
+    good = [s for name, s in writer.listed.items() if isinstance(s, SegmentLine) and name not in writer.unusable]
+    codecs = [line.codec for line in writer.lines if isinstance(line, SegmentLine | SegmentOpenLine)]
+    devices = [line.device for line in writer.lines if isinstance(line, BeginLine | BackLine) and line.device]
     return {
         "codec": codecs[-1] if codecs else "",
         "covered": covered.covered,
         "covered_s": covered.covered_s,
         "segments": len(good),
-        "packets": sum(int(str(line["packets"])) for line in good),
-        "bytes": sum(int(str(line["bytes"])) for line in good),
+        "packets": sum(line.packets for line in good),
+        "bytes": sum(line.bytes for line in good),
         "gaps": [gap.as_json(zone) for gap in covered.gaps],
         "journal": {"entries": writer.head.entries, "sha256": writer.head.sha256},
         "device": devices[-1] if devices else {},
     }
 
 
-def composite_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: ZoneInfo) -> Json:
-    """What the manifest says of the composite; None: it has no journal. A part that begins after the end is none of its parts."""
-    writer = writer or Writer("composite", [], Head(0, journal.ZERO), {}, frozenset())
-    covered = composite_coverage(writer.entries, start_ns, end_ns, without=writer.unusable)
+def composite_summary(writer: JournalledFolder | None, start_ns: int, end_ns: int, zone: ZoneInfo) -> Json:
+    """The manifest's section for the composite. writer: its journal and files; None where it has no journal.
+
+    A part that begins after the official end is left out.
+    """
+    writer = writer or JournalledFolder("composite", [], Head(0, journal.ZERO), {}, frozenset())
+    covered = composite_coverage(writer.lines, start_ns, end_ns, without=writer.unusable)
     due = covered.pictures_due
-    parts = [n for n, line in writer.listed.items() if n not in writer.unusable and int(str(line.get("first_picture", 0))) < due]
+    parts = [
+        name
+        for name, part in writer.listed.items()
+        if name not in writer.unusable and isinstance(part, PartLine) and part.first_picture < due
+    ]
     return {
         "pictures_due": covered.pictures_due,
         "pictures_written": covered.pictures_written,
@@ -81,42 +83,41 @@ def composite_summary(writer: Writer | None, start_ns: int, end_ns: int, zone: Z
     }
 
 
-def build(folder: Path, session: Mapping[str, Any], *, software_version: str, required: Sequence[str] = REQUIRED) -> Json:
+def build(folder: Path, session: Mapping[str, Any], *, software_version: str, required: Sequence[str] = TRACKS) -> Json:
     """The manifest of a session as its folder stands. session: the content of session.json, with stop_ns.
 
     Tracks are those that are required and those that have a journal. What cannot be read stands under ``problems``.
     """
     start_ns, end_ns, zone = int(session["start_ns"]), int(session["stop_ns"]), ZoneInfo(str(session["timezone"]))
-    stock = _take_inventory(folder)
+    inventory = take_inventory(folder)
     for _ in range(LOOKS - 1):
-        if not stock.stands():
-            stock = _take_inventory(folder)
+        if not inventory.stands():
+            inventory = take_inventory(folder)
     own = folder / JOURNAL
-    data, problems = _read(own, JOURNAL)
+    data, problems = read_journal(own, JOURNAL)
     session_writer, found = read_writer("", data, own)
     problems += found
     epochs = list(_epochs(folder, problems))
-    names = [*required, *sorted(n.removeprefix("tracks/") for n in stock.writers if n.startswith("tracks/"))]
-    ties = [e for e in session_writer.entries if e["kind"] == "tie"]
+    names = [*required, *sorted(n.removeprefix("tracks/") for n in inventory.writers if n.startswith("tracks/"))]
     return {
         "schema": SCHEMA,
         "session": session["id"],
-        **{key: session.get(key) for key in COPIED},
+        **{key: session.get(key) for key in SEALED},
         "end_ns": end_ns,
         "software": {"name": SOFTWARE, "version": software_version},
         "epochs": epochs,
-        "ties": [{k: v for k, v in tie.items() if k not in ("seq", "kind", "prev")} for tie in ties],
-        "tracks": {n: track_summary(stock.writers.get(f"tracks/{n}"), start_ns, end_ns, zone) for n in dict.fromkeys(names)},
-        "composite": composite_summary(stock.writers.get("composite"), start_ns, end_ns, zone),
+        "ties": [line.as_json() for line in session_writer.lines if isinstance(line, TieLine)],
+        "tracks": {n: track_summary(inventory.writers.get(f"tracks/{n}"), start_ns, end_ns, zone) for n in dict.fromkeys(names)},
+        "composite": composite_summary(inventory.writers.get("composite"), start_ns, end_ns, zone),
         "journal": {"entries": session_writer.head.entries, "sha256": session_writer.head.sha256},
-        "problems": stock.problems + problems,
-        "files": stock.files,
+        "problems": inventory.problems + problems,
+        "files": inventory.files,
     }
 
 
 def _epochs(folder: Path, problems: list[Json]) -> Iterator[Json]:
     for path, entry in walk(folder, ["epochs"], lambda *_: None):  # told by the inventory
-        if entry.name.startswith("."):  # on its way to its name when its writer died; kept, and no epoch
+        if entry.name.startswith("."):  # a temporary file whose writer died: it is kept, and is no epoch
             continue
         try:
             yield read_json(Path(entry.path))
@@ -147,7 +148,7 @@ def _not_protected(path: str, error: OSError) -> None:
 
 
 def seal(
-    folder: Path, session: Mapping[str, Any], keys_folder: Path, *, software_version: str, required: Sequence[str] = REQUIRED
+    folder: Path, session: Mapping[str, Any], keys_folder: Path, *, software_version: str, required: Sequence[str] = TRACKS
 ) -> Sealed:
     """Writes manifest.json and manifest.sig durably and makes the recording read-only; a whole seal that is there already stands.
 
@@ -169,7 +170,7 @@ def seal(
     for path in (*sealed, manifest_path, signature_path):
         try:
             path.chmod(0o440)
-        except OSError as error:  # another user's file, perhaps: the seal stands without it, since the signature protects
+        except OSError as error:  # perhaps another user's file; the signature protects it all the same
             _not_protected(str(path), error)
     return Sealed(read_json(manifest_path), sha256(data).hexdigest())
 

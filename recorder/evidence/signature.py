@@ -1,6 +1,5 @@
 """This PC's Ed25519 key, and signatures over the manifest and over the head of a session's journal."""
 
-import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -16,13 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from recorder.disk.durable import Json, fsync_folder, make_folder, read_fault, storage_fault, write_bytes
+from recorder.disk.durable import Json, create_bytes, make_folder, read_fault, storage_fault, write_bytes
 from recorder.disk.journal import Head
 from recorder.faults import EvidenceFault
 
 ALGORITHM = "Ed25519"
 PRIVATE, PUBLIC = "device.pem", "device.pub"
-_RESTORE = "Restore the keys folder from its copy; a new key makes this PC another device."
+_RESTORE = "restore-keys-folder-from-copy"
 
 
 def device_key(keys_folder: Path) -> Ed25519PrivateKey:
@@ -34,45 +33,26 @@ def device_key(keys_folder: Path) -> Ed25519PrivateKey:
     try:
         if not path.exists():
             if (keys_folder / PUBLIC).exists():
-                raise EvidenceFault("{path} is missing.", _RESTORE, path=path)
-            _create(path)
+                raise EvidenceFault("file-missing", _RESTORE, path=path)
+            made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            create_bytes(path, made, mode=0o600)  # one that another process made meanwhile stays
         data = path.read_bytes()
     except OSError as error:
         raise storage_fault(path, error) from error
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError) as error:
-        raise EvidenceFault("{path} is no readable Ed25519 key.", _RESTORE, path=path) from error
+        raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise EvidenceFault("{path} is no readable Ed25519 key.", _RESTORE, path=path)
+        raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     if not (keys_folder / PUBLIC).exists():
         write_bytes(keys_folder / PUBLIC, public)
     return key
 
 
-def _create(path: Path) -> None:
-    """A new private key, durable as a whole before it has its name; one that another process made meanwhile stays."""
-    data = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(fd, 0o600)
-        os.write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-    fsync_folder(path.parent)
-
-
 def public_key(keys_folder: Path) -> bytes | None:
-    """The key of this PC, see read_public_key."""
+    """The public key of this PC, as read_public_key gives it."""
     return read_public_key(keys_folder / PUBLIC)
 
 
@@ -85,9 +65,9 @@ def read_public_key(path: Path) -> bytes | None:
     except OSError as error:
         raise read_fault(path, error) from error
     except ValueError as error:
-        raise EvidenceFault("{path} is no readable Ed25519 key.", _RESTORE, path=path) from error
+        raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise EvidenceFault("{path} is no readable Ed25519 key.", _RESTORE, path=path)
+        raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path)
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
@@ -118,11 +98,11 @@ def check_signature(manifest: bytes, signature: Json, *, trusted_public_key: byt
     """
     signer = _check(manifest, signature, "manifest.sig", trusted_public_key)
     if signature.get("manifest_sha256") != sha256(manifest).hexdigest():
-        raise EvidenceFault("{path} is of another manifest.", _COMPARE, path="manifest.sig")
+        raise EvidenceFault("signature-of-other-manifest", _COMPARE, path="manifest.sig")
     return signer
 
 
-_COMPARE = "It was changed or damaged; compare it with the disc or another copy."
+_COMPARE = "compare-file-with-disc-or-copy"
 
 
 def _check(message: bytes, signature: Json, path: str, trusted: bytes | None) -> str:
@@ -132,15 +112,15 @@ def _check(message: bytes, signature: Json, path: str, trusted: bytes | None) ->
         or not (isinstance(key, str) and re.fullmatch("[0-9a-f]{64}", key))
         or not (isinstance(value, str) and re.fullmatch("[0-9a-f]{128}", value))
     ):
-        raise EvidenceFault("{path} is no Ed25519 signature.", _COMPARE, path=path)
+        raise EvidenceFault("not-an-ed25519-signature", _COMPARE, path=path)
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(value), message)
     except (InvalidSignature, ValueError) as error:
-        raise EvidenceFault("{path}: the signature does not fit what it signs.", _COMPARE, path=path) from error
+        raise EvidenceFault("signature-does-not-fit", _COMPARE, path=path) from error
     if trusted is not None and bytes.fromhex(key) != trusted:
         raise EvidenceFault(
-            "{path} was signed by another key: {signer}, not {trusted}.",
-            "Make sure that the recording is of the room it is said to be of; else treat it as forged.",
+            "signed-by-other-key",
+            "confirm-room-or-treat-as-forged",
             path=path,
             signer=fingerprint(key),
             trusted=fingerprint(trusted.hex()),
@@ -161,7 +141,7 @@ def check_head_signature(session: str, signature: Json, *, trusted_public_key: b
     """The head that journal.sig signs. Raises EvidenceFault."""
     entries, digest = signature.get("entries"), signature.get("sha256")
     if not isinstance(entries, int) or not isinstance(digest, str):
-        raise EvidenceFault("{path} is no Ed25519 signature.", _COMPARE, path="journal.sig")
+        raise EvidenceFault("not-an-ed25519-signature", _COMPARE, path="journal.sig")
     head = Head(entries, digest)
     _check(_head_message(session, head), signature, "journal.sig", trusted_public_key)
     return head

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import av
 
 from recorder.clock.instants import PICTURE_NS
 from recorder.disk import journal
-from recorder.disk.durable import Json, encode, read_json
-from recorder.disk.sink import file_sha256
+from recorder.disk.digest import stored_sha256
+from recorder.disk.durable import Json, read_as_written
 from recorder.evidence.findings import Finding, bad, from_error, good, note
 from recorder.evidence.signature import check_signature
 from recorder.faults import EvidenceFault
@@ -24,6 +25,7 @@ from recorder.later.record import FOLDER, SCHEMA, LaterPart, missing_pictures, p
 from recorder.media.decoding import whole_pictures
 from recorder.session.files import JOURNAL, MANIFEST, SIGNATURE
 from wording import Fault
+from wording.times import in_zone
 
 RECORDS = (MANIFEST, SIGNATURE, JOURNAL)
 # What a part's line in the journal and its entry in the manifest both say.
@@ -50,14 +52,14 @@ def judge_records(
     try:
         check_signature(records[MANIFEST], signature, trusted_public_key=seal.signer)
     except EvidenceFault as fault:
-        return (), [Finding(False, fault.text, {**fault.values, "path": f"{where}/{SIGNATURE}"})]
+        return (), [Finding(False, fault.code, {**fault.values, "path": f"{where}/{SIGNATURE}"})]
     try:
         record = _object(records[MANIFEST])
         if record["schema"] != SCHEMA:
-            return (), [bad("{path} has the unknown form {form}.", path=path, form=record["schema"])]
+            return (), [bad("file-form-unknown", path=path, form=record["schema"])]
         return _judge(record, records[JOURNAL], seal, where)
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # signed, but not made by us
-        return (), [bad("{path} is not of the known form: {why}.", path=path, why=repr(error))]
+        return (), [bad("file-not-of-known-form", path=path, why=repr(error))]
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -72,23 +74,20 @@ def _judge(record: dict[str, Any], journal_data: bytes, seal: Seal, where: str) 
     parts, manifest = parts_of(record), seal.manifest
     found: list[Finding] = []
     if (record["session"], record["manifest_sha256"]) != (manifest["session"], seal.sha256):
-        found.append(bad("{path} belongs to another session or another seal.", path=path))
+        found.append(bad("file-of-other-session-or-seal", path=path))
     found += _journal(record, journal_data, where)
     gaps = [(gap.first, gap.pictures) for gap in missing_pictures(manifest)]
     start_ns = int(manifest["start_ns"])
     if [(p.first_picture, p.pictures) for p in parts] != gaps or any(
         (p.start_ns - start_ns, p.end_ns - p.start_ns) != (p.first_picture * PICTURE_NS, p.pictures * PICTURE_NS) for p in parts
     ):
-        found.append(bad("{path} does not fill the gaps of the sealed composite.", path=path))
+        found.append(bad("sealed-gaps-not-filled", path=path))
     sealed = {str(f["path"]): str(f["sha256"]) for f in manifest["files"]}
-    strange = sorted({source for p in parts for source, digest in p.sources if sealed.get(source) != digest})
-    found += [bad("{path} was made from {source}, which is not what was sealed.", path=path, source=s) for s in strange]
-    template = (
-        "Made later from the originals on {at} by {by}, not live: the composite from {start} to {end}, {pictures} pictures."
-    )
+    strange = sorted({s.path for p in parts for s in p.sources if sealed.get(s.path) != s.sha256})
+    found += [bad("made-from-unsealed-source", path=path, source=path_) for path_ in strange]
+    template, at = "composite-made-later", in_zone(record["at"], ZoneInfo(manifest["timezone"]))
     found += [
-        note(template, start=p["from"], end=p["to"], pictures=p["pictures"], at=record["at"], by=record["by"])
-        for p in record["parts"]
+        note(template, start=p["from"], end=p["to"], pictures=p["pictures"], at=at, by=record["by"]) for p in record["parts"]
     ]
     return parts, found
 
@@ -96,7 +95,7 @@ def _judge(record: dict[str, Any], journal_data: bytes, seal: Seal, where: str) 
 def _journal(record: dict[str, Any], data: bytes, where: str) -> list[Finding]:
     path = f"{where}/{JOURNAL}"
     try:
-        lines = [(entry, head) for entry, head in journal.parse(data[: data.rfind(b"\n") + 1], Path(path))]
+        lines = [(entry, head) for entry, head in journal.parse(journal.split_torn(data)[0], Path(path))]
     except EvidenceFault as fault:
         return [from_error(fault)]
     head = lines[-1][1] if lines else journal.Head(0, journal.ZERO)
@@ -105,7 +104,7 @@ def _journal(record: dict[str, Any], data: bytes, where: str) -> list[Finding]:
     ]
     said = [{name: part[name] for name in (*FACTS, "path")} for part in record["parts"]]
     if (record["journal"], told) != ({"entries": head.entries, "sha256": head.sha256}, said) or not data.endswith(b"\n"):
-        return [bad("{path} is not the journal that was signed with it.", path=path)]
+        return [bad("not-the-jointly-signed-journal", path=path)]
     return []
 
 
@@ -121,7 +120,7 @@ def verify_later(folder: Path, seal: Seal) -> list[Finding]:
     except OSError as error:
         return [from_error(error)]
     if parts:
-        found += [bad("{path} was added after it was made.", path=f"{FOLDER}/{name}") for name in here if name not in names]
+        found += [bad("added-after-making", path=f"{FOLDER}/{name}") for name in here if name not in names]
     for part in parts:
         found += _part(folder, part)
     return found
@@ -134,7 +133,7 @@ def checked(folder: Path, seal: Seal) -> tuple[LaterPart, ...]:
     parts, found = _read(folder, seal)
     wrong = next((finding for finding in found if not finding.ok), None)
     if wrong is not None:
-        text, mend = "What was made later does not agree with the seal: {why}", "Check the session with `room-agent verify`."
+        text, mend = "made-later-disagrees-with-seal", "verify-session-first"
         raise EvidenceFault(text, mend, why=wrong.say())
     return parts
 
@@ -142,14 +141,12 @@ def checked(folder: Path, seal: Seal) -> tuple[LaterPart, ...]:
 def _read(folder: Path, seal: Seal) -> tuple[tuple[LaterPart, ...], list[Finding]]:
     later = folder / FOLDER
     if later.is_symlink() or not later.is_dir():
-        return (), [bad("{path} is no file of this session.", path=FOLDER)]
+        return (), [bad("file-outside-session", path=FOLDER)]
     missing = [name for name in RECORDS if not (later / name).is_file() or (later / name).is_symlink()]
     if missing:
-        return (), [bad("{path} is missing.", path=f"{FOLDER}/{name}") for name in missing]
+        return (), [bad("file-missing", path=f"{FOLDER}/{name}") for name in missing]
     try:
-        signature = read_json(later / SIGNATURE)
-        if encode(signature) != (later / SIGNATURE).read_bytes():
-            return (), [bad("{path} was changed after it was written.", path=f"{FOLDER}/{SIGNATURE}")]
+        signature = read_as_written(later / SIGNATURE, f"{FOLDER}/{SIGNATURE}")
         records = {name: (later / name).read_bytes() for name in (MANIFEST, JOURNAL)}
     except (Fault, OSError) as error:
         return (), [from_error(error)]
@@ -160,19 +157,19 @@ def _part(folder: Path, part: LaterPart) -> list[Finding]:
     """Length, SHA-256 and pictures of one MP4."""
     path = folder / part.path
     if path.is_symlink() or path.parent != folder / FOLDER or not path.is_file():
-        return [bad("{path} is missing.", path=part.path)]
+        return [bad("file-missing", path=part.path)]
     size = path.stat().st_size
     if size != part.bytes:
-        return [bad("{path} has {size} bytes instead of {listed}.", path=part.path, size=size, listed=part.bytes)]
+        return [bad("file-size-differs", path=part.path, size=size, listed=part.bytes)]
     try:
-        if file_sha256(path) != part.sha256:
-            return [bad("{path} was changed: its SHA-256 is another.", path=part.path)]
+        if stored_sha256(path) != part.sha256:
+            return [bad("file-sha256-differs", path=part.path)]
         pictures = whole_pictures(path)
     except Fault as fault:
         return [from_error(fault)]
     except (av.error.FFmpegError, IndexError):
-        return [bad("{path} is not readable as video.", path=part.path)]
+        return [bad("file-not-readable-as-video", path=part.path)]
     if pictures != part.pictures:
-        template = "{path} holds {pictures} pictures instead of {listed}."
+        template = "picture-count-differs"
         return [bad(template, path=part.path, pictures=pictures, listed=part.pictures)]
-    return [good("{path} holds {pictures} pictures.", path=part.path, pictures=pictures)]
+    return [good("picture-count-in-file", path=part.path, pictures=pictures)]

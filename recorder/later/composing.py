@@ -1,4 +1,4 @@
-"""Composes the missing pictures of one session, part by part, with their journal, record and signature: see recorder.later.make."""
+"""Composes the missing pictures of one session part by part, with journal, record and signature: see recorder.later.make."""
 
 import time
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from recorder.composite.settings import ComposerSettings
 from recorder.disk.durable import Json, encode, fsync_folder, write_bytes, write_json
 from recorder.disk.journal import Journal, utc_now
 from recorder.evidence.manifest import SOFTWARE
+from recorder.evidence.sealed_segments import SealedSegment, sealed_segments
 from recorder.evidence.signature import device_key, sign_manifest
 from recorder.later import record
 from recorder.later.record import PictureSpan
-from recorder.later.sources import CameraOfSegments, SealedSegment, SoundOfSegments, begins_keyed, needed, sealed_segments
+from recorder.later.sources import CameraOfSegments, SoundOfSegments, begins_keyed, needed
 from recorder.session.files import JOURNAL, MANIFEST, SIGNATURE
 
 NEW = ".later.new"  # what is being made

@@ -24,8 +24,6 @@ from recorder.later.record import FOLDER, missing_pictures
 from recorder.session.files import MANIFEST, SIGNATURE, is_sealed
 from wording import Exit, Fault
 
-__all__ = ["NEW", "Order", "make_later"]
-
 
 def make_later(
     folder: Path, settings: ComposerSettings, order: Order, *, progress: Callable[[float], object] = lambda _: None
@@ -62,12 +60,12 @@ def _sealed(folder: Path, keys: Path) -> tuple[dict[str, Any], str, str]:
     """The manifest, the SHA-256 of its bytes, and its signer, this PC. Raises NotFound, EvidenceFault, StorageFault, Fault."""
     path, signature = folder / MANIFEST, folder / SIGNATURE
     if not is_sealed(folder):
-        text, mend = "Session {session} is not sealed yet.", "Stop it, and wait until it is sealed."
+        text, mend = "session-not-sealed-yet", "stop-session-and-wait-for-sealing"
         raise Fault(text, mend, exit_code=Exit.REFUSED, session=folder.name)
     trusted = public_key(keys)
     if trusted is None:
-        mend = "Restore the keys folder from its copy; a new key makes this PC another device."
-        raise EvidenceFault("{path} is missing.", mend, path=keys / "device.pub")
+        mend = "restore-keys-folder-from-copy"
+        raise EvidenceFault("file-missing", mend, path=keys / "device.pub")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -78,8 +76,8 @@ def _sealed(folder: Path, keys: Path) -> tuple[dict[str, Any], str, str]:
 
 def _check_idle(order: Order) -> None:
     if order.recording():
-        mend = "Give the command again when the session in the room has ended."
-        raise Fault("A session is being recorded; nothing is composed meanwhile.", mend, exit_code=Exit.REFUSED)
+        mend = "repeat-command-after-session-ends"
+        raise Fault("no-composing-while-recording", mend, exit_code=Exit.REFUSED)
 
 
 def _check_room(folder: Path, order: Order, pictures: int) -> None:
@@ -87,8 +85,8 @@ def _check_room(folder: Path, order: Order, pictures: int) -> None:
     wanted = round(pictures / FPS * order.composite_bps / 8) + order.reserve_bytes
     if free < wanted:
         raise StorageFault(
-            "{folder} has {free_mb} MB free; the missing pictures and the reserve need {needed_mb} MB.",
-            "Free space on the data disk, then give the command again.",
+            "too-little-space-for-pictures",
+            "free-space-then-repeat-command",
             folder=folder,
             free_mb=free // 1_000_000,
             needed_mb=wanted // 1_000_000 + 1,

@@ -11,6 +11,7 @@ from typing import Any
 
 from recorder.clock.instants import PICTURE_NS, SECOND_NS
 from recorder.disk.durable import Json, read_json
+from recorder.disk.typed import typed
 from recorder.faults import EvidenceFault, NotFound
 from recorder.session.files import MANIFEST
 
@@ -41,8 +42,16 @@ def missing_pictures(manifest: Mapping[str, Any]) -> tuple[PictureSpan, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A sealed file from which something was made. path: relative to the session."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaterPart:
-    """One MP4 of ``later/``. path: relative to the session; times in room time, ns; sources: path and SHA-256 of the segments."""
+    """One MP4 of ``later/``. path: relative to the session; times in room time, ns; sources: the segments it was made from."""
 
     path: str
     bytes: int
@@ -51,24 +60,19 @@ class LaterPart:
     pictures: int
     start_ns: int
     end_ns: int
-    sources: tuple[tuple[str, str], ...]
+    sources: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """``later/manifest.json`` as far as it is read here."""
+
+    parts: tuple[LaterPart, ...]
 
 
 def parts_of(record: Mapping[str, Any]) -> tuple[LaterPart, ...]:
-    """Pure: the parts that ``later/manifest.json`` lists. Raises KeyError, TypeError, ValueError where it is none."""
-    return tuple(
-        LaterPart(
-            path=str(part["path"]),
-            bytes=int(part["bytes"]),
-            sha256=str(part["sha256"]),
-            first_picture=int(part["first_picture"]),
-            pictures=int(part["pictures"]),
-            start_ns=int(part["start_ns"]),
-            end_ns=int(part["end_ns"]),
-            sources=tuple((str(source["path"]), str(source["sha256"])) for source in part["sources"]),
-        )
-        for part in record["parts"]
-    )
+    """Pure: the parts that ``later/manifest.json`` lists. Raises WrongField, a ValueError, where it is none."""
+    return typed(_Listed, record).parts
 
 
 def made_later(folder: Path) -> tuple[Json, tuple[LaterPart, ...]] | None:
@@ -84,9 +88,7 @@ def made_later(folder: Path) -> tuple[Json, tuple[LaterPart, ...]] | None:
     try:
         return record, parts_of(record)
     except (KeyError, TypeError, ValueError) as error:
-        raise EvidenceFault(
-            "{path} is not of the known form: {why}.", "Check the session with `room-agent verify`.", path=path, why=repr(error)
-        ) from error
+        raise EvidenceFault("file-not-of-known-form", "verify-session-first", path=path, why=repr(error)) from error
 
 
 def clock_span(part: LaterPart, official_start_ns: int) -> str:

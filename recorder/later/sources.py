@@ -1,6 +1,6 @@
-"""The originals of a span, read from the sealed segments as the composer once got them from its feeds."""
+"""The originals of a span, read from the sealed segments as the composer once got them from its live streams."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,83 +10,20 @@ from typing import Any
 import av
 import numpy as np
 
-from recorder.clock.fit import believed_rate
 from recorder.clock.instants import SECOND_NS
 from recorder.composite.inputs import VideoInput, VideoInputSettings
 from recorder.composite.picture import Rect
-from recorder.disk.durable import Json, storage_fault
-from recorder.disk.sink import file_sha256
-from recorder.evidence.inventory import read_writer
+from recorder.disk.digest import stored_sha256
+from recorder.evidence.sealed_segments import VERIFY, SealedSegment
 from recorder.faults import EvidenceFault
-from recorder.media.live import Kind, Message, format_message
+from recorder.media.live import LiveKind, LiveMessage, format_message
 from recorder.media.packets import Format
 from recorder.media.resampling import Samples, SoundLine
-from recorder.session.files import JOURNAL
 
 AHEAD_NS = SECOND_NS // 2  # reordered pictures and the taps of the resampler need what comes after an instant
 BEFORE_NS = SECOND_NS
 SOUND_KEEP_S = 4.0
 JUMP_S = 0.005  # timestamps of Matroska are rounded to the millisecond; a larger step is a hole
-VERIFY = "Check the session with `room-agent verify`."
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSegment:
-    """A segment that was whole at the seal. path: relative to the session; times in room time, ns; first_pts: of a sound
-    track, the count of its first sample; ppm: of the source's clock.
-    """
-
-    path: str
-    sha256: str
-    first_ns: int
-    end_ns: int
-    first_pts: int
-    ppm: float
-    codec: str
-    recovered: bool
-
-    def room_ns(self, after: Fraction) -> int:
-        """Room time of what lies so many seconds of the source's clock after the first packet."""
-        return self.first_ns + round(after.numerator * SECOND_NS / after.denominator * believed_rate(self.ppm))
-
-    @property
-    def source(self) -> Json:
-        """As a record names what something was made from."""
-        return {"path": self.path, "sha256": self.sha256}
-
-
-def sealed_segments(folder: Path, manifest: Mapping[str, Any], track: str) -> tuple[SealedSegment, ...]:
-    """A track's segments that were whole at the seal, in order of time.
-
-    Raises EvidenceFault where the track's journal is not the one that was sealed, StorageFault, KeyError (no such track).
-    """
-    name = f"tracks/{track}"
-    path = folder / name / JOURNAL
-    try:
-        writer, _ = read_writer(name, path.read_bytes(), path)
-    except FileNotFoundError:
-        return ()  # nothing of this track was recorded
-    except OSError as error:
-        raise storage_fault(path, error) from error
-    head = manifest["tracks"][track]["journal"]
-    if (writer.head.entries, writer.head.sha256) != (head["entries"], head["sha256"]):
-        raise EvidenceFault("{path} is not the journal that was sealed.", VERIFY, path=path)
-    sealed = {str(f["path"]): str(f["sha256"]) for f in manifest["files"]}
-    lines: list[dict[str, Any]] = list(writer.listed.values())
-    found = [
-        SealedSegment(
-            path=f"{name}/{line['file']}",
-            sha256=line["sha256"],
-            first_ns=line["first_ns"],
-            end_ns=line["end_ns"],
-            first_pts=int(line.get("first_pts") or 0),
-            ppm=float(line.get("ppm") or 0.0),
-            codec=line["codec"],
-            recovered=bool(line.get("recovered")),
-        )
-        for line in lines
-    ]
-    return tuple(sorted((s for s in found if sealed.get(s.path) == s.sha256), key=lambda s: s.first_ns))
 
 
 def needed(
@@ -120,21 +57,22 @@ def begins_keyed(folder: Path, segment: SealedSegment) -> bool:
 def _opened(folder: Path, segment: SealedSegment) -> Iterator[Any]:
     """The segment's container, its digest compared first. Raises EvidenceFault, StorageFault."""
     path = folder / segment.path
-    if not path.is_file() or file_sha256(path) != segment.sha256:
-        raise EvidenceFault("{path} is not what its journal says.", VERIFY, path=path)
+    if not path.is_file() or stored_sha256(path) != segment.sha256:
+        raise EvidenceFault("file-differs-from-its-journal", VERIFY, path=path)
     try:
         with av.open(f"file:{path}") as container:
             yield container
     except av.error.FFmpegError as error:
         if not segment.recovered:  # a recovered file may be torn behind its last whole packet
-            raise EvidenceFault("{path} cannot be read as a recording: {why}.", VERIFY, path=path, why=error) from error
+            raise EvidenceFault("recording-file-unreadable", VERIFY, path=path, why=error) from error
 
 
-def video_messages(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[Message]:
-    """A camera's packets with their room times, as its track's feed gives them; a FORMAT, timed like the packet after it, where
-    the format changes. Raises EvidenceFault, StorageFault.
+def video_messages(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[LiveMessage]:
+    """A camera's packets with their room times, as its track's live stream gives them.
+
+    Where the format changes, a FORMAT comes before, timed like the packet after it. Raises EvidenceFault, StorageFault.
     """
-    known: Message | None = None
+    known: LiveMessage | None = None
     for segment in segments:
         with _opened(folder, segment) as container:
             stream = container.streams.video[0]
@@ -156,20 +94,20 @@ def video_messages(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[
                 if packet.size and packet.pts is not None:
                     first = packet.pts if first is None else first
                     time_ns = segment.room_ns((packet.pts - first) * stream.time_base)
-                    yield Message(Kind.DATA, packet.is_keyframe, time_ns, packet.pts, 0, bytes(packet))
+                    yield LiveMessage(LiveKind.DATA, packet.is_keyframe, time_ns, packet.pts, 0, bytes(packet))
 
 
-def from_last_key(messages: Iterator[Message], from_ns: int) -> Iterator[Message]:
+def from_last_key(messages: Iterator[LiveMessage], from_ns: int) -> Iterator[LiveMessage]:
     """The messages without the groups of pictures that were over before from_ns; the last such group stays."""
-    format_: Message | None = None
-    held: list[Message] = []
+    format_: LiveMessage | None = None
+    held: list[LiveMessage] = []
     for message in messages:
         if message.time_ns > from_ns:
             yield from held
             yield message
             yield from messages
             return
-        if message.kind is Kind.FORMAT:
+        if message.kind is LiveKind.FORMAT:
             format_, held = message, [message]
         elif message.key:
             held = [format_, message] if format_ else [message]

@@ -1,4 +1,5 @@
-"""The feed: packets from a track to whoever looks at them, over a unix socket, never holding the track up (invariant 6).
+"""The live stream: packets from a track to the composer and the self-check, over a unix socket, never holding the track up
+(invariant 6).
 
 A message is a header (network order: magic, kind, key, payload length, time_ns, pts, ppb) and a payload. Kinds: FORMAT, a JSON
 object that says what follows (media, codec, extradata in hexadecimal, width, height, fps, time_base, or rate_hz and channels);
@@ -23,11 +24,12 @@ from recorder.process import local_socket
 HEADER = struct.Struct("!4sBBxxIqqq")
 MAGIC = b"IRF1"
 QUEUE_BYTES = 24 << 20
+READERS = 4  # at once: the composer, a self-check and a calibration, and one to spare
 GROUP_BYTES = 12 << 20  # a longer group of pictures is not kept: who comes later waits for the next key frame
 
 
-class Kind(IntEnum):
-    """Kinds of message."""
+class LiveKind(IntEnum):
+    """The kind of a message on a live stream, as its header holds it."""
 
     FORMAT = 1
     DATA = 2
@@ -35,10 +37,10 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One message of the feed."""
+class LiveMessage:
+    """One message of the live stream."""
 
-    kind: Kind
+    kind: LiveKind
     key: bool = False
     time_ns: int = 0
     pts: int = 0
@@ -62,33 +64,33 @@ class Message:
         )
 
 
-def format_message(format_: Format) -> Message:
+def format_message(format_: Format) -> LiveMessage:
     """The FORMAT message of a Format."""
     names = ("media", "codec", "width", "height", "fps", "rate_hz", "channels")
     data = {name: getattr(format_, name) for name in names}
     data |= {"time_base": str(format_.time_base), "extradata": format_.extradata.hex()}
-    return Message(Kind.FORMAT, payload=json.dumps(data).encode())
+    return LiveMessage(LiveKind.FORMAT, payload=json.dumps(data).encode())
 
 
-def data_message(packet: Packet, time_ns: int, ppm: float) -> Message:
+def data_message(packet: Packet, time_ns: int, ppm: float) -> LiveMessage:
     """The DATA message of a packet."""
-    return Message(Kind.DATA, packet.key, time_ns, packet.pts, round(ppm * 1000), packet.data)
+    return LiveMessage(LiveKind.DATA, packet.key, time_ns, packet.pts, round(ppm * 1000), packet.data)
 
 
 class _Client:
     """One reader: a bounded queue and a thread that sends."""
 
-    def __init__(self, connection: socket.socket, first: list[Message]) -> None:
+    def __init__(self, connection: socket.socket, first: list[LiveMessage]) -> None:
         self._connection = connection
-        self._queue: deque[Message] = deque(first)
+        self._queue: deque[LiveMessage] = deque(first)
         self._bytes = sum(len(m.payload) for m in first)
         self._ready = threading.Condition()
         self.closed = False
         self.dropped = 0
-        self._thread = threading.Thread(target=self._send, name="feed-client", daemon=True)
+        self._thread = threading.Thread(target=self._send, name="live-client", daemon=True)
         self._thread.start()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: LiveMessage) -> None:
         with self._ready:
             self._queue.append(message)
             self._bytes += len(message.payload)
@@ -97,11 +99,11 @@ class _Client:
             self._ready.notify()
 
     def _drop_oldest_group(self) -> None:
-        kept: list[Message] = []
+        kept: list[LiveMessage] = []
         began = False
         while self._queue:
             message = self._queue[0]
-            if message.kind is not Kind.DATA:
+            if message.kind is not LiveKind.DATA:
                 kept.append(self._queue.popleft())
                 continue
             if message.key and began:
@@ -141,28 +143,32 @@ class _Client:
         self._thread.join(2.0)
 
 
-class FeedServer:
-    """The track's side."""
+class LiveServer:
+    """The track's side. The socket belongs to the service's user alone."""
 
     def __init__(self, path: Path) -> None:
         self._clients: list[_Client] = []
         self._lock = threading.Lock()
-        self._format: Message | None = None
-        self._group: list[Message] = []
+        self._format: LiveMessage | None = None
+        self._group: list[LiveMessage] = []
         self._group_bytes = 0
-        self._acceptor = local_socket.Acceptor(path, self._take, "feed-accept")
+        self._acceptor = local_socket.Acceptor(path, self._take, "live-accept", mode=0o600)
 
     def _take(self, connection: socket.socket) -> None:
         with self._lock:
+            self._clients = [c for c in self._clients if not c.closed]
+            if len(self._clients) >= READERS:
+                connection.close()
+                return
             first = [self._format, *self._group] if self._format else []
             self._clients.append(_Client(connection, first))
 
-    def publish(self, message: Message) -> None:
+    def publish(self, message: LiveMessage) -> None:
         """Hands a message to every reader; never blocks on one."""
         with self._lock:
-            if message.kind is Kind.FORMAT:
+            if message.kind is LiveKind.FORMAT:
                 self._format, self._group = message, []
-            elif message.kind is Kind.LOST:
+            elif message.kind is LiveKind.LOST:
                 self._group = []
             elif message.key:
                 self._group, self._group_bytes = [message], len(message.payload)
@@ -183,7 +189,7 @@ class FeedServer:
                 client.close()
 
 
-class FeedReader:
+class LiveReader:
     """The other side. Use it as a context manager; one thread reads."""
 
     def __init__(self, path: Path, timeout_s: float = 2.0) -> None:
@@ -191,7 +197,7 @@ class FeedReader:
         self._socket = local_socket.connect(path, timeout_s)
         self._came = bytearray()
 
-    def read(self) -> Message | None:
+    def read(self) -> LiveMessage | None:
         """The next message, None at the end of the connection.
 
         Raises TimeoutError after timeout_s of silence; what had come of a message by then is kept for the next call.
@@ -203,7 +209,7 @@ class FeedReader:
             return None
         payload = bytes(memoryview(self._came)[HEADER.size : HEADER.size + size])
         del self._came[: HEADER.size + size]
-        return Message(Kind(kind), bool(key), time_ns, pts, ppb, payload)
+        return LiveMessage(LiveKind(kind), bool(key), time_ns, pts, ppb, payload)
 
     def _have(self, count: int) -> bool:
         """Waits until so many bytes have come; False at the end of the connection."""
@@ -225,7 +231,7 @@ class FeedReader:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def __enter__(self) -> "FeedReader":
+    def __enter__(self) -> "LiveReader":
         return self
 
     def __exit__(self, *_: object) -> None:

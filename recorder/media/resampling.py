@@ -117,7 +117,7 @@ class SoundLine:
         return np.concatenate((first, rest)), missing + more
 
     def _read_one(self, time_ns: int, end_ns: int, count: int) -> tuple[Samples, int]:
-        """Of the run that there is at time_ns."""
+        """Reads from the one run of sound that covers time_ns."""
         out = np.zeros(count, np.float32)
         run = next((r for r in reversed(self._runs) if r.blocks and r.position(time_ns) >= r.first - TAPS), None)
         if run is None:

@@ -1,4 +1,7 @@
-"""Sound that arrives, measured: level and clipping. Pure; apart from recorder.media.video_meter so that video tracks need no numpy."""
+"""Measures the level and the clipping of sound that arrives. Pure.
+
+It is a module of its own so that the processes of video tracks load no numpy.
+"""
 
 import math
 from collections import deque
@@ -29,7 +32,7 @@ class SoundMeter:
         self._blocks: deque[tuple[int, float, int, int]] = deque()  # samples, sum of squares, peak, clipped
 
     def add(self, packet: Packet) -> None:
-        """Counts one block."""
+        """Adds one block of samples and drops those that are older than a second."""
         samples = np.frombuffer(packet.data, dtype="<i2").astype(np.float32)
         magnitude = np.abs(samples)
         peak = int(magnitude.max(initial=0))

@@ -18,7 +18,7 @@ class VideoMeter:
         self.keyframe_interval_s: float | None = None
 
     def add(self, packet: Packet) -> None:
-        """Counts one packet."""
+        """Adds one packet to the rates, and measures the distance of key frames."""
         at = packet.pts * self._ns_per_tick
         self._recent.append((at, len(packet.data)))
         while self._recent and not -SECOND_NS < at - self._recent[0][0] <= WINDOW_NS:

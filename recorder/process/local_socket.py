@@ -73,14 +73,14 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
 class Acceptor:
     """A listening socket with the thread that accepts on it."""
 
-    def __init__(self, path: Path, take: Callable[[socket.socket], object], name: str) -> None:
-        """take gets each connection, in the accepting thread; one that it fails on is closed, and the next comes all the same.
+    def __init__(self, path: Path, take: Callable[[socket.socket], object], name: str, *, mode: int = 0o660) -> None:
+        """Listens at the path. The accepting thread calls ``take`` with each connection, and closes one for which ``take`` fails.
 
         Raises OSError where the path cannot be listened on.
         """
         self._path, self._take = path, take
         self._closing = threading.Event()
-        self._listener = listen(path)
+        self._listener = listen(path, mode=mode)
         self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
         self._thread.start()
 
@@ -90,7 +90,7 @@ class Acceptor:
             try:
                 self._accept_one()
                 failing = False
-            except Exception:  # the top of this thread: no file, memory or thread is to be had now; who connects waits
+            except Exception:  # the top of this thread: files, memory or threads have run out; whoever connects waits
                 if not (failing or self._closing.is_set()):
                     log.exception("no connection can be taken", extra={"path": str(self._path)})
                 failing = True
@@ -105,7 +105,7 @@ class Acceptor:
             raise
 
     def close(self) -> None:
-        """Accepts no more, and removes the socket."""
+        """Stops accepting connections and removes the socket."""
         self._closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

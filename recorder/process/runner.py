@@ -1,4 +1,4 @@
-"""What every process of the data plane has: one lock, a status a second, an orderly end on SIGTERM."""
+"""What every process of the data plane shares: one lock, a status every second, an orderly end on SIGTERM."""
 
 import ctypes
 import logging
@@ -18,7 +18,7 @@ from recorder.process.status import Status
 from recorder.process.systemd import notify
 
 STATUS_EVERY_NS = SECOND_NS * 8 // 10
-BEAT_NS = SECOND_NS // 5  # the status file's time of change is the heartbeat: a process whose heartbeat fails to come hangs
+BEAT_NS = SECOND_NS // 5  # the status file's time of change is the heartbeat; a process without one counts as hung
 DISK_WAIT_S = 60
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def process(name: str, run: Path) -> Iterator[threading.Event]:
 class Reporter:
     """Writes a status every 0.8 s, and at once after a change of state or fault; touches it five times a second.
 
-    Failing to is logged once.
+    A failure to write is logged once.
     """
 
     def __init__(self, status: Status, run: Path) -> None:
@@ -85,7 +85,7 @@ class Reporter:
             log.info("state changed", extra={"of": self.status.name, "state": state, "session": self.status.session})
 
     def due(self) -> bool:
-        """Whether ``report`` would write now: measuring for it may be saved otherwise. Asking is moving: the heart beats."""
+        """Whether ``report`` would write now; the caller measures only then. Each call also counts as a heartbeat."""
         self._beat()
         status = self.status
         return (status.state, status.fault, status.session) != self._written or boottime_ns() - self._last_ns >= STATUS_EVERY_NS
@@ -116,7 +116,7 @@ class Reporter:
 
     @contextmanager
     def waiting_for_disk(self) -> Iterator[None]:
-        """While the block runs, nobody who watches takes the process for hung."""
+        """While the block runs, the status says that the process waits for its disk, so that it does not count as hung."""
         watchdog_us = os.environ.get("WATCHDOG_USEC")
         self.status.waiting = "disk"
         self._last_ns = 0
@@ -133,6 +133,6 @@ class Reporter:
                 notify(f"WATCHDOG_USEC={watchdog_us}")
 
     def remove(self) -> None:
-        """At an orderly end: a process that is gone says nothing."""
+        """Removes the status file at an orderly end."""
         with suppress(OSError):
             (self._folder / f"{self.status.name}.json").unlink(missing_ok=True)

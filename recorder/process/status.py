@@ -1,17 +1,17 @@
-"""What is wanted goes down, how things are comes up: ``wanted.json`` and ``status/<name>.json``."""
+"""The status files ``status/<name>.json``, by which every process tells the agent how it is."""
 
 import logging
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import ClassVar, Literal
 
 from recorder.clock.instants import SECOND_NS
 from recorder.disk.durable import read_json, replace_volatile
-from recorder.process.wanted import _known
+from recorder.disk.typed import WrongField, typed
 from wording import Fault
 
 STATUS_STALE_NS = 3 * SECOND_NS  # an older status counts as dead
+READING_NS = 10 * SECOND_NS  # a reading of the climate sensor is good for so long
 ON_DISK_NS = 3 * SECOND_NS  # "recording" is said only where bytes reached the disk within this
 
 log = logging.getLogger(__name__)
@@ -118,6 +118,10 @@ class ClimateStatus(Status):
     temperature_c: float | None = None
     humidity_pct: float | None = None
 
+    def fresh(self, now_ns: int) -> bool:
+        """Whether the reading is good at an instant of CLOCK_BOOTTIME; one that is not is shown as ``--.-``."""
+        return self.reading_ns is not None and now_ns - self.reading_ns <= READING_NS
+
 
 @dataclass(slots=True, kw_only=True)
 class BurnerStatus(Status):
@@ -144,27 +148,10 @@ def read_statuses(folder: Path, now_ns: int, boot: str) -> dict[str, Status]:
     return alive
 
 
-def _fits(value: object, declared: Any) -> bool:
-    """Whether a value read from JSON may stand in a field declared so; what a list or an object holds is not looked at."""
-    if isinstance(declared, UnionType):
-        return any(_fits(value, one) for one in get_args(declared))
-    if get_origin(declared) is Literal:
-        return value in get_args(declared)
-    kind = get_origin(declared) or declared
-    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
-
-
 def read_status(path: Path) -> Status | None:
-    """One status whatever its age, None where the file is missing or no status, or a value is of another type than its field."""
+    """One status whatever its age, None where the file is missing or no status: it is a hint, never a reason to stop."""
     try:
         data = read_json(path)
-        kind = KINDS[str(data["kind"])]
-        known = _known(kind, data)
-        return kind(**known) if all(_fits(known[f.name], f.type) for f in fields(kind) if f.name in known) else None
-    except (
-        Fault,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # a status file is a hint, perhaps of another version: never a reason to stop
+        return typed(KINDS[str(data["kind"])], data)
+    except (Fault, KeyError, WrongField):
         return None

@@ -1,11 +1,12 @@
-"""TODO docstring."""
+"""``wanted.json``: what the agent wants recorded. The agent writes it, and the recording processes watch it."""
 
 import logging
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from recorder.disk.durable import Json, file_stamp, read_json, write_json
+from recorder.disk.durable import file_stamp, read_json, write_json
+from recorder.disk.typed import WrongField, typed
 from recorder.faults import EvidenceFault, NotFound, StorageFault
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,13 @@ class Wanted:
             data = read_json(path)
         except NotFound:
             return cls()
-        return cls(**_known(cls, data))
+        try:
+            return typed(cls, data)
+        except WrongField as error:
+            raise EvidenceFault("wanted-state-field-invalid", "agent-writes-it-anew", path=path, field=error.field) from error
 
     def write(self, path: Path) -> None:
-        """Durably; the agent's session machine is the one caller. Raises StorageFault."""
+        """Writes the file durably. Only the agent's session keeper calls this. Raises StorageFault."""
         write_json(path, asdict(self))
 
 
@@ -67,6 +71,32 @@ class WantedFile:
         return self._wanted
 
 
-def _known(cls: Any, data: Json) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {k: v for k, v in data.items() if k in names}
+class WantedState:
+    """The writing side of ``wanted.json``, for the session's keeper. now: what was read or written last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None  # of the file that holds ``now``; None: the next ``put`` writes it
+        self.now = Wanted()
+
+    def read(self) -> None:
+        """Reads what an earlier agent left. The next ``put`` replaces a file that cannot be read."""
+        stamp = file_stamp(self._path)
+        try:
+            self.now, self._stamp = Wanted.read(self._path), stamp
+        except (EvidenceFault, StorageFault) as error:
+            log.error("wanted state unreadable, made anew from the sessions", extra={"fault": str(error)})
+
+    def put(self, wanted: Wanted) -> None:
+        """Writes the file unless it holds this already; somebody may have removed or replaced it.
+
+        Raises StorageFault: the file may have been written all the same.
+        """
+        if self._stamp is not None:
+            if file_stamp(self._path) != self._stamp:
+                log.warning("wanted state was removed or replaced by somebody, written again", extra={"session": wanted.session})
+            elif wanted == self.now:
+                return
+        self._stamp = None
+        wanted.write(self._path)
+        self.now, self._stamp = wanted, file_stamp(self._path)

@@ -58,9 +58,7 @@ class Watch:
         if self._reading and now_ns - self._reading[0] <= OK_NS:
             return "ok", None
         if now_ns - self._heard_ns > OK_NS:
-            return "silent", DeviceSilent(
-                "The climate sensor's port {port} hangs.", "Unplug the sensor's adapter and plug it in again.", port=self._port
-            )
+            return "silent", DeviceSilent("climate-sensor-port-hangs", "replug-sensor-adapter", port=self._port)
         if self._fault is None:
             return self._state, None
         return ("absent" if isinstance(self._fault, DeviceAbsent) else "silent"), self._fault
@@ -114,7 +112,7 @@ def _read_on(sensor: ClimateSensor, watch: Watch, stop: threading.Event, clock: 
         except Exception as error:  # the top of this thread: whatever it was, the sensor is asked again
             log.exception("reading the climate sensor failed")
             why = f"{type(error).__name__}: {error}"
-            watch.heard(DeviceFault("The source failed: {why}.", "Look at the log.", why=why), clock())
+            watch.heard(DeviceFault("source-failed", "look-at-log", why=why), clock())
         now = clock()
         due = max(due + round(READ_EVERY_S * SECOND_NS), now)
         stop.wait((due - now) / SECOND_NS)

@@ -1,4 +1,8 @@
-"""TODO docstring."""
+"""Room time on the disk: every boot of the PC ties CLOCK_BOOTTIME to UTC once a session, in ``epochs/<boot>.json``.
+
+Room time is a number of nanoseconds: UTC since 1970 as it was at the tie, carried on by CLOCK_BOOTTIME, so a step of the wall
+clock moves nothing. The process that needs a boot's epoch first creates its file.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -45,7 +49,7 @@ class Epoch:
         return boottime + self.shift_ns
 
     def boottime_ns(self, room: int) -> int:
-        """The inverse of room_ns."""
+        """The instant of CLOCK_BOOTTIME for a room time; the inverse of room_ns."""
         return room - self.shift_ns
 
 
@@ -75,13 +79,13 @@ def session_epoch(session: Path, tie: Callable[[], Tie], *, floor_ns: int = 0) -
 
 
 def read_tie(path: Path) -> Tie:
-    """One stored tie. Raises NotFound, EvidenceFault."""
+    """Reads one stored tie. Raises NotFound, EvidenceFault."""
     try:
         return Tie(**read_json(path))  # type: ignore[arg-type]  # written by session_epoch alone
     except TypeError as error:
         raise EvidenceFault(
-            "{path} is not readable JSON: {why}.",
-            "Restore the file from a copy; do not edit it by hand.",
+            "file-not-readable-json",
+            "restore-file-never-edit",
             path=path,
             why="no tie",
         ) from error

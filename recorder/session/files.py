@@ -1,10 +1,11 @@
-"""What lies in a session's folder: the names that every process knows, and what can be told from the files at once."""
+"""The names of the files in a session's folder, and what can be told from these files alone."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from recorder.disk.journal import legible
+from recorder.session.lines import EmptyLine, SegmentLine, SegmentOpenLine, TieLine, usable
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 JOURNAL, JOURNAL_SIGNATURE = "journal.jsonl", "journal.sig"
@@ -12,7 +13,7 @@ SEGMENT_MOST_NS = 60_000_000_000  # the longest ``recording.segment_s``
 
 
 def is_sealed(folder: Path) -> bool:
-    """The seal is whole: nothing may be written below tracks/, composite/ and epochs/ any more."""
+    """Whether the seal is complete. From then on nothing may be written below tracks/, composite/ and epochs/."""
     return (folder / MANIFEST).exists() and (folder / SIGNATURE).exists()
 
 
@@ -33,25 +34,25 @@ def ahead_ns(session: Path, this_boot: str, *, synchronised: bool) -> int:
     alone. The journal's lines count as they are.
     """
     ahead = 0
-    with suppress(OSError, KeyError, ValueError):
-        for entry in legible((session / JOURNAL).read_bytes()):
-            if entry["kind"] == "tie" and entry["boot_id"] != this_boot and (not synchronised or entry["source"] == "ntp"):
-                ahead = int(str(entry["room_ns"])) - int(str(entry["utc_ns"]))
+    with suppress(OSError):
+        for line in usable(legible((session / JOURNAL).read_bytes())):
+            if isinstance(line, TieLine) and line.boot_id != this_boot and (not synchronised or line.source == "ntp"):
+                ahead = line.room_ns - line.utc_ns
     return ahead
 
 
 def _ends_ns(path: Path, ahead: int) -> Iterator[int]:
     opened: dict[str, int] = {}
-    with suppress(OSError, KeyError, ValueError):
-        for entry in legible(path.read_bytes()):
-            match entry["kind"]:
-                case "open":
-                    opened[str(entry["file"])] = int(str(entry["first_ns"]))
-                case "segment":
-                    opened.pop(str(entry["file"]), None)
-                    yield int(str(entry["end_ns"]))
-                case "empty":
-                    opened.pop(str(entry["file"]), None)
+    with suppress(OSError):
+        for line in usable(legible(path.read_bytes())):
+            match line:
+                case SegmentOpenLine():
+                    opened[line.file] = line.first_ns
+                case SegmentLine():
+                    opened.pop(line.file, None)
+                    yield line.end_ns
+                case EmptyLine():
+                    opened.pop(line.file, None)
     for name, first_ns in opened.items():
         yield _changed_ns(path.parent / name, first_ns, ahead)
 

@@ -1,1 +1,6 @@
-"""TODO room."""
+"""One track's process: from the source's packets to segments and a journal on the disk.
+
+``process`` gives packets their times and tells the track's status. ``storing`` is the thread that writes, and goes on by
+itself after a full or failing disk. ``recording`` and ``segments`` write, close and recover segments; a silence ends a
+segment. No other process writes into the track's folder, and this one never writes into another's.
+"""

@@ -12,15 +12,15 @@ from recorder.capture.camera import CameraSource
 from recorder.capture.camera_identity import CameraSettings
 from recorder.capture.latency import Latency
 from recorder.capture.microphone import MicrophoneSettings, MicrophoneSource
-from recorder.capture.source import STUCK_NS, Source, Stillness
+from recorder.capture.source import STUCK_NS, Source, SourceWatchdog
 from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import MS_NS, SECOND_NS, boottime_ns
-from recorder.media.live import FeedServer, Kind, Message, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, LiveServer, data_message, format_message
 from recorder.media.packets import Connected, Format, Item, Jumped, Lost, Packet, waiting
 from recorder.media.video_meter import VideoMeter
 from recorder.process.runner import Reporter, process
 from recorder.process.status import ON_DISK_NS, TrackStatus
-from recorder.track.storing import SETTLE_NS, Storing, StoringSettings, Timed, Timing
+from recorder.track.storing import SETTLE_NS, DiskWriter, StoringSettings, Timed, Timing
 from wording import Fault
 
 if TYPE_CHECKING:
@@ -48,9 +48,17 @@ class TrackSettings:
 
 
 class Track:
-    """The process's state. This thread never waits for the disk; the source and the storing have threads of their own."""
+    """The process's state. This thread never waits for the disk; the source and the disk writer have threads of their own."""
 
-    def __init__(self, settings: TrackSettings, *, now: Callable[[], int] = boottime_ns) -> None:
+    def __init__(
+        self,
+        settings: TrackSettings,
+        *,
+        source: Source | None = None,
+        writer: DiskWriter | None = None,
+        now: Callable[[], int] = boottime_ns,
+    ) -> None:
+        """source, writer: in place of those that the settings name. now: CLOCK_BOOTTIME, ns."""
         self._settings = settings
         self._now = now
         video = isinstance(settings.source, CameraSettings)
@@ -58,21 +66,19 @@ class Track:
             name=settings.name, pid=0, boot_id="", version=settings.version, media="video" if video else "audio"
         )
         self._reporter = Reporter(self._status, settings.run)
-        self._source: Source = (
-            CameraSource(settings.source) if isinstance(settings.source, CameraSettings) else MicrophoneSource(settings.source)
-        )
-        self._storing = Storing(
+        self._source = source or _source(settings)
+        self._writer = writer or DiskWriter(
             StoringSettings(settings.name, settings.root, settings.segment_ns, settings.preroll_ns, settings.version), now=now
         )
-        self._feed = FeedServer(settings.run / f"feed-{settings.name}.sock")
+        self._live = LiveServer(settings.run / f"live-{settings.name}.sock")
         self._connection: Connected | None = None
-        self._format: Format | None = None  # as the feed knows it
+        self._format: Format | None = None  # as the live stream knows it
         self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)
         self._timing = Timing(EnvelopeFit(1.0), self._latency)
         self._settled_at_ns: int | None = None
         self._meter: VideoMeter | SoundMeter | None = None
         self._source_fault: dict[str, Any] | None = None
-        self._stillness = Stillness(now)
+        self._stillness = SourceWatchdog(now)
         self._stuck = False
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -82,50 +88,51 @@ class Track:
         was delivered is stored, and the supervisor starts another process.
         """
         self._source.start()
-        self._storing.start()
+        self._writer.start()
         try:
             while not stopping():
                 self._take()
-                self._report()
-                if not self._storing.is_alive():
+                self.report()
+                if not self._writer.is_alive():
                     raise RuntimeError("the storing thread has ended; its supervisor starts this process anew")
-                self._check_source()
+                self.check_source()
         finally:
             self._source.stop()
-            while not self._storing.full and not self._source.items.empty():
+            while not self._writer.full and not self._source.items.empty():
                 self._take()
             with self._reporter.waiting_for_disk():
-                self._storing.end()
-            self._feed.close()
+                self._writer.end()
+            self._live.close()
             if not self._stuck:
                 self._source.join(3.0)
             self._reporter.remove()
 
-    def _check_source(self) -> None:
+    def check_source(self) -> None:
         """A call into a driver may never return (a wedged USB device), and its thread cannot be ended. Raises DeviceFault."""
-        waits_for_disk = self._storing.full or self._storing.stuck is not None
-        still_ns = self._stillness.look(self._source.moves, excused=waits_for_disk)
+        waits_for_disk = self._writer.full or self._writer.stuck is not None
+        still_ns = self._stillness.look(self._source.beats, excused=waits_for_disk)
         if still_ns <= STUCK_NS:
             return
         fault = DeviceFault(
-            "The driver of {name} has not come back for {seconds} s; the recording process ends and another one is started.",
-            "If it comes again, unplug the device and plug it in again; restart the PC if that does not help.",
+            "device-driver-hangs",
+            "replug-device-or-restart-pc",
             name=self._settings.name,
             seconds=still_ns // SECOND_NS,
         )
         log.error("source is stuck, the process ends", extra={"track": self._settings.name, "fault": str(fault)})
         self._stuck = True
-        self._handle(Lost(fault.as_dict()))
+        self.handle(Lost(fault.as_dict()))
         raise fault
 
     def _take(self) -> None:
-        if self._storing.full:
+        if self._writer.full:
             time.sleep(0.05)
             return
         for item in waiting(self._source.items, 0.05, TAKE_ITEMS):
-            self._handle(item)
+            self.handle(item)
 
-    def _handle(self, item: Item) -> None:
+    def handle(self, item: Item) -> None:
+        """Takes what the source delivered: measures it, shows it in the live stream, gives it to the disk writer."""
         if isinstance(item, Connected):
             self._connected(item)
         elif isinstance(item, Jumped):
@@ -134,7 +141,7 @@ class Track:
             self._packet(item)
         else:
             self._lost(item)
-        self._storing.put(Timed(item, self._timing))
+        self._writer.put(Timed(item, self._timing))
 
     @property
     def _ns_per_tick(self) -> float:
@@ -163,7 +170,7 @@ class Track:
         self._format = format_
         status = self._status
         status.codec, status.width, status.height = format_.codec, format_.width, format_.height
-        self._feed.publish(format_message(format_))
+        self._live.publish(format_message(format_))
         log.info(
             "source delivers",
             extra={"track": self._settings.name, "codec": format_.codec, "width": format_.width, "height": format_.height},
@@ -171,10 +178,10 @@ class Track:
 
     def _lost(self, item: Lost) -> None:
         self._connection = None
-        if self._source_fault is None or self._source_fault["text"] != item.fault["text"]:
+        if self._source_fault is None or self._source_fault["code"] != item.fault["code"]:
             log.warning("source lost", extra={"track": self._settings.name, "fault": str(Fault.from_dict(item.fault))})
         self._source_fault = item.fault
-        self._feed.publish(Message(Kind.LOST))
+        self._live.publish(LiveMessage(LiveKind.LOST))
 
     def _packet(self, packet: Packet) -> None:
         if self._connection is None or self._meter is None:
@@ -186,12 +193,13 @@ class Track:
             self._settled_at_ns = packet.arrival_ns + SETTLE_NS
         self._meter.add(packet)
         self._status.last_packet_ns = self._now()
-        self._feed.publish(data_message(packet, self._timing.at(packet.pts), self._timing.ppm))
+        self._live.publish(data_message(packet, self._timing.at(packet.pts), self._timing.ppm))
 
-    def _report(self) -> None:
-        status, stored = self._status, self._storing.stored
+    def report(self) -> None:
+        """Writes the status where the Reporter says that it is due."""
+        status, stored = self._status, self._writer.stored
         status.session, status.last_disk_ns = stored.session, stored.last_disk_ns
-        self._reporter.state(self._state())
+        self._reporter.state(self.state)
         status.fault = self._disk_fault() or self._source_fault
         if not self._reporter.due():
             return
@@ -222,12 +230,13 @@ class Track:
             status.bitrate_bps = 8.0 * 2 * status.sample_rate_hz * status.channels * 0.5  # FLAC of speech halves it at least
 
     def _disk_fault(self) -> dict[str, Any] | None:
-        stuck = self._storing.stuck
-        return self._storing.stored.fault or (stuck.as_dict() if stuck else None)
+        stuck = self._writer.stuck
+        return self._writer.stored.fault or (stuck.as_dict() if stuck else None)
 
-    def _state(self) -> str:
-        """Derived from what reached the disk, never from what was asked (invariant 8)."""
-        stored = self._storing.stored
+    @property
+    def state(self) -> str:
+        """The track's state as its status tells it: derived from what reached the disk, never from what was asked."""
+        stored = self._writer.stored
         if self._disk_fault() is not None:
             return "failed"
         if stored.session is not None and stored.ended:
@@ -239,6 +248,11 @@ class Track:
     def _ready(self) -> bool:
         """A session could begin now: packets arrive, and their time is known. A connection begins with its first key frame."""
         return self._connection is not None and self._settled_at_ns is not None and self._now() >= self._settled_at_ns
+
+
+def _source(settings: TrackSettings) -> Source:
+    source = settings.source
+    return CameraSource(source) if isinstance(source, CameraSettings) else MicrophoneSource(source)
 
 
 def _sound_meter(format_: Format) -> "SoundMeter":

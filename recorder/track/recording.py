@@ -1,7 +1,7 @@
 """One track's recording of one session: its folder, its journal, its segments. Nothing here knows devices or clocks."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,24 +9,36 @@ from typing import Any
 
 import av
 
-from recorder.clock.instants import SECOND_NS
+from recorder.clock.instants import GAP_FLOOR_NS, SECOND_NS
 from recorder.disk.durable import Json, make_folder, settle
 from recorder.disk.journal import PatientJournal
 from recorder.faults import StorageFault
 from recorder.media.packets import Format, Packet
+from recorder.session.lines import (
+    BackLine,
+    BeginLine,
+    EmptyLine,
+    EndLine,
+    Line,
+    LostLine,
+    SegmentLine,
+    SegmentOpenLine,
+    cause_fields,
+    usable,
+)
 from recorder.track.segments import SegmentFacts, open_writer, recover
-from recorder.track.video_writer import Writer
+from recorder.track.video_writer import SegmentWriter
 from wording import Fault
+from wording.sentence import Sentence
 
-HOLE_INTERVALS = 5  # a silence longer than so many picture intervals ends a segment and is a gap…
-HOLE_FLOOR_NS = 200_000_000  # …if it is longer than this
+HOLE_INTERVALS = 5  # a silence longer than so many picture intervals, and than GAP_FLOOR_NS, ends a segment and is a gap
 
 
 @dataclass(slots=True)
 class _Open:
     """The segment being written; times are room time, ns."""
 
-    writer: Writer
+    writer: SegmentWriter
     format: Format
     first_ns: int
     last_ns: int
@@ -44,12 +56,12 @@ class Identity:
     software: str
 
 
-def process_ended(entries: Iterable[Json], boot_id: str) -> Fault:
+def process_ended(lines: Iterable[Line], boot_id: str) -> Fault:
     """Why a folder was left without an ``end``: the boot tells a power cut from a crash."""
-    boots = [e["boot_id"] for e in entries if e["kind"] == "begin"]
+    boots = [line.boot_id for line in lines if isinstance(line, BeginLine)]
     if boots and boots[-1] != boot_id:
-        return Fault("The PC was restarted or lost its power.", "Look at the power supply and the system log.")
-    return Fault("The recording process ended unexpectedly.", "It was started again by itself; look at its log for the cause.")
+        return Fault("pc-restarted-or-lost-power", "check-power-supply-and-system-log")
+    return Fault("recording-process-ended-unexpectedly", "restarted-look-at-process-log")
 
 
 class Recording:
@@ -61,7 +73,7 @@ class Recording:
     def __init__(
         self, folder: Path, identity: Identity, start_ns: int, segment_ns: int, *, device: dict[str, Any] | None = None
     ) -> None:
-        """Raises StorageFault, EvidenceFault."""
+        """Creates the track's folder and opens its journal. Raises StorageFault, EvidenceFault."""
         self.folder = make_folder(folder)
         self.identity = identity
         self.segment_ns = segment_ns
@@ -84,15 +96,15 @@ class Recording:
             raise
 
     def _resume(self, device: dict[str, Any]) -> None:
-        entries = self._journal.entries()
-        self._replay(entries)
-        names = [p.name for p in self.folder.glob("*.mkv")] + [str(e["file"]) for e in entries if e["kind"] == "open"]
+        lines = list(usable(self._journal.entries()))
+        self._replay(lines)
+        names = [p.name for p in self.folder.glob("*.mkv")] + [line.file for line in lines if isinstance(line, SegmentOpenLine)]
         self._next = 1 + max((int(n[:-4]) for n in names if n[:-4].isdigit()), default=-1)
         if self.ended:
             return
-        before = self._read_anew(entries)
-        if entries or before:
-            self._continue(entries)
+        before = self._read_anew(lines)
+        if lines or before:
+            self._continue(lines)
         self._journal.keep(
             "begin",
             session=self.identity.session,
@@ -103,44 +115,45 @@ class Recording:
             device=device,
         )
 
-    def _read_anew(self, entries: Iterable[Json]) -> bool:
+    def _read_anew(self, lines: Iterable[Line]) -> bool:
         """After a journal that could not be gone on with: its segments count by what lies on the disk, at the times it told.
 
         As long as the present journal lacks one, whoever comes goes on with it. True where there was such a journal.
         """
-        told = {str(e["file"]): e for e in self._journal.told_aside() if e["kind"] in ("open", "segment") and "first_ns" in e}
-        listed = {e["file"] for e in entries if e["kind"] in ("segment", "empty", "open")}
+        aside = usable(self._journal.told_aside())
+        told = {line.file: line for line in aside if isinstance(line, SegmentOpenLine | SegmentLine)}
+        listed = {line.file for line in lines if isinstance(line, SegmentLine | EmptyLine | SegmentOpenLine)}
         for name in sorted(told.keys() - listed):
-            self._list_torn(self.folder / name, int(str(told[name]["first_ns"])), str(told[name].get("codec", "")))
+            self._list_torn(self.folder / name, told[name].first_ns, told[name].codec)
         return bool(told)
 
-    def _replay(self, entries: Iterable[Json]) -> None:
-        for entry in entries:
-            match entry["kind"]:
-                case "segment":
-                    self._count(entry)
-                case "lost":
+    def _replay(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            match line:
+                case SegmentLine():
+                    self._count(line)
+                case LostLine():
                     self.gap_open = True
                     self.gaps += 1
-                case "back":
+                case BackLine():
                     self.gap_open = False
-                case "end":
+                case EndLine():
                     self.ended = True
 
-    def _count(self, facts: Json) -> None:
+    def _count(self, facts: SegmentLine | SegmentFacts) -> None:
         self.segments += 1
-        self.packets += int(str(facts["packets"]))
-        self.bytes += int(str(facts["bytes"]))
-        self.end_ns = max(self.end_ns or 0, int(str(facts["end_ns"])))
-        self.last_ns = max(self.last_ns or 0, int(str(facts["last_ns"])))
+        self.packets += facts.packets
+        self.bytes += facts.bytes
+        self.end_ns = max(self.end_ns or 0, facts.end_ns)
+        self.last_ns = max(self.last_ns or 0, facts.last_ns or facts.first_ns)
 
-    def _continue(self, entries: list[Json]) -> None:
-        listed = {e["file"] for e in entries if e["kind"] in ("segment", "empty")}
-        for entry in entries:
-            if entry["kind"] == "open" and entry["file"] not in listed:
-                self._list_torn(self.folder / str(entry["file"]), int(str(entry["first_ns"])), str(entry["codec"]))
+    def _continue(self, lines: Sequence[Line]) -> None:
+        listed = {line.file for line in lines if isinstance(line, SegmentLine | EmptyLine)}
+        for line in lines:
+            if isinstance(line, SegmentOpenLine) and line.file not in listed:
+                self._list_torn(self.folder / line.file, line.first_ns, line.codec)
         if not self.gap_open:
-            self._lost(process_ended(entries, self.identity.boot_id))
+            self._lost(process_ended(lines, self.identity.boot_id))
 
     def _list_torn(self, path: Path, first_ns: int, codec: str) -> None:
         kind, fields = self._read_back(path, first_ns, codec)
@@ -155,7 +168,7 @@ class Recording:
             facts = None
         if facts is None:
             return "empty", {"file": path.name, "first_ns": first_ns, "present": os.access(path, os.F_OK)}
-        self._count(facts.as_dict())
+        self._count(facts)
         return "segment", facts.as_dict()
 
     def flush(self) -> None:
@@ -164,7 +177,7 @@ class Recording:
 
     def hole_ns(self) -> int:
         """The longest silence between packets that is no gap."""
-        return max(HOLE_INTERVALS * self._interval_ns, HOLE_FLOOR_NS)
+        return max(HOLE_INTERVALS * self._interval_ns, GAP_FLOOR_NS)
 
     def write(self, packet: Packet, room_ns: int, format_: Format, ppm: float) -> None:
         """Stores one packet of the time. Raises StorageFault; call ``give_up`` then."""
@@ -179,8 +192,8 @@ class Recording:
                 self._close(segment.last_ns + self._interval_ns, ppm)
                 self._lost(
                     Fault(
-                        "The device delivered nothing for {seconds} s while it stayed connected.",
-                        "Check the device's load and its network cable.",
+                        "connected-device-delivered-nothing",
+                        "check-device-load-and-cable",
                         seconds=round(since_last / SECOND_NS, 2),
                     )
                 )
@@ -237,7 +250,7 @@ class Recording:
             codec=segment.format.codec,
             samples=_samples(segment, self._interval_ns),
         )
-        self._count(facts.as_dict())
+        self._count(facts)
         self._stored_sound(segment, facts.samples)
         self._journal.keep("segment", **facts.as_dict())
 
@@ -248,7 +261,7 @@ class Recording:
     def _lost(self, fault: Fault) -> None:
         self.gap_open = True
         self.gaps += 1
-        self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, cause=fault.say(), fault=fault.as_dict())
+        self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(Sentence(fault.code, fault.values)))
 
     def lost(self, fault: Fault, ppm: float) -> None:
         """The source stopped: the segment is closed where its last packet ends. Raises StorageFault."""
@@ -274,7 +287,7 @@ class Recording:
         if not self.gap_open and not self.ended:
             self.gap_open = True
             self.gaps += 1
-            self._journal.later("lost", from_ns=self.end_ns or self._start_ns, cause=fault.say(), fault=fault.as_dict())
+            self._journal.later("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(Sentence(fault.code, fault.values)))
 
     def _abandon(self, segment: _Open, fault: Fault) -> None:
         sink = segment.writer.sink
@@ -314,7 +327,7 @@ class Recording:
         return self.packets + (self._open.writer.packets if self._open else 0)
 
     def close(self) -> None:
-        """Releases the journal."""
+        """Closes the journal's file."""
         self._journal.close()
 
 

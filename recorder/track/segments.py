@@ -8,11 +8,12 @@ from typing import Any
 
 import av
 
+from recorder.disk.digest import stored_sha256
 from recorder.disk.durable import Json, storage_fault
-from recorder.disk.sink import Sink, file_sha256
+from recorder.disk.sink import Sink
 from recorder.faults import StorageFault
 from recorder.media.packets import Format
-from recorder.track.video_writer import VideoWriter, Writer
+from recorder.track.video_writer import SegmentWriter, VideoWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class SegmentFacts:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def open_writer(path: Path, format_: Format) -> Writer:
+def open_writer(path: Path, format_: Format) -> SegmentWriter:
     """The writer for a medium. Raises StorageFault."""
     sink = Sink(path)
     try:
@@ -56,7 +57,7 @@ def open_writer(path: Path, format_: Format) -> Writer:
 
 
 def _samples(packet: Any) -> int:
-    """Of a packet of sound, to the sample, which timestamps are not; 0 where no decoder takes it."""
+    """The samples in a packet of sound, counted by decoding it, since timestamps are not exact; 0 where that fails."""
     try:
         return sum(frame.samples for frame in packet.decode())
     except av.error.FFmpegError:
@@ -101,7 +102,7 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
     return SegmentFacts(
         file=path.name,
         bytes=path.stat().st_size,
-        sha256=file_sha256(path),
+        sha256=stored_sha256(path),
         packets=packets,
         keyframes=keyframes,
         first_ns=first_ns,

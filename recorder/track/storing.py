@@ -56,7 +56,7 @@ class Timing:
 
     @property
     def ppm(self) -> float:
-        """The device's drift."""
+        """How far a tick of the device's clock is longer than it says, in parts per million, as fitted."""
         return self.fit.line.ppm
 
 
@@ -113,7 +113,7 @@ class StoringSettings:
     version: str
 
 
-class Storing(threading.Thread):
+class DiskWriter(threading.Thread):
     """``put`` gives it what the source delivers; ``stored`` tells what became of it."""
 
     def __init__(self, settings: StoringSettings, *, now: Callable[[], int] = boottime_ns) -> None:
@@ -167,8 +167,8 @@ class Storing(threading.Thread):
         if since is None or self._now() - since < DISK_SILENT_NS:
             return None
         return StorageFault(
-            "The disk has not answered for {seconds} s; what arrives is kept in memory.",
-            "Check the data disk: its cable, its health (smartctl), and what else writes to it.",
+            "disk-does-not-answer",
+            "check-data-disk-health",
             seconds=(self._now() - since) // SECOND_NS,
         )
 
@@ -336,12 +336,12 @@ class Storing(threading.Thread):
         folder = self._settings.root / "sessions" / session
         if not folder.is_dir():
             raise StorageFault(
-                "The folder of session {session} is missing below {root}.",
-                "Mount the data disk; the session goes on by itself when it is back.",
+                "session-folder-missing",
+                "mount-data-disk",
                 session=session,
                 root=self._settings.root,
             )
-        if is_sealed(folder):  # whoever wants it died before it could say that it has ended
+        if is_sealed(folder):  # the agent died after the seal and before it wrote that nothing is wanted
             self._sealed = session
             return
         epoch = session_epoch(folder, read_tie_now, floor_ns=wanted.start_ns)
@@ -409,4 +409,4 @@ class Storing(threading.Thread):
 
 
 def _stopped() -> Fault:
-    return Fault("The recording process was asked to stop.", "Start the service again; the session goes on by itself.")
+    return Fault("recording-process-asked-to-stop", "start-service-again")

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""A camera's packets into one Matroska file, unchanged (invariant 1); and what every writer of a segment can do."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ REORDER_S = 1  # pictures in decoding order step back by less than this
 MATROSKA = {"flush_packets": "1", "cluster_time_limit": "100", "live": "1"}
 
 
-class Writer(Protocol):
+class SegmentWriter(Protocol):
     """Puts packets of one medium into one file."""
 
     sink: Sink

@@ -1,28 +1,23 @@
-"""TODO docstring."""
+"""Whether the transcript's start and end are the recording's (W-7.3.5 c). Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Literal
 
 from recorder.clock.instants import SECOND_NS
 from recorder.disk.durable import Json
+from recorder.session.record import Verdict
 from recorder.transcript.times import NoTimes, TranscriptTimes
 from wording.sentence import Sentence
 
-VerdictWord = Literal["match", "mismatch", "not-found"]
-
-
-# --- comparing --------------------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Comparison:
     """What the comparison says. Differences: transcript minus recording, in whole seconds beyond the transcript's precision.
 
     reasons: why it is no match, and what to do; empty for a match.
     """
 
-    verdict: VerdictWord
+    verdict: Verdict
     start: datetime | None = None
     end: datetime | None = None
     start_difference_s: float | None = None
@@ -47,7 +42,7 @@ class Verdict:
         }
 
 
-MEND = Sentence("Correct the transcript and attach it again, or have a second person accept the difference with a reason.", {})
+MEND = Sentence("correct-transcript-or-accept-difference", {})
 
 
 def difference_s(written: datetime, precision_s: int, official_ns: int) -> float:
@@ -64,17 +59,15 @@ def difference_s(written: datetime, precision_s: int, official_ns: int) -> float
 
 def compare(
     times: TranscriptTimes | NoTimes, official_start_ns: int, official_end_ns: int, zone: tzinfo, tolerance_s: float
-) -> Verdict:
+) -> Comparison:
     """The verdict on a transcript's times against the official ones (room time, ns since 1970 UTC)."""
     if isinstance(times, NoTimes):
-        return Verdict("not-found", reasons=(times.reason, MEND))
+        return Comparison("not-found", reasons=(times.reason, MEND))
     reasons: list[Sentence] = []
     if times.end < times.start:
-        reasons.append(Sentence("In the transcript the interview ends before it begins ({quote}).", {"quote": times.quote}))
+        reasons.append(Sentence("transcript-end-before-start", {"quote": times.quote}))
     elif times.end == times.start and (times.precision_s == 1 or official_end_ns - official_start_ns >= 60 * SECOND_NS):
-        reasons.append(
-            Sentence("In the transcript the interview begins and ends at the same time ({quote}).", {"quote": times.quote})
-        )
+        reasons.append(Sentence("transcript-start-equals-end", {"quote": times.quote}))
     start = difference_s(times.start, times.start_precision_s, official_start_ns)
     end = difference_s(times.end, times.end_precision_s, official_end_ns)
     for difference, written, precision, official, earlier, later in (
@@ -83,16 +76,16 @@ def compare(
             times.start,
             times.start_precision_s,
             official_start_ns,
-            "The transcript's start {written} is {seconds} s earlier than the recording's, {official}.",
-            "The transcript's start {written} is {seconds} s later than the recording's, {official}.",
+            "transcript-start-too-early",
+            "transcript-start-too-late",
         ),
         (
             end,
             times.end,
             times.end_precision_s,
             official_end_ns,
-            "The transcript's end {written} is {seconds} s earlier than the recording's, {official}.",
-            "The transcript's end {written} is {seconds} s later than the recording's, {official}.",
+            "transcript-end-too-early",
+            "transcript-end-too-late",
         ),
     ):
         if abs(difference) > tolerance_s:
@@ -102,7 +95,7 @@ def compare(
                 "official": _clock(datetime.fromtimestamp(official // SECOND_NS, zone), 1),
             }
             reasons.append(Sentence(earlier if difference < 0 else later, values))
-    return Verdict(
+    return Comparison(
         "mismatch" if reasons else "match",
         times.start,
         times.end,

@@ -1,4 +1,4 @@
-"""The interview's start and end as the transcript (笔录) states them, compared with the official times (W-7.3.5 c). Pure.
+"""The interview's start and end as the transcript (笔录) states them. Pure.
 
 What counts is what stands behind a label (询问时间, 开始时间, Interview time, …). Labels are taken in this order, the first group
 that names times decides, and a group that names two different pairs of times decides nothing: a time is never guessed. Nor
@@ -14,7 +14,7 @@ Lines that begin with 问：, 答：, Q: or A: are what was said, and never coun
 
 from datetime import date, datetime, tzinfo
 
-from recorder.transcript.labels import Span, collect, only_day, pairs, unlabelled
+from recorder.transcript.labels import StatedSpan, collect, only_day, pairs, unlabelled
 from recorder.transcript.moments import Normal, Unreadable, begin_of, end_of, normalise
 from recorder.transcript.times import NoTimes, TranscriptTimes
 from wording.sentence import Sentence
@@ -38,11 +38,7 @@ def find_times(text: str, zone: tzinfo) -> TranscriptTimes | NoTimes:
     if started := found.alone or found.firsts[3] or found.firsts[2]:
         begin, first = started[0]
         quote, line = _quote(text, normal, (begin, first.end))
-        return NoTimes(
-            Sentence(
-                "The transcript names a start but no end of the interview (line {line}: {quote}).", {"line": line, "quote": quote}
-            )
-        )
+        return NoTimes(Sentence("transcript-end-missing", {"line": line, "quote": quote}))
     if not found.labelled:
         try:
             group = unlabelled(normal.text)
@@ -50,7 +46,7 @@ def find_times(text: str, zone: tzinfo) -> TranscriptTimes | NoTimes:
             return _unreadable(text, normal, (error.begin, error.end))
         if group:
             return _decide(group, normal, text, None, zone)
-    return NoTimes(Sentence("The transcript does not say when the interview began and ended.", {}))
+    return NoTimes(Sentence("transcript-without-interview-times", {}))
 
 
 def _quote(text: str, normal: Normal, *places: tuple[int, int]) -> tuple[str, int]:
@@ -62,23 +58,15 @@ def _quote(text: str, normal: Normal, *places: tuple[int, int]) -> tuple[str, in
 
 def _impossible(text: str, normal: Normal, *places: tuple[int, int]) -> NoTimes:
     quote, line = _quote(text, normal, *places)
-    return NoTimes(
-        Sentence(
-            "The transcript names a date or time that does not exist (line {line}: {quote}).", {"line": line, "quote": quote}
-        )
-    )
+    return NoTimes(Sentence("transcript-date-or-time-nonexistent", {"line": line, "quote": quote}))
 
 
 def _unreadable(text: str, normal: Normal, place: tuple[int, int]) -> NoTimes:
     quote, line = _quote(text, normal, place)
-    return NoTimes(
-        Sentence(
-            "The transcript names a time whose minutes cannot be read (line {line}: {quote}).", {"line": line, "quote": quote}
-        )
-    )
+    return NoTimes(Sentence("transcript-minutes-unreadable", {"line": line, "quote": quote}))
 
 
-def _decide(group: list[Span], normal: Normal, text: str, day: date | None, zone: tzinfo) -> TranscriptTimes | NoTimes:
+def _decide(group: list[StatedSpan], normal: Normal, text: str, day: date | None, zone: tzinfo) -> TranscriptTimes | NoTimes:
     """The one pair of times that every span of the group names."""
     answers: dict[tuple[datetime, datetime], TranscriptTimes] = {}
     for span in group:
@@ -88,7 +76,7 @@ def _decide(group: list[Span], normal: Normal, text: str, day: date | None, zone
                 quote, line = _quote(text, normal, *span.places)
                 return NoTimes(
                     Sentence(
-                        "The transcript names the interview's times without a full date (line {line}: {quote}).",
+                        "transcript-date-incomplete",
                         {"line": line, "quote": quote},
                     )
                 )
@@ -105,7 +93,7 @@ def _decide(group: list[Span], normal: Normal, text: str, day: date | None, zone
     if others:
         return NoTimes(
             Sentence(
-                "The transcript names different times of the interview (line {line}: {quote}; line {other_line}: {other}).",
+                "transcript-times-contradictory",
                 {"line": first.line, "quote": first.quote, "other_line": others[0].line, "other": others[0].quote},
             )
         )

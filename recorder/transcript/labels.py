@@ -66,7 +66,7 @@ OTHER_LABEL = re.compile(r"(?:时间|日期|期间|time|date) ?(?:\([^()\n]{0,20
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StatedSpan:
     """A start and an end as they stand in the text; places: of the words to quote, as (begin, end)."""
 
     first: Moment
@@ -78,7 +78,7 @@ class Span:
 class Found:
     """What stands behind the labels, by kind and strength; places in the normalised text."""
 
-    spans: dict[int, list[Span]]
+    spans: dict[int, list[StatedSpan]]
     firsts: dict[int, list[tuple[int, Moment]]]
     lasts: dict[int, list[tuple[int, Moment]]]
     alone: list[tuple[int, Moment]]  # a start alone behind a label of the interview
@@ -129,7 +129,7 @@ def collect(text: str) -> Found:
             if word in ("span", "day") and (day := date_at(text, place)):
                 found.days[strength].append(day)
         elif last is not None:
-            found.spans[strength].append(Span(first, last, ((label.start(), last.end),)))
+            found.spans[strength].append(StatedSpan(first, last, ((label.start(), last.end),)))
         elif word == "first":
             found.firsts[strength].append((label.start(), first))
         elif word == "last":
@@ -139,7 +139,7 @@ def collect(text: str) -> Found:
     return found
 
 
-def pairs(firsts: list[tuple[int, Moment]], lasts: list[tuple[int, Moment]]) -> list[Span]:
+def pairs(firsts: list[tuple[int, Moment]], lasts: list[tuple[int, Moment]]) -> list[StatedSpan]:
     """Each start with the end of its rank; where there are more of one kind, its last ones go with the other's last."""
     if not firsts or not lasts:
         return []
@@ -147,11 +147,11 @@ def pairs(firsts: list[tuple[int, Moment]], lasts: list[tuple[int, Moment]]) -> 
     for n in range(max(len(firsts), len(lasts))):
         begin, first = firsts[min(n, len(firsts) - 1)]
         other, last = lasts[min(n, len(lasts) - 1)]
-        spans.append(Span(first, last, ((begin, first.end), (other, last.end))))
+        spans.append(StatedSpan(first, last, ((begin, first.end), (other, last.end))))
     return spans
 
 
-def unlabelled(text: str) -> list[Span]:
+def unlabelled(text: str) -> list[StatedSpan]:
     """Spans with their full date before the first spoken line, unless a label of another kind stands before them.
 
     Raises Unreadable where such a span's end is.
@@ -172,7 +172,7 @@ def unlabelled(text: str) -> list[Span]:
         except ValueError:
             continue
         if first and last:
-            spans.append(Span(first, last, ((first.begin, last.end),)))
+            spans.append(StatedSpan(first, last, ((first.begin, last.end),)))
     return spans
 
 

@@ -157,7 +157,7 @@ class Day:
 
     @property
     def empty(self) -> bool:
-        """Nothing was written."""
+        """Whether the text gives no part of a date."""
         return self == Day()
 
 

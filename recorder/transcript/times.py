@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The start and end that a transcript states, or why none was found."""
 
 from dataclasses import dataclass
 from datetime import datetime

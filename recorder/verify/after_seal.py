@@ -13,14 +13,13 @@ from typing import Any
 from recorder.disk import journal
 from recorder.disk.durable import Json
 from recorder.evidence.findings import Finding, bad, from_error, good, note
-from recorder.evidence.manifest import COPIED
 from recorder.evidence.signature import check_head_signature
 from recorder.faults import EvidenceFault
 from recorder.later.check import Seal
 from recorder.session.files import JOURNAL_SIGNATURE, MANIFEST
+from recorder.session.record import FIELDS, FINAL_VERDICTS, MATCHED_STATES, SEALED, SEALED_STATES
 
-STATES = ("recording", "sealing", "sealed", "matched", "on-disc")
-COMPARE = "It was changed or damaged; compare it with the disc or another copy."
+COMPARE = "compare-file-with-disc-or-copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +43,12 @@ def check_journal_head(data: bytes, entries: int, digest: str, path: Path) -> li
     """
     found: list[Json] = []
     fits = entries == 0
-    for entry, head in journal.parse(data[: data.rfind(b"\n") + 1], path):
+    for entry, head in journal.parse(journal.split_torn(data)[0], path):
         found.append(entry)
         if head.entries == entries:
             fits = head.sha256 == digest
     if not fits:
-        raise EvidenceFault(
-            "{path} is not the journal that was signed: line {line} is missing or another.", COMPARE, path=path.name, line=entries
-        )
+        raise EvidenceFault("signed-journal-line-differs", COMPARE, path=path.name, line=entries)
     return found
 
 
@@ -66,12 +63,12 @@ def check_own_journal(data: bytes, path: Path, signature: Callable[[], Json | No
         entries = check_journal_head(data, sealed["entries"], sealed["sha256"], path)
     except EvidenceFault as fault:
         return OwnJournal((), 0, (from_error(fault),))
-    template = "The session's journal holds: {sealed} lines at the seal, {count} now."
+    template = "session-journal-intact"
     found = [good(template, sealed=sealed["entries"], count=len(entries))]
     if data and not data.endswith(b"\n"):
-        found.append(bad("{path} ends in the middle of a line.", path=path.name))
+        found.append(bad("file-ends-mid-line", path=path.name))
     if any(e.get("kind") == "sealed" and e.get("manifest_sha256") != seal.sha256 for e in entries):
-        found.append(bad("The session's journal names another manifest than {path}.", path=MANIFEST))
+        found.append(bad("journal-names-other-manifest", path=MANIFEST))
     signed = int(sealed["entries"])
     try:
         content = signature()
@@ -80,12 +77,12 @@ def check_own_journal(data: bytes, path: Path, signature: Callable[[], Json | No
             check_journal_head(data, head.entries, head.sha256, path)
             signed = max(signed, head.entries)
         elif was_sealed(entries):
-            found.append(bad("The session was sealed, and {path} is missing.", path=JOURNAL_SIGNATURE))
+            found.append(bad("sealed-session-file-missing", path=JOURNAL_SIGNATURE))
     except EvidenceFault as fault:
         found.append(from_error(fault))
     if len(entries) > signed:
         cut_off = len(entries) == signed + 1 or not was_sealed(entries[:signed])
-        text = "The last {count} lines of the session's journal are not signed."
+        text = "session-journal-tail-unsigned"
         found.append(Finding(cut_off, text, {"count": len(entries) - signed}, note=cut_off))
     return OwnJournal(tuple(entries), signed, tuple(found))
 
@@ -116,9 +113,9 @@ def check_record(record: Json, manifest: Mapping[str, Any], own: OwnJournal, pat
     """session.json is not evidence; what it repeats of the evidence must agree. path: what the file is called."""
     state = record.get("state")
     different = [key for key, value in _sealed_fields(record, manifest).items() if record.get(key) != value]
-    if state not in STATES[1:]:
+    if state not in ("sealing", *SEALED_STATES):
         different.append("state")
-    found = [bad("{path}: {field} is not what was sealed.", path=path, field=key) for key in different]
+    found = [bad("field-differs-from-seal", path=path, field=key) for key in different]
     told, vouched = own.entries, own.vouched
     transcripts, discs = transcript_states(vouched), disc_states(vouched)
     found += _repeated(record, "transcript", transcript_states(told), transcripts, path)
@@ -126,21 +123,21 @@ def check_record(record: Json, manifest: Mapping[str, Any], own: OwnJournal, pat
     transcript = record.get("transcript")
     verdict = transcript.get("verdict") if isinstance(transcript, dict) else None
     if (
-        (state in STATES[2:] and not was_sealed(vouched))
-        or (state in STATES[3:] and verdict not in ("match", "excepted"))
+        (state in SEALED_STATES and not was_sealed(vouched))
+        or (state in MATCHED_STATES and verdict not in FINAL_VERDICTS)
         or (state == "on-disc" and not any(_enough(disc) for disc in discs))
     ):
-        found.append(bad("{path}: {field} is not what the session's journal says.", path=path, field="state"))
+        found.append(bad("field-differs-from-session-journal", path=path, field="state"))
     if state == "sealing":
-        found.append(note("{path} does not know of the seal yet.", path=path))
-    known = {"schema", "id", "state", "stop_ns", "coverage", "composite", "transcript", "disc", *COPIED}
-    found += [note("{path} has the unknown field {field}.", path=path, field=key) for key in record if key not in known]
-    return found or [good("{path} repeats the evidence rightly.", path=path)]
+        found.append(note("seal-unknown-to-file", path=path))
+    known = {"schema", *FIELDS}
+    found += [note("field-unknown-in-file", path=path, field=key) for key in record if key not in known]
+    return found or [good("file-repeats-evidence-rightly", path=path)]
 
 
 def _sealed_fields(record: Json, manifest: Mapping[str, Any]) -> Json:
-    wanted: Json = {"id": manifest["session"], "stop_ns": manifest["end_ns"], **{key: manifest.get(key) for key in COPIED}}
-    written = record.get("state") in STATES[2:]
+    wanted: Json = {"id": manifest["session"], "stop_ns": manifest["end_ns"], **{key: manifest.get(key) for key in SEALED}}
+    written = record.get("state") in SEALED_STATES
     if written or record.get("coverage") is not None:
         tracks = manifest["tracks"]
         wanted["coverage"] = {n: {"covered": t["covered"], "gaps": len(t["gaps"])} for n, t in tracks.items()}
@@ -153,16 +150,16 @@ def _repeated(record: Json, field: str, told: Sequence[Json], vouched: Sequence[
     """A field that is as a line of the journal says. told, vouched: it after each line, and after each that is signed."""
     value = record.get(field)
     if value not in [None, *told]:
-        return [bad("{path}: {field} is not what the session's journal says.", path=path, field=field)]
+        return [bad("field-differs-from-session-journal", path=path, field=field)]
     if value not in [None, *vouched]:
-        return [bad("{path}: {field} is what an unsigned line of the session's journal says.", path=path, field=field)]
+        return [bad("field-from-unsigned-journal-line", path=path, field=field)]
     if value == (told[-1] if told else None):
         return []
-    newest = {"transcript": "{path} does not know the newest transcript.", "disc": "{path} does not know the newest discs."}
+    newest = {"transcript": "newest-transcript-unknown-to-file", "disc": "newest-discs-unknown-to-file"}
     return [note(newest[field], path=path)]
 
 
 def _enough(disc: Json) -> bool:
-    """As many discs were verified as had to be."""
+    """Whether as many discs were verified as are required."""
     verified, copies = disc.get("verified"), disc.get("copies")
     return isinstance(verified, int) and isinstance(copies, int) and verified >= copies > 0

@@ -18,57 +18,52 @@ import av
 
 from recorder.clock.instants import PICTURE_NS, SECOND_NS
 from recorder.disk import journal
-from recorder.disk.durable import Json, encode, read_json
-from recorder.evidence.findings import Finding, Report, Vouched, bad, from_error, gap_notes, good, lines, note, track_name
-from recorder.evidence.inventory import FOLDERS, MISSING, RESIZED, TORN, Writer, read_writer, walk
-from recorder.evidence.manifest import SCHEMA, composite_summary, track_summary
+from recorder.disk.digest import file_sha256
+from recorder.disk.durable import Json, read_as_written, read_json
+from recorder.evidence.findings import Finding, VerifyReport, Vouched, bad, from_error, gap_notes, good, left_notes, note
+from recorder.evidence.inventory import FOLDERS, MISSING, RESIZED, TORN, JournalledFolder, read_writer, walk
+from recorder.evidence.manifest import composite_summary, track_summary
+from recorder.evidence.manifest_form import SCHEMA, SCHEMA_BEFORE, understood
 from recorder.evidence.signature import check_signature, fingerprint
 from recorder.faults import EvidenceFault, NotFound
 from recorder.later.check import Seal, verify_later
 from recorder.media.decoding import whole_pictures
 from recorder.session.files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATURE
-from recorder.verify.after_seal import COMPARE, STATES, OwnJournal, check_own_journal, check_record, transcript_states, was_sealed
+from recorder.session.lines import PartLine
+from recorder.session.record import SEALED_STATES
+from recorder.session.tracks import track_name
+from recorder.verify.after_seal import COMPARE, OwnJournal, check_own_journal, check_record, transcript_states, was_sealed
 from wording import Fault
 from wording.sentence import Sentence
 
-__all__ = [
-    "Finding",
-    "Report",
-    "check_composite",
-    "check_coverage",
-    "count_pictures",
-    "lines",
-    "verify_session",
-]
-
 SESSION = "session.json"
-Progress = Callable[[int, int], object]
+ReadProgress = Callable[[int, int], object]
 
 
 # --- pieces that a disc's verifier uses too ---------------------------------------------------------------------------------
 
 
-def check_coverage(manifest: dict[str, Any], track: str, writer: Writer | None) -> list[Finding]:
+def check_coverage(manifest: dict[str, Any], track: str, writer: JournalledFolder | None) -> list[Finding]:
     """A track's coverage and gaps, computed again from its journal (read_writer) and compared with the manifest's."""
     listed = manifest["tracks"][track]
     if track_summary(writer, manifest["start_ns"], manifest["end_ns"], ZoneInfo(manifest["timezone"])) != listed:
-        return [bad("{track}: the manifest does not say what its journal says.", track=track_name(track))]
+        return [bad("manifest-differs-from-track-journal", track=track_name(track))]
     percent = f"{listed['covered'] * 100:.4f}".rstrip("0").rstrip(".")
-    template = "{track} covers {percent} % of the interview: {segments} segments, {packets} packets."
+    template = "track-coverage"
     counts = {"segments": listed["segments"], "packets": listed["packets"]}
     return [good(template, track=track_name(track), percent=percent, **counts), *gap_notes(track, listed["gaps"])]
 
 
-def check_composite(manifest: dict[str, Any], writer: Writer | None) -> list[Finding]:
+def check_composite(manifest: dict[str, Any], writer: JournalledFolder | None) -> list[Finding]:
     """The composite's pictures and gaps, computed again from its journal and compared with the manifest's."""
     listed = manifest["composite"]
     if composite_summary(writer, manifest["start_ns"], manifest["end_ns"], ZoneInfo(manifest["timezone"])) != listed:
-        return [bad("{track}: the manifest does not say what its journal says.", track=track_name("composite"))]
-    template = "The composite's journal lists {written} of {due} pictures."
+        return [bad("manifest-differs-from-track-journal", track=track_name("composite"))]
+    template = "composite-pictures-listed"
     counted = good(template, written=listed["pictures_written"], due=listed["pictures_due"])
     found = [counted, *gap_notes("composite", listed["gaps"])]
     if after := listed.get("pictures_after_end"):
-        template = "The composite's files go on for {seconds} s after the official end, which became known late; discs end there."
+        template = "composite-continues-after-official-end"
         found.append(note(template, seconds=round(after * PICTURE_NS / SECOND_NS, 2)))
     return found
 
@@ -78,39 +73,41 @@ def count_pictures(path: Path) -> int:
     try:
         return whole_pictures(path)
     except (av.error.FFmpegError, IndexError, OSError) as error:
-        raise EvidenceFault("{path} is not readable as video.", COMPARE, path=path.name) from error
+        raise EvidenceFault("file-not-readable-as-video", COMPARE, path=path.name) from error
 
 
 # --- a session's folder -----------------------------------------------------------------------------------------------------
 
 
-def verify_session(folder: Path, *, trusted_public_key: bytes | None = None, progress: Progress = lambda *_: None) -> Report:
+def verify_session(
+    folder: Path, *, trusted_public_key: bytes | None = None, progress: ReadProgress = lambda *_: None
+) -> VerifyReport:
     """Checks a session's folder. trusted_public_key: the 32 bytes of the room's key (manifest.public_key), where it is known.
 
     progress: bytes read again, and bytes to read. Raises NotFound where there is no session; whatever is wrong with it is a
     finding. A session that is not sealed gets a partial check, and the report says so.
     """
     if not any((folder / name).exists() for name in (MANIFEST, SESSION, JOURNAL)):
-        raise NotFound("There is no session in {folder}.", "Name the folder of a session.", folder=folder)
+        raise NotFound("no-session-in-folder", "name-session-folder", folder=folder)
     try:
         signed = _manifest(folder, trusted_public_key)
     except (Fault, OSError) as error:
-        return Report(folder.name, True, (from_error(error), *_unsealed(folder, progress)))
+        return VerifyReport(folder.name, True, (from_error(error), *_unsealed(folder, progress)))
     if signed is None:
-        started = note("The session is not sealed: only what its journals list can be checked.")
-        return Report(folder.name, False, (started, *_own_files(folder), *_unsealed(folder, progress)))
+        started = note("session-not-sealed-partial-check")
+        return VerifyReport(folder.name, False, (started, *_own_files(folder), *_unsealed(folder, progress)))
     manifest, signer = signed
-    found = [good("The manifest is signed by the key {key}.", key=fingerprint(signer))]
+    found = [good("manifest-signing-key", key=fingerprint(signer))]
     if trusted_public_key is None:
-        found.append(note("Compare that key with the room's: none was given to trust."))
+        found.append(note("compare-key-with-room-key"))
     try:
         found += _sealed(folder, manifest, bytes.fromhex(signer), progress)
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # signed, but not made by our seal
-        found.append(bad("{path} is not of the known form: {why}.", path=MANIFEST, why=repr(error)))
+        found.append(bad("file-not-of-known-form", path=MANIFEST, why=repr(error)))
     except (Fault, OSError) as error:
         found.append(from_error(error))
     vouched: Vouched = "signer" if trusted_public_key is None else "trusted"
-    return Report(str(manifest.get("session", folder.name)), True, tuple(found), vouched, fingerprint(signer))
+    return VerifyReport(str(manifest.get("session", folder.name)), True, tuple(found), vouched, fingerprint(signer))
 
 
 def _manifest(folder: Path, trusted: bytes | None) -> tuple[dict[str, Any], str] | None:
@@ -119,28 +116,20 @@ def _manifest(folder: Path, trusted: bytes | None) -> tuple[dict[str, Any], str]
     if not (manifest.exists() and signature.exists()):
         if _was_sealed(folder):
             missing = SIGNATURE if manifest.exists() else MANIFEST
-            raise EvidenceFault("The session was sealed, and {path} is missing.", COMPARE, path=missing)
+            raise EvidenceFault("sealed-session-file-missing", COMPARE, path=missing)
         return None
     data = manifest.read_bytes()
-    signer = check_signature(data, _as_written(signature), trusted_public_key=trusted)
+    signer = check_signature(data, read_as_written(signature), trusted_public_key=trusted)
     content = read_json(manifest)
-    if content.get("schema") != SCHEMA:
-        raise EvidenceFault("{path} has the unknown form {form}.", COMPARE, path=MANIFEST, form=content.get("schema"))
-    return content, signer
-
-
-def _as_written(path: Path) -> Json:
-    """A JSON file that is byte for byte as durable.write_json writes it. Raises EvidenceFault, NotFound."""
-    content = read_json(path)
-    if encode(content) != path.read_bytes():
-        raise EvidenceFault("{path} was changed after it was written.", COMPARE, path=path.name)
-    return content
+    if content.get("schema") not in (SCHEMA, SCHEMA_BEFORE):
+        raise EvidenceFault("file-form-unknown", COMPARE, path=MANIFEST, form=content.get("schema"))
+    return understood(content), signer
 
 
 def _was_sealed(folder: Path) -> bool:
     """Either of the session's own two files says that there was a seal."""
     with suppress(EvidenceFault, NotFound):
-        if read_json(folder / SESSION).get("state") in STATES[2:]:
+        if read_json(folder / SESSION).get("state") in SEALED_STATES:
             return True
     with suppress(EvidenceFault):
         return was_sealed(journal.read(folder / JOURNAL))
@@ -149,7 +138,7 @@ def _was_sealed(folder: Path) -> bool:
 
 def _own_files(folder: Path) -> list[Finding]:
     """Every session has these two from its first moment."""
-    found = [] if (folder / JOURNAL).is_file() else [bad("{path} is missing.", path=JOURNAL)]
+    found = [] if (folder / JOURNAL).is_file() else [bad("file-missing", path=JOURNAL)]
     try:
         read_json(folder / SESSION)
     except Fault as fault:
@@ -157,7 +146,7 @@ def _own_files(folder: Path) -> list[Finding]:
     return found
 
 
-def _unsealed(folder: Path, progress: Progress) -> list[Finding]:
+def _unsealed(folder: Path, progress: ReadProgress) -> list[Finding]:
     """The chains, and the files that the journals list."""
     found: list[Finding] = []
     listed: list[Json] = []
@@ -165,27 +154,27 @@ def _unsealed(folder: Path, progress: Progress) -> list[Finding]:
         if not entry.is_file():
             continue
         writer, problems = read_writer(path.removesuffix(JOURNAL).rstrip("/"), entry.read_bytes(), entry)
-        found += [_problem(p, "{problem}") for p in problems] or [
-            good("{path}: the chain of {entries} lines holds.", path=path, entries=writer.head.entries)
-        ]
+        found += [_problem(p) for p in problems] or [good("journal-chain-holds", path=path, entries=writer.head.entries)]
         listed += [
-            {"path": f"{writer.folder}/{name}", "bytes": line["bytes"], "sha256": line["sha256"]}
+            {"path": f"{writer.folder}/{name}", "bytes": line.bytes, "sha256": line.sha256}
             for name, line in writer.listed.items()
         ]
     return found + _files(folder, listed, progress)
 
 
-def _problem(problem: Json, template: str) -> Finding:
-    values = problem["values"]
-    said = Sentence(str(problem["text"]), values if isinstance(values, dict) else {})
-    return Finding(problem["text"] == TORN, template, {"problem": said}, note=problem["text"] == TORN)
+def _problem(problem: Json, code: str = "") -> Finding:
+    """A problem with a journal, as it is or, with a code, inside another sentence."""
+    said = Sentence.from_json(problem)
+    values: dict[str, object] = {"problem": said} if code else dict(said.values)
+    return Finding(said.code == TORN, code or said.code, values, note=said.code == TORN)
 
 
-def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: Progress) -> list[Finding]:
+def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: ReadProgress) -> list[Finding]:
     found = _files(folder, manifest["files"], progress)
     names = {str(file["path"]) for file in manifest["files"]}
-    found += [bad("{path} was added after the seal.", path=path) for path, _ in walk(folder, FOLDERS) if path not in names]
-    found += [_problem(p, "At the seal: {problem}") for p in manifest["problems"]]
+    found += [bad("file-added-after-seal", path=path) for path, _ in walk(folder, FOLDERS) if path not in names]
+    found += left_notes(manifest)
+    found += [_problem(p, "problem-at-seal") for p in manifest["problems"]]
     writers = {name: _writer(folder, name, manifest) for name in ("composite", *(f"tracks/{t}" for t in manifest["tracks"]))}
     for track in manifest["tracks"]:
         found += check_coverage(manifest, track, writers[f"tracks/{track}"])
@@ -198,74 +187,69 @@ def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: Pro
     return [*found, *own.findings, *_transcripts(folder, own), *_record(folder, manifest, own)]
 
 
-def _files(folder: Path, listed: Sequence[Json], progress: Progress) -> list[Finding]:
+def _files(folder: Path, listed: Sequence[Json], progress: ReadProgress) -> list[Finding]:
     """Length and SHA-256 of every listed file."""
     found: list[Finding] = []
-    total, done, fit = sum(int(str(f["bytes"])) for f in listed), 0, 0
+    total, done, fit, unread = sum(int(str(f["bytes"])) for f in listed), 0, 0, 0
     for file in listed:
         name, size = str(file["path"]), int(str(file["bytes"]))
         finding = None if file.get("unreadable") else _file(folder, name, size, str(file["sha256"]))  # told with the problems
         found += [finding] if finding else []
         fit += finding is None
+        unread += finding is not None and not finding.disagrees
         done += size
         progress(done, total)
         if file.get("unlisted"):
-            found.append(note("{path} is sealed, but no journal lists it.", path=name))
+            found.append(note("sealed-file-in-no-journal", path=name))
         if file.get("recovered"):
-            found.append(note("{path} was cut off while recording; it is kept up to its last whole packet.", path=name))
-    template = "{good} of {count} files ({mb} MB) have the length and SHA-256 that were written down."
-    summary = Finding(fit == len(listed), template, {"good": fit, "count": len(listed), "mb": f"{total / 1e6:.1f}"})
+            found.append(note("file-cut-off-while-recording", path=name))
+    template = "files-match-length-and-sha256"
+    values: dict[str, object] = {"good": fit, "count": len(listed), "mb": f"{total / 1e6:.1f}"}
+    summary = Finding(fit + unread == len(listed), template, values, note=unread > 0)
     return [summary, *found]
 
 
 def _file(folder: Path, name: str, size: int, digest: str) -> Finding | None:
     path = folder / name
     if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
-        return bad("{path} is no file of this session.", path=name)
+        return bad("file-outside-session", path=name)
     if not path.is_file():
-        return bad("{path} is missing.", path=name)
+        return bad("file-missing", path=name)
     found = path.stat().st_size
     if found != size:
-        return bad("{path} has {size} bytes instead of {listed}.", path=name, size=found, listed=size)
+        return bad("file-size-differs", path=name, size=found, listed=size)
     try:
-        with open(path, "rb") as file:
-            same = _sha256(file) == digest
+        same = file_sha256(path) == digest
     except OSError as error:
-        return bad("{path} cannot be read: {why}.", path=name, why=error.strerror)
-    return None if same else bad("{path} was changed: its SHA-256 is another.", path=name)
+        return bad("path-cannot-be-read", path=name, why=error.strerror)
+    return None if same else bad("file-sha256-differs", path=name)
 
 
-def _sha256(file: Any) -> str:
-    digest = sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _writer(folder: Path, name: str, manifest: dict[str, Any]) -> Writer | None:
+def _writer(folder: Path, name: str, manifest: dict[str, Any]) -> JournalledFolder | None:
     """A journal's content as the seal saw it; None where there is none."""
     path = folder / name / JOURNAL
     if not path.is_file():
         return None
     writer, _ = read_writer(name, path.read_bytes(), path)
-    lost = {p["path"] for p in manifest["problems"] if p["text"] in (MISSING, RESIZED)}
+    lost = {p["path"] for p in manifest["problems"] if p["code"] in (MISSING, RESIZED)}
     writer.unusable |= {file for file in writer.listed if f"{name}/{file}" in lost}
     return writer
 
 
-def _pictures(folder: Path, manifest: dict[str, Any], writer: Writer | None) -> list[Finding]:
+def _pictures(folder: Path, manifest: dict[str, Any], writer: JournalledFolder | None) -> list[Finding]:
     found: list[Finding] = []
     for path in manifest["composite"]["parts"]:
-        listed = writer.listed.get(path.rpartition("/")[2], {}).get("pictures") if writer else None
+        line = writer.listed.get(path.rpartition("/")[2]) if writer else None
+        listed = line.pictures if isinstance(line, PartLine) else None
         try:
             pictures = count_pictures(folder / path)
         except EvidenceFault as fault:
             found.append(from_error(fault))
             continue
         if pictures == listed:
-            found.append(good("{path} holds {pictures} pictures.", path=path, pictures=pictures))
+            found.append(good("picture-count-in-file", path=path, pictures=pictures))
         else:
-            template = "{path} holds {pictures} pictures instead of {listed}."
+            template = "picture-count-differs"
             found.append(bad(template, path=path, pictures=pictures, listed=listed))
     return found
 
@@ -273,7 +257,7 @@ def _pictures(folder: Path, manifest: dict[str, Any], writer: Writer | None) -> 
 def _own_journal(folder: Path, seal: Seal) -> OwnJournal:
     path, signature = folder / JOURNAL, folder / JOURNAL_SIGNATURE
     data = path.read_bytes() if path.is_file() else b""
-    return check_own_journal(data, path, lambda: _as_written(signature) if signature.exists() else None, seal)
+    return check_own_journal(data, path, lambda: read_as_written(signature) if signature.exists() else None, seal)
 
 
 def _transcripts(folder: Path, own: OwnJournal) -> list[Finding]:
@@ -284,20 +268,20 @@ def _transcripts(folder: Path, own: OwnJournal) -> list[Finding]:
         name = str(entry.get("file"))
         path = folder / name
         if not path.resolve().is_relative_to((folder / "transcript").resolve()) or not path.is_file():
-            found.append(bad("{path} is missing.", path=name))
+            found.append(bad("file-missing", path=name))
         elif sha256(path.read_bytes()).hexdigest() != entry.get("sha256"):
-            found.append(bad("{path} was changed: its SHA-256 is another.", path=name))
+            found.append(bad("file-sha256-differs", path=name))
     if states := transcript_states(own.vouched):
         expected = states[-1]
-        template = "The newest transcript is {path}, its verdict {verdict}."
+        template = "newest-transcript-verdict"
         found.append(good(template, path=expected.get("file"), verdict=Sentence(str(expected.get("verdict")))))
     names = {str(e.get("file")) for e in attached}
     others = [path for path, _ in walk(folder, ["transcript"]) if path not in names]
-    return found + [note("{path} is in no journal.", path=path) for path in others]
+    return found + [note("file-in-no-journal", path=path) for path in others]
 
 
 def _record(folder: Path, manifest: dict[str, Any], own: OwnJournal) -> list[Finding]:
     try:
-        return check_record(_as_written(folder / SESSION), manifest, own, SESSION)
+        return check_record(read_as_written(folder / SESSION), manifest, own, SESSION)
     except Fault as fault:
         return [from_error(fault)]
