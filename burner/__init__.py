@@ -1,1 +1,4 @@
-"""From a sealed session to verified discs."""
+"""From a sealed session to discs that were read back.
+
+Of a session it changes nothing but the folder ``disc/``.
+"""

@@ -1,8 +1,5 @@
 """Failures of burning; the mends are for the technician at the drive."""
 
-from pathlib import Path
-
-from recorder.faults import StorageFault
 from wording import Exit, Fault
 
 
@@ -32,10 +29,3 @@ class DoesNotFit(Fault):
 
 class Stopped(Exception):
     """The process was asked to end; what is begun is taken up again at the next start."""
-
-
-def unreadable(path: Path, error: OSError) -> StorageFault:
-    """The mendable form of an OSError while reading."""
-    return StorageFault(
-        "{path} cannot be read: {why}.", "Check the data disk, then try again.", path=path, why=error.strerror or error
-    )

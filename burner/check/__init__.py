@@ -1,1 +1,5 @@
-"""TODO room."""
+"""Checking a disc, an image or a mounted disc against its own lists, signatures and journals.
+
+``read`` reads everything once, ``records`` holds it against the signed list of what was delivered, and ``disc`` gives the
+verdict. Nothing is written here.
+"""

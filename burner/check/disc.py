@@ -17,18 +17,20 @@ from typing import Any
 from burner.check.read import Contents, read_target
 from burner.check.records import check_records
 from burner.disc import bag
-from burner.disc.page import TRACK_NAMES
-from burner.disc.sealed_session import MADE_LATER, sealed_files, segments
 from recorder.disk.durable import Json
-from recorder.evidence.findings import Finding, Report, Vouched, bad, from_error, good, lines, note
-from recorder.evidence.inventory import MISSING, RESIZED, Writer, read_writer
+from recorder.evidence.findings import Finding, VerifyReport, Vouched, bad, from_error, good, left_notes, lines, note
+from recorder.evidence.inventory import MISSING, RESIZED, JournalledFolder, read_writer
+from recorder.evidence.manifest_form import understood
+from recorder.evidence.sealed_segments import sealed_files, segments
 from recorder.evidence.signature import check_signature, fingerprint
 from recorder.faults import EvidenceFault
 from recorder.later.check import RECORDS, Seal, judge_records
 from recorder.session.files import JOURNAL_SIGNATURE, SIGNATURE
+from recorder.session.lines import Line
+from recorder.session.tracks import COMPOSITE, MADE_LATER, track_name
 from recorder.verify.after_seal import OwnJournal, check_journal_head, check_own_journal, check_record
 from recorder.verify.session import check_composite, check_coverage
-from wording import Language
+from wording import Exit, Language, Shown
 from wording.sentence import Sentence
 
 SIGNED = ("manifest", "delivery")  # each .json has its .sig
@@ -44,13 +46,14 @@ class DiscReport:
     target: str
     ok: bool
     findings: tuple[Finding, ...]
-    lines: tuple[str, ...]
+    lines: tuple[Shown, ...]
     label: str
     sha256: str | None
     vouched: Vouched
+    exit_code: Exit = Exit.NO
 
     def as_dict(self) -> Json:
-        """For --json."""
+        """The report as ``--json`` answers it."""
         listed = [f.as_json() for f in self.findings]
         facts = {"target": self.target, "ok": self.ok, "vouched": self.vouched, "label": self.label, "sha256": self.sha256}
         return {**facts, "findings": listed}
@@ -71,24 +74,24 @@ def verify_disc(
     contents = read_target(target, progress=progress)
     report = judge(contents, contents.label or Path(target).name, trusted_public_key)
     said, vouched = tuple(lines(report, language)), report.vouched if report.ok else "nobody"
-    return DiscReport(target, report.ok, report.findings, said, contents.label, contents.image_sha256, vouched)
+    return DiscReport(target, report.ok, report.findings, said, contents.label, contents.image_sha256, vouched, report.exit_code)
 
 
-def judge(contents: Contents, name: str, trusted: bytes | None = None) -> Report:
+def judge(contents: Contents, name: str, trusted: bytes | None = None) -> VerifyReport:
     """Pure: every finding on what was read. name: what it is called. trusted: the key that must have signed, None for any."""
     signers, of_signatures = _signatures(contents, trusted)
     found = [bad(template, **values) for template, values in contents.damage]
     if contents.image_sha256:
         sums = {"bytes": contents.image_bytes, "sha256": contents.image_sha256}
-        found.append(good("The whole disc was read: {bytes} bytes, SHA-256 {sha256}.", **sums))
+        found.append(good("whole-disc-read-with-checksum", **sums))
     found += _bag(contents)
     if "data/manifest.json" in contents.kept:
         found += [*of_signatures, *_content(contents, signers.get("manifest"))]
     else:
-        found.append(bad("The disc holds no sealed session."))
+        found.append(bad("disc-holds-no-sealed-session"))
     vouched: Vouched = "manifest" if len(signers) < len(SIGNED) else "signer" if trusted is None else "trusted"
     keys = ", ".join(dict.fromkeys(fingerprint(key) for key in signers.values()))
-    return Report(name, True, tuple(found), vouched, keys)
+    return VerifyReport(name, True, tuple(found), vouched, keys)
 
 
 def _content(contents: Contents, sealed_by: str | None) -> Iterable[Finding]:
@@ -100,30 +103,26 @@ def _content(contents: Contents, sealed_by: str | None) -> Iterable[Finding]:
         except EvidenceFault as fault:
             yield from_error(fault)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield bad("The disc's records cannot be understood: {why}.", why=repr(error))
+            yield bad("disc-records-not-understood", why=repr(error))
 
 
 def _bag(contents: Contents) -> Iterable[Finding]:
     if not contents.kept.get("bagit.txt", b"").startswith(b"BagIt-Version: "):
-        yield bad("The disc is no bag: bagit.txt is missing.")
+        yield bad("disc-bagit-file-missing")
         return
     listed: dict[str, str] = {}
     for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
         try:
             listed |= bag.parse_checksums(contents.kept[name])
         except (KeyError, ValueError) as error:
-            yield bad("{name} is missing or damaged: {why}.", name=name, why=repr(error))
+            yield bad("disc-file-missing-or-damaged", name=name, why=repr(error))
             return
     wrong = [
-        *(bad("{path} is missing.", path=p) for p in listed if p not in contents.digests),
-        *(bad("{path} is not what the disc's list says.", path=p) for p, s in listed.items() if contents.digests.get(p, s) != s),
-        *(
-            bad("{path} is not in the disc's list.", path=p)
-            for p in sorted(contents.digests)
-            if p.startswith("data/") and p not in listed
-        ),
+        *(bad("file-missing", path=p) for p in listed if p not in contents.digests),
+        *(bad("disc-file-differs-from-list", path=p) for p, s in listed.items() if contents.digests.get(p, s) != s),
+        *(bad("disc-file-not-in-list", path=p) for p in sorted(contents.digests) if p.startswith("data/") and p not in listed),
     ]
-    yield from wrong or [good("All {count} files are what the disc's lists say.", count=len(listed))]
+    yield from wrong or [good("all-disc-files-match-lists", count=len(listed))]
 
 
 def _signatures(contents: Contents, trusted: bytes | None) -> tuple[dict[str, str], list[Finding]]:
@@ -138,22 +137,22 @@ def _signatures(contents: Contents, trusted: bytes | None) -> tuple[dict[str, st
         data, stored = contents.kept.get(f"data/{name}.json"), contents.kept.get(f"data/{name}.sig")
         if data is None or stored is None:
             passes = name == "delivery" and trusted is None
-            found.append(Finding(passes, "data/{name}.json carries no signature.", {"name": name}, note=passes))
+            found.append(Finding(passes, "disc-record-unsigned", {"name": name}, note=passes))
             continue
         try:
             signers[name] = check_signature(data, _object(stored), trusted_public_key=trusted)
         except EvidenceFault as fault:
-            why = Sentence(fault.text, {**fault.values, "path": f"data/{name}.sig"})
-            found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=why))
+            why = Sentence(fault.code, {**fault.values, "path": f"data/{name}.sig"})
+            found.append(bad("disc-record-signature-invalid", name=name, why=why))
             continue
         except ValueError as error:
-            found.append(bad("The signature of data/{name}.json is not valid: {why}", name=name, why=repr(error)))
+            found.append(bad("disc-record-signature-invalid", name=name, why=repr(error)))
             continue
-        found.append(good("data/{name}.json is signed by the key {key}.", name=name, key=fingerprint(signers[name])))
+        found.append(good("disc-record-signed-by-key", name=name, key=fingerprint(signers[name])))
     if len(set(signers.values())) > 1:
-        found.append(note("Recording and disc were signed by different PCs."))
+        found.append(note("recording-and-disc-signers-differ"))
     if signers and trusted is None:
-        found.append(note("Compare that key with the room's: none was given to trust."))
+        found.append(note("compare-key-with-room-key"))
     return signers, found
 
 
@@ -165,7 +164,7 @@ def _object(data: bytes) -> Json:
 
 
 def _manifest(contents: Contents) -> dict[str, Any]:
-    return _object(contents.kept["data/manifest.json"])
+    return understood(_object(contents.kept["data/manifest.json"]))
 
 
 def _journal(contents: Contents, name: str) -> tuple[bytes, Path]:
@@ -175,10 +174,10 @@ def _journal(contents: Contents, name: str) -> tuple[bytes, Path]:
 
 def _journals(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
     manifest = _manifest(contents)
-    lost = {p["path"] for p in manifest["problems"] if p["text"] in (MISSING, RESIZED)}
+    lost = {p["path"] for p in manifest["problems"] if p["code"] in (MISSING, RESIZED)}
     heads = {"composite": manifest["composite"]["journal"], **{t: s["journal"] for t, s in manifest["tracks"].items()}}
 
-    def writer_of(name: str) -> Writer | None:
+    def writer_of(name: str) -> JournalledFolder | None:
         data, path = _journal(contents, name)
         check_journal_head(data, heads[name]["entries"], heads[name]["sha256"], path)
         if not data:
@@ -188,6 +187,7 @@ def _journals(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
         writer.unusable |= {file for file in writer.listed if f"{folder}/{file}" in lost}
         return writer
 
+    yield from left_notes(manifest)
     for track in manifest["tracks"]:
         yield from check_coverage(manifest, track, writer_of(track))
     yield from check_composite(manifest, writer_of("composite"))
@@ -217,22 +217,22 @@ def _delivery(contents: Contents, _signer: bytes | None) -> Iterable[Finding]:
     sealed = sealed_files(manifest)
     sources = {s["path"]: s["sha256"] for f in delivery["files"] if f["track"] != MADE_LATER for s in f["sources"]}
     wrong = [
-        bad("{path} is not the file that was made from the recording.", path=f["path"])
+        bad("file-not-made-from-recording", path=f["path"])
         for f in delivery["files"]
         if contents.digests.get(f["path"]) != f["sha256"]
     ]
     for track in manifest["tracks"]:
-        found = [s for s in segments(track, _entries(contents, track)) if sealed.get(s.path) == s.sha256]
+        found = [s for s in segments(track, _lines(contents, track)) if sealed.get(s.path) == s.sha256]
         packets = sum(s["packets"] for f in delivery["files"] if f["track"] == track for s in f["streams"])
         if any(sources.get(s.path) != s.sha256 for s in found) or packets != sum(s.packets for s in found):
-            wrong.append(bad("Track {track} is not complete on this disc.", track=Sentence(TRACK_NAMES.get(track, track))))
+            wrong.append(bad("track-incomplete-on-disc", track=track_name(track)))
     if any(path not in sources for path in manifest["composite"]["parts"]):
-        wrong.append(bad("Track {track} is not complete on this disc.", track=Sentence(TRACK_NAMES["composite"])))
+        wrong.append(bad("track-incomplete-on-disc", track=track_name(COMPOSITE)))
     if any(sealed.get(path) != sha256 for path, sha256 in sources.items()):
-        wrong.append(bad("Files of this disc were made from other segments than the sealed ones."))
-    yield from wrong or [good("Composite and originals were made from the sealed segments, and from all of them.")]
+        wrong.append(bad("disc-files-from-unsealed-segments"))
+    yield from wrong or [good("copies-match-sealed-segments")]
     if delivery.get("draft"):
-        yield note("This is a DRAFT, not the final disc of the interview.")
+        yield note("disc-is-draft")
 
 
 def _made_later(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
@@ -243,18 +243,19 @@ def _made_later(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
         return
     records = {name: contents.kept[f"{folder}/{name}"] for name in RECORDS if f"{folder}/{name}" in contents.kept}
     if len(records) < len(RECORDS):
-        yield from (bad("{path} is missing.", path=f"{folder}/{name}") for name in RECORDS if name not in records)
+        yield from (bad("file-missing", path=f"{folder}/{name}") for name in RECORDS if name not in records)
         return
     seal = Seal(_manifest(contents), sha256(contents.kept["data/manifest.json"]).hexdigest(), signer)
     parts, found = judge_records(records, _object(records[SIGNATURE]), seal, folder)
     yield from found
     if parts and [(p.path, p.sha256) for p in parts] != sources:
-        yield bad("Track {track} is not complete on this disc.", track=Sentence(TRACK_NAMES[MADE_LATER]))
+        yield bad("track-incomplete-on-disc", track=track_name(MADE_LATER))
 
 
-def _entries(contents: Contents, name: str) -> list[Json]:
-    data, path = _journal(contents, name)
-    return check_journal_head(data, 0, "", path)
+def _lines(contents: Contents, track: str) -> list[Line]:
+    """What a track's journal lists; its head is checked with the journals."""
+    data, path = _journal(contents, track)
+    return read_writer(f"tracks/{track}", data, path)[0].lines
 
 
 def _transcript(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
@@ -262,10 +263,10 @@ def _transcript(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
     attached = [e for e in entries if e["kind"] == "transcript"]
     files = [p for p in contents.digests if p.startswith("data/transcript/")]
     if not attached and not files:
-        yield note("No transcript is attached.")
+        yield note("no-transcript-attached")
     elif not attached or len(files) != 1 or contents.digests[files[0]] != attached[-1].get("sha256"):
-        yield bad("The transcript on the disc is not the one that was attached.")
+        yield bad("disc-transcript-differs-from-attached")
     else:
         excepted = any(e["kind"] == "exception" for e in entries[entries.index(attached[-1]) :])
         verdict = Sentence("excepted" if excepted else str(attached[-1].get("verdict")))
-        yield good("The newest transcript is {path}, its verdict {verdict}.", path=files[0], verdict=verdict)
+        yield good("newest-transcript-verdict", path=files[0], verdict=verdict)

@@ -45,21 +45,19 @@ def read_target(target: str, *, progress: Callable[[float], object] = lambda _: 
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise NotFound("{path} does not exist.", "Check the name.", path=path) from error
+        raise NotFound("path-does-not-exist", "check-name", path=path) from error
     if stat.S_ISDIR(mode):
         return _read_folder(path)
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise BadInput(
-            "{path} is neither an image, a drive nor a folder.", "Name an ISO file, a drive or a mounted disc.", path=path
-        )
+        raise BadInput("not-a-disc-source", "name-iso-drive-or-mounted-disc", path=path)
     try:
         with open(path, "rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
             return _read_image(file, path, progress)
     except OSError as error:
         raise DeviceFault(
-            "{path} cannot be read: {why}.",
-            "Check that a disc is in the drive and clean, then try again.",
+            "path-cannot-be-read",
+            "check-disc-inserted-and-clean",
             path=path,
             why=error.strerror,
         ) from error
@@ -78,7 +76,7 @@ def _read_folder(folder: Path) -> Contents:
                     if _keeps(name, len(kept) + len(data)):
                         kept += data
         except OSError as error:
-            found.damage.append(("{path} cannot be read: {why}.", {"path": name, "why": error.strerror}))
+            found.damage.append(("path-cannot-be-read", {"path": name, "why": error.strerror}))
             continue
         found.digests[name], found.sizes[name] = digest.hexdigest(), path.stat().st_size
         found.kept[name] = bytes(kept)
@@ -96,7 +94,7 @@ def _read_image(file: BinaryIO, path: Path, progress: Callable[[float], object])
     try:
         iso.open_fp(file)
     except DAMAGED as error:
-        found.damage.append(("{path} holds no readable disc image: {why}.", {"path": path.name, "why": error}))
+        found.damage.append(("no-readable-disc-image", {"path": path.name, "why": error}))
         return found
     try:
         found.label = iso.pvd.volume_identifier.decode("ascii", "replace").strip()
@@ -105,9 +103,7 @@ def _read_image(file: BinaryIO, path: Path, progress: Callable[[float], object])
             try:
                 trees[kind] = _tree(iso, kind)
             except DAMAGED as error:
-                found.damage.append(
-                    ("The {tree} tree cannot be read: {why}.", {"tree": kind.removesuffix("_path"), "why": error})
-                )
+                found.damage.append(("disc-tree-unreadable", {"tree": kind.removesuffix("_path"), "why": error}))
     finally:
         iso.close()
     if not trees:
@@ -116,7 +112,7 @@ def _read_image(file: BinaryIO, path: Path, progress: Callable[[float], object])
     for kind, other in trees.items():
         if _flat(other) != _flat(files):
             names: dict[str, object] = {"one": first_kind.removesuffix("_path"), "other": kind.removesuffix("_path")}
-            found.damage.append(("The trees {one} and {other} do not show the same files.", names))
+            found.damage.append(("disc-trees-disagree", names))
     _read_through(file, files, found, progress)
     return found
 
@@ -164,11 +160,11 @@ def _read_through(file: BinaryIO, files: dict[str, Extents], found: Contents, pr
                 data = os.pread(file.fileno(), min(MIB, until - at), at)
             except OSError as error:
                 where = {"path": name or "-", "at": at, "why": error.strerror}
-                found.damage.append(("The disc cannot be read at byte {at} ({path}): {why}.", where))
+                found.damage.append(("disc-unreadable-at-byte", where))
                 return False
             if not data:
                 missing = {"missing": found.image_bytes - at, "path": name or "-"}
-                found.damage.append(("The image ends {missing} bytes too early ({path}).", missing))
+                found.damage.append(("disc-image-truncated", missing))
                 return False
             whole.update(data)
             if name is not None:
@@ -182,7 +178,7 @@ def _read_through(file: BinaryIO, files: dict[str, Extents], found: Contents, pr
     good = True
     for offset, length, name in spans:
         if offset < at:
-            found.damage.append(("The files of the disc overlap at byte {at} ({path}).", {"at": offset, "path": name}))
+            found.damage.append(("disc-files-overlap", {"at": offset, "path": name}))
             good = False
         if not good or not take(offset, None) or not take(offset + length, name):
             good = False

@@ -22,11 +22,11 @@ def check_records(contents: Contents, delivery: dict[str, Any]) -> Iterable[Find
     """
     form = delivery["schema"]
     if form not in (bag.DELIVERY, bag.DELIVERY_BEFORE):
-        yield bad("{path} has the unknown form {form}.", path="data/delivery.json", form=form)
+        yield bad("file-form-unknown", path="data/delivery.json", form=form)
         return
     before = form == bag.DELIVERY_BEFORE
     if before and "sha256" not in delivery:
-        yield note("This disc is of an older form: its records and its page are in nobody's signature.")
+        yield note("disc-records-and-page-unsigned")
         return
     digests: dict[str, str] = delivery["sha256"]
     wrong = [path for path, sha256 in digests.items() if contents.digests.get(path) != sha256]
@@ -35,11 +35,11 @@ def check_records(contents: Contents, delivery: dict[str, Any]) -> Iterable[Find
     known = {*digests, *(f["path"] for f in delivery["files"]), "data/delivery.json", "data/delivery.sig"}
     if before:
         known.add(PAGE)
-        yield note("This disc is of an older form: its page is in nobody's signature.")
+        yield note("disc-page-unsigned")
     added = [path for path in sorted(contents.digests) if path.startswith("data/") and path not in known]
-    yield from (bad("{path} is missing, or is not what was put on this disc.", path=path) for path in wrong)
-    yield from (bad("{path} was added after this disc was made.", path=path) for path in added)
+    yield from (bad("disc-record-missing-or-altered", path=path) for path in wrong)
+    yield from (bad("disc-file-added-later", path=path) for path in added)
     others = [path for path in sorted(contents.digests) if not path.startswith("data/") and path not in TAGS]
-    yield from (note("{path} is no part of the record.", path=path) for path in others)
+    yield from (note("file-not-part-of-record", path=path) for path in others)
     if not wrong and not added:
-        yield good("All {count} records are what was put on this disc, and there are no others.", count=len(digests))
+        yield good("disc-records-complete-and-unchanged", count=len(digests))

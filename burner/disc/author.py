@@ -1,7 +1,8 @@
 """From a sealed session to the plan of its disc, and to an image file where one is asked for."""
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -15,17 +16,22 @@ from burner.disc.damage import Damaged
 from burner.disc.deliver import Delivered, Delivery, clear, deliver, disc_folder
 from burner.disc.image import Entry, ImagePlan
 from burner.disc.label import label as label_of
-from burner.disc.sealed_session import MADE_LATER, Evidence
-from burner.faults import DoesNotFit, Stopped, unreadable
+from burner.disc.sealed_session import Evidence
+from burner.faults import DoesNotFit, Stopped
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.disk import journal
-from recorder.disk.durable import encode, fsync_folder, storage_fault
-from recorder.evidence.continuity import gap_cause
+from recorder.disk.durable import encode, name_new, read_fault, storage_fault
 from recorder.evidence.signature import PRIVATE, device_key, sign_manifest
 from recorder.faults import BadInput, EvidenceFault
 from recorder.later import record
 from recorder.later.check import RECORDS
-from wording import Language, translate
+from recorder.session.lines import cause_of
+from recorder.session.record import CASE_FIELDS, TOLD, sealed_without
+from recorder.session.tracks import COMPOSITE, MADE_LATER
+from wording import Language, Shown, say, shown
+from wording.border import joined, laid_out
+from wording.text import listed
+from wording.times import instant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +79,17 @@ def author(
 
 def _check_new(out: Path) -> None:
     """Raises BadInput where the image file cannot be made; before the work, not after it."""
-    mend = "Name a new file in an existing folder."
+    mend = "name-new-file-in-existing-folder"
     try:
         out.parent.stat()
         out.lstat()
     except FileNotFoundError:
         if out.parent.is_dir():
             return
-        raise BadInput("The folder {path} does not exist.", mend, path=out.parent) from None
+        raise BadInput("output-folder-missing", mend, path=out.parent) from None
     except OSError as error:
-        raise BadInput("{path} cannot be used: {why}.", mend, path=out, why=error.strerror or error) from error
-    raise BadInput("{path} exists already.", mend, path=out)
+        raise BadInput("output-path-unusable", mend, path=out, why=error.strerror or error) from error
+    raise BadInput("output-file-already-exists", mend, path=out)
 
 
 def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stopped: Callable[[], bool]) -> AuthorResult:
@@ -93,8 +99,8 @@ def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stop
             free = os.fstatvfs(file.fileno())
             if free.f_bavail * free.f_frsize < plan.bytes:
                 raise DoesNotFit(
-                    "{folder} has {free_mb} MB free, the image needs {needed_mb} MB.",
-                    "Free space there, or choose another folder.",
+                    "no-space-for-disc-image",
+                    "free-space-or-choose-other-folder",
                     folder=out.parent,
                     free_mb=free.f_bavail * free.f_frsize // 1_000_000,
                     needed_mb=-(-plan.bytes // 1_000_000),
@@ -113,8 +119,8 @@ def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stop
 
             written = plan.write_to(sink, check=False)  # hashed a moment ago, in a folder that is held
             os.fsync(file.fileno())
-        os.link(temporary, out)
-        fsync_folder(out.parent)
+        if not name_new(temporary, out):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     except OSError as error:
         raise storage_fault(out, error) from error
     finally:
@@ -146,7 +152,7 @@ def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language:
     signs = (keys / PRIVATE).exists()  # nothing is made only to sign a disc
     transcript = next((e.path.removeprefix("data/") for e in records if e.path.startswith("data/transcript/")), "")
     gaps = _gaps(evidence, zone, language)
-    shown = page.Page(label, draft, _facts(evidence), evidence.verdict, transcript, clips, gaps, holes, signs)
+    shown = page.Page(label, draft, _facts(evidence, language), evidence.verdict, transcript, clips, gaps, holes, signs)
     doorway = Entry.of_bytes("index.html", page.doorway(language).encode())
     html = Entry.of_bytes("data/index.html", page.render(shown, language).encode())
     status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
@@ -179,19 +185,18 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise read_fault(path, error) from error
 
 
 def _whole_lines(path: Path) -> bytes:
     """A journal as far as it is whole now: the session's goes on after the seal. Raises EvidenceFault."""
-    data = _read(path)
-    data = data[: data.rfind(b"\n") + 1]
+    data, _ = journal.split_torn(_read(path))
     journal.chain_head(data, path)
     return data
 
 
 def _journal_signature(evidence: Evidence) -> list[Entry]:
-    """Of the session's journal after the seal, read before the journal, which then holds at least what it signs."""
+    """The signature of the session's journal. It is read before the journal, which then holds at least what is signed."""
     path = evidence.folder / "journal.sig"
     return [Entry.of_bytes("data/journal.sig", _read(path))] if path.exists() else []
 
@@ -210,7 +215,7 @@ def _transcript(evidence: Evidence) -> list[Entry]:
         return []
     entry = Entry.of_bytes(f"data/transcript/{disc_name(path.name, 'transcript')}", _read(path))
     if entry.sha256 != evidence.record["transcript"].get("sha256"):
-        raise EvidenceFault("{path} changed since it was attached.", "Attach the transcript again.", path=path)
+        raise EvidenceFault("transcript-changed-since-attached", "attach-transcript-again", path=path)
     return [entry]
 
 
@@ -222,43 +227,69 @@ def _zone(evidence: Evidence) -> ZoneInfo:
 
 
 def _clip(delivered: Delivered, zone: ZoneInfo) -> page.Clip:
-    place = delivered.track if delivered.track in ("composite", MADE_LATER) else "originals"
+    place = delivered.track if delivered.track in (COMPOSITE, MADE_LATER) else "originals"
     starts, ends = rfc3339(delivered.first_ns, zone), rfc3339(delivered.end_ns, zone)
     return page.Clip(delivered.track, f"{place}/{delivered.name}", delivered.codec, starts, ends, delivered.sha256)
 
 
-def _hole(damaged: Damaged, zone: ZoneInfo) -> page.Hole:
-    return page.Hole(damaged.track, damaged.path, rfc3339(damaged.first_ns, zone), rfc3339(damaged.end_ns, zone))
+def _hole(damaged: Damaged, zone: ZoneInfo) -> page.DamagedRow:
+    return page.DamagedRow(damaged.track, damaged.path, rfc3339(damaged.first_ns, zone), rfc3339(damaged.end_ns, zone))
 
 
 def _section(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
-    case, room = _section(evidence.record.get("case")), _section(evidence.record.get("room"))
-    return (
-        ("Case number", str(case.get("number", ""))),
-        ("Cause", str(case.get("cause", ""))),
-        ("Handling agency", str(room.get("agency", ""))),
-        ("Handlers", ", ".join(str(h) for h in case.get("handlers") or ())),
-        ("Interviewee", str(case.get("interviewee", ""))),
-        ("Room", f"{room.get('name', '')} ({room.get('id', '')})"),
-        ("Official start", str(evidence.record.get("official_start") or "")),
-        ("Official end", str(evidence.record.get("official_end") or "")),
-        ("Session", evidence.id),
-    )
+Facts = tuple[tuple[str, Shown], ...]
 
 
-def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.Gap, ...]:
+def _facts(evidence: Evidence, language: Language) -> Facts:
+    """Label and value of what the record marks as told, in the order of the page."""
+    told = {name: TOLD_AS[name](evidence, language) for name in TOLD}
+    agency = ("handling-agency", shown(_section(evidence.record.get("room")).get("agency", "")))
+    order = ("case", "room", "official_start", "official_end", "left", "transcript")
+    return (*told["case"], agency, *(fact for name in order[1:] for fact in told[name]), ("session", shown(evidence.id)))
+
+
+def _case_facts(evidence: Evidence, language: Language) -> Facts:
+    case = _section(evidence.record.get("case"))
+
+    def value(name: str) -> Shown:
+        given = case.get(name, "")
+        return listed(map(shown, given), language) if isinstance(given, list) else shown(given)
+
+    return tuple((each.label, value(each.name)) for each in CASE_FIELDS)
+
+
+def _room_facts(evidence: Evidence, _language: Language) -> Facts:
+    room = _section(evidence.record.get("room"))
+    return (("room", laid_out("{name} ({id})", name=room.get("name", ""), id=room.get("id", ""))),)
+
+
+def _left_facts(evidence: Evidence, language: Language) -> Facts:
+    return tuple(("recording-not-whole", said.say(language)) for said in sealed_without(evidence.manifest))
+
+
+# What of the record stands on the page. The transcript has a line of its own there, with a link.
+TOLD_AS: Mapping[str, Callable[[Evidence, Language], Facts]] = {
+    "official_start": lambda e, to: (("official-start", instant_of(e.record.get("official_start") or "", to)),),
+    "room": _room_facts,
+    "case": _case_facts,
+    "official_end": lambda e, to: (("official-end", instant_of(e.record.get("official_end") or "", to)),),
+    "left": _left_facts,
+    "transcript": lambda *_: (),
+}
+
+
+def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.GapRow, ...]:
     sections = {**_section(evidence.manifest.get("tracks")), "composite": evidence.manifest.get("composite")}
     return tuple(
-        page.Gap(
+        page.GapRow(
             track,
             rfc3339(int(gap["from_ns"]), zone),
             rfc3339(int(gap["to_ns"]), zone),
             (int(gap["to_ns"]) - int(gap["from_ns"])) / SECOND_NS,
-            gap_cause(gap).say(language),
+            cause_of(gap).say(language),
         )
         for track, section in sections.items()
         for gap in _section(section).get("gaps") or ()
@@ -276,10 +307,11 @@ def _bag_info(evidence: Evidence, label: str, status: str, zone: ZoneInfo, langu
         "External-Identifier": evidence.id,
         "Internal-Sender-Identifier": str(case.get("number", "")),
         "Internal-Sender-Description": str(case.get("cause", "")),
-        "External-Description": translate("Audio and video record of an interview", language),
+        "External-Description": say("interview-av-record", language),
         "Official-Start": str(evidence.record.get("official_start") or ""),
         "Official-End": str(evidence.record.get("official_end") or ""),
         "Volume-Identifier": label,
         "Transcript-Verdict": evidence.verdict or "",
+        "Sealed-Without": joined(" ", [said.say(language) for said in sealed_without(evidence.manifest)]),
         "Status": status,
     }

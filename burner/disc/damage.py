@@ -1,11 +1,12 @@
 """What was damaged of a session after its seal (a bad sector, a missing file): left out of the discs, and named on them."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from burner.disc.sealed_session import MADE_LATER, Evidence
+from burner.disc.sealed_session import Evidence
 from burner.faults import Stopped
+from recorder.disk.digest import file_sha256
+from recorder.session.tracks import COMPOSITE, MADE_LATER
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ def still(evidence: Evidence, listed: Damaged, stopped: Callable[[], bool] = lam
     if stopped():
         raise Stopped
     try:
-        with open(evidence.folder / listed.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() != listed.sha256
+        return file_sha256(evidence.folder / listed.path) != listed.sha256
     except PermissionError:
         return False
     except OSError:
@@ -49,7 +49,7 @@ def without(evidence: Evidence, damaged: Sequence[Damaged]) -> Evidence:
 
 
 def _listed(evidence: Evidence) -> Iterable[Damaged]:
-    for track, parts in (("composite", evidence.parts), (MADE_LATER, evidence.later)):
+    for track, parts in ((COMPOSITE, evidence.parts), (MADE_LATER, evidence.later)):
         yield from (Damaged(p.path, track, p.sha256, p.start_ns, p.end_ns) for p in parts)
     for track, segments in evidence.segments.items():
         yield from (Damaged(s.path, track, s.sha256, s.first_ns, s.end_ns) for s in segments)

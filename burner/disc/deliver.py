@@ -6,7 +6,6 @@ recorder goes on where it learns of that end late. ``disc/delivery.json`` is wri
 A source that was damaged after the seal is left out and listed: what is whole gets its disc, which says what it lacks.
 """
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -15,31 +14,27 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from burner.disc import damage, remux
 from burner.disc.damage import Damaged
 from burner.disc.remux import StreamDigest
-from burner.disc.sealed_session import MADE_LATER, Evidence, Segment, runs
-from burner.faults import BurnFault, DoesNotFit, unreadable
+from burner.disc.sealed_session import Evidence, runs
+from burner.faults import BurnFault, DoesNotFit
 from recorder.clock.instants import SECOND_NS
-from recorder.disk.durable import make_folder, read_json, storage_fault, write_json
+from recorder.disk.digest import file_sha256
+from recorder.disk.durable import make_folder, read_fault, read_json, storage_fault, write_json
 from recorder.disk.locks import exclusive
+from recorder.disk.typed import WrongField, typed
+from recorder.evidence.sealed_segments import SealedSegment
 from recorder.faults import EvidenceFault, NotFound, StorageFault
+from recorder.later.record import SourceFile
+from recorder.session.tracks import COMPOSITE, MADE_LATER
 
 FOLDER = "disc"
 INDEX = "delivery.json"
 SLOWEST_BYTES_PER_S = 2_000_000  # a remux slower than this hangs
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file of the session that went into an MP4."""
-
-    path: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +49,7 @@ class Delivered:
     first_ns: int
     end_ns: int
     streams: tuple[StreamDigest, ...]
-    sources: tuple[Source, ...]
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Delivered":
-        """The inverse of dataclasses.asdict. Raises KeyError, TypeError where it is none."""
-        streams = tuple(StreamDigest(**s) for s in data["streams"])
-        return cls(**{**data, "streams": streams, "sources": tuple(Source(**s) for s in data["sources"])})
+    sources: tuple[SourceFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +70,8 @@ class _Order:
     first_ns: int
     end_ns: int
     bytes: int
-    sources: tuple[Source, ...]
-    segments: tuple[Segment, ...]  # empty for a part of the composite, live or made later
+    sources: tuple[SourceFile, ...]
+    segments: tuple[SealedSegment, ...]  # empty for a part of the composite, live or made later
     cut: bool = False  # such a part goes on after end_ns
 
     @property
@@ -147,8 +136,8 @@ def _make_all(
     free, needed = shutil.disk_usage(folder).free, (total - before) * 1.02
     if free < needed:
         raise DoesNotFit(
-            "{folder} has {free_mb} MB free, the files for the disc need {needed_mb} MB.",
-            "Free space on the data disk, then burn again.",
+            "no-space-for-disc-files",
+            "free-data-disk-then-burn",
             folder=folder,
             free_mb=free // 1_000_000,
             needed_mb=int(needed) // 1_000_000 + 1,
@@ -169,14 +158,14 @@ def _make_all(
 def _orders(evidence: Evidence) -> list[_Order]:
     orders = []
     for number, part in enumerate(evidence.parts, 1):
-        source = (Source(part.path, part.sha256),)
+        source = (SourceFile(part.path, part.sha256),)
         orders.append(
             _Order(
-                f"composite-{number:02d}.mp4", "composite", "h264", part.start_ns, part.end_ns, part.bytes, source, (), part.cut
+                f"{COMPOSITE}-{number:02d}.mp4", COMPOSITE, "h264", part.start_ns, part.end_ns, part.bytes, source, (), part.cut
             )
         )
     for number, part in enumerate(evidence.later, 1):
-        source = (Source(part.path, part.sha256),)
+        source = (SourceFile(part.path, part.sha256),)
         name = f"{MADE_LATER}-{number:02d}.mp4"
         orders.append(_Order(name, MADE_LATER, "h264", part.start_ns, part.end_ns, part.bytes, source, ()))
     for track, found in evidence.segments.items():
@@ -193,7 +182,7 @@ def _orders(evidence: Evidence) -> list[_Order]:
                         part_run[0].first_ns,
                         max(s.end_ns for s in part_run),
                         sum(s.bytes for s in part_run),
-                        tuple(Source(s.path, s.sha256) for s in part_run),
+                        tuple(SourceFile(s.path, s.sha256) for s in part_run),
                         part_run,
                     )
                 )
@@ -206,22 +195,16 @@ def _kept(evidence: Evidence, folder: Path, stopped: Callable[[], bool]) -> Deli
     Raises Stopped.
     """
     try:
-        index: dict[str, Any] = read_json(folder / INDEX)
-        files = tuple(Delivered.from_dict(d) for d in index["files"])
-        lost = tuple(Damaged(**d) for d in index["damaged"])
-    except (NotFound, EvidenceFault, KeyError, TypeError, AttributeError):
+        kept = typed(Delivery, read_json(folder / INDEX))
+    except (NotFound, EvidenceFault, WrongField):
         return None
+    files, lost = kept.files, kept.damaged
     try:
         same = [(d.name, d.sources) for d in files] == [(o.name, o.sources) for o in _orders(damage.without(evidence, lost))]
-        whole = same and all(_sha256(folder / d.name) == d.sha256 for d in files)
+        whole = same and all(file_sha256(folder / d.name) == d.sha256 for d in files)
     except (EvidenceFault, OSError):  # something more is damaged, or an MP4 is away
         return None
     return Delivery(files, lost) if whole and all(damage.still(evidence, each, stopped) for each in lost) else None
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make(
@@ -242,25 +225,23 @@ def _make(
     else:
         source = evidence.folder / order.sources[0].path
         try:
-            if _sha256(source) != order.sources[0].sha256:
-                raise EvidenceFault(
-                    "{path} is not what its journal says.", "Check the session with `room-agent verify`.", path=source
-                )
+            if file_sha256(source) != order.sources[0].sha256:
+                raise EvidenceFault("file-differs-from-its-journal", "verify-session-first", path=source)
         except OSError as error:
-            raise unreadable(source, error) from error
+            raise read_fault(source, error) from error
         timeout_s = 60 + order.bytes / SLOWEST_BYTES_PER_S
         remux.part_to_mp4(source, target, stopped=stopped, timeout_s=timeout_s, within=order.within)
         before = remux.digests([source], stopped=stopped, within=order.within)
     after = remux.digests([target], stopped=stopped)
     if before != after:
         raise BurnFault(
-            "{path} does not hold the packets of its sources.",
-            "Report this to the maker with the session's id; the recording itself is whole.",
+            "delivered-packets-differ-from-sources",
+            "report-session-id-recording-intact",
             path=target,
         )
     size = target.stat().st_size
     return Delivered(
-        order.name, order.track, order.codec, size, _sha256(target), order.first_ns, order.end_ns, after, order.sources
+        order.name, order.track, order.codec, size, file_sha256(target), order.first_ns, order.end_ns, after, order.sources
     )
 
 

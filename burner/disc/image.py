@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
-from burner.faults import BurnFault, unreadable
+from burner.faults import BurnFault
+from recorder.disk.durable import read_fault
 from recorder.faults import EvidenceFault
 
 SECTOR = 2048
@@ -27,7 +28,7 @@ PADDING = 64 * 1024
 COPY_BYTES = 1 << 20  # of one read; small blocks cost a fifth of the speed
 
 Data = bytes  # inside Entry, bytes is a count
-Sink = Callable[[bytes], object]
+ByteSink = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class ImagePlan:
             self._lay_out()
         except PyCdlibException as error:
             raise BurnFault(
-                "The disc image cannot be laid out: {why}.",
-                "Shorten the name of the attached transcript and attach it again.",
+                "disc-image-layout-failed",
+                "shorten-transcript-name-and-reattach",
                 why=error,
             ) from error
         self._content_bytes = self._iso.pvd.space_size * SECTOR
@@ -94,7 +95,7 @@ class ImagePlan:
         # Places are given folder by folder; written in that order, file data goes strictly forward.
         self._iso.inodes.sort(key=lambda inode: inode.extent_location() if inode.get_data_length() else 0)
 
-    def write_to(self, sink: Sink, *, check: bool = True) -> Written:
+    def write_to(self, sink: ByteSink, *, check: bool = True) -> Written:
         """Sends the whole image, in order, in blocks of at most 1 MiB. The same plan sends the same bytes each time.
 
         check: compare each file with its SHA-256 on the way, on a thread of its own. Raises EvidenceFault where a file is not
@@ -201,7 +202,7 @@ class _Source:
                 self._file = open(self.entry.source, "rb", buffering=0)  # noqa: SIM115  # closed at its last byte, or by close
                 size = os.fstat(self._file.fileno()).st_size
             except OSError as error:
-                raise unreadable(self.entry.source, error) from error
+                raise read_fault(self.entry.source, error) from error
             if size != self.entry.bytes:
                 raise self._changed()
         return offset
@@ -236,8 +237,8 @@ class _Source:
 
     def _changed(self) -> EvidenceFault:
         return EvidenceFault(
-            "{path} changed while the disc was made.",
-            "Throw the disc away, check the session with `room-agent verify`, and make the disc again.",
+            "file-changed-during-disc-making",
+            "discard-disc-verify-session-remake",
             path=self.entry.source if isinstance(self.entry.source, Path) else self.entry.path,
         )
 
@@ -255,7 +256,7 @@ def as_created(data: bytes) -> bytes:
 class _Forward:
     """The seekable file that pycdlib wants, turned into a forward stream."""
 
-    def __init__(self, emit: Sink, data_at: int, total: int) -> None:
+    def __init__(self, emit: ByteSink, data_at: int, total: int) -> None:
         """data_at: where the first file's data begins; total: the size without padding."""
         self._emit, self._data_at, self._total = emit, data_at, total
         self._at = 0  # where pycdlib is

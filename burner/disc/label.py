@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from burner.disc.sealed_session import Evidence
-from burner.faults import unreadable
-from recorder.disk.durable import create_json, make_folder, read_json
+from recorder.disk.durable import create_json, make_folder, read_fault, read_json
 from recorder.faults import EvidenceFault, NotFound
 
 _LABEL = re.compile(r"EV\d{8}_\d{3,}")
@@ -72,7 +71,7 @@ def _of_results(folder: Path) -> dict[str, str]:
 
 
 def _date(evidence: Evidence) -> str:
-    """Of the folder's name: around midnight the official start may be on another day."""
+    """The date in the folder's name: around midnight the official start may be on another day."""
     start = re.sub(r"\D", "", str(evidence.record.get("official_start", ""))[:10])
     found = re.match(r"\d{8}", evidence.folder.name) or re.fullmatch(r"\d{8}", start)
     return found[0] if found else "00000000"
@@ -83,5 +82,5 @@ def _place(folder: Path, date: str) -> int:
     try:
         siblings = sorted(p.name for p in folder.parent.iterdir() if p.name.startswith(date) and (p / "session.json").exists())
     except OSError as error:
-        raise unreadable(folder.parent, error) from error
+        raise read_fault(folder.parent, error) from error
     return siblings.index(folder.name) + 1 if folder.name in siblings else 1

@@ -16,10 +16,11 @@ from typing import Any
 import av
 import ffmpeg
 
-from burner.disc.sealed_session import Segment
 from burner.faults import BurnFault, Stopped
 from recorder.clock.fit import believed_rate
 from recorder.clock.instants import SECOND_NS
+from recorder.disk.digest import file_sha256
+from recorder.evidence.sealed_segments import SealedSegment
 from recorder.faults import EvidenceFault
 from recorder.media.decoding import address
 
@@ -71,15 +72,8 @@ def digests(
     return tuple(counting[index].result() for index in sorted(counting))
 
 
-def same_packets(sources: Sequence[Path], target: Path) -> bool:
-    """Whether the target holds exactly the packets of the sources, in order. Raises EvidenceFault where one cannot be read."""
-    return digests(sources) == digests([target])
-
-
 def _unreadable(path: Path, error: Exception) -> EvidenceFault:
-    return EvidenceFault(
-        "{path} cannot be read as a recording: {why}.", "Check the session with `room-agent verify`.", path=path, why=error
-    )
+    return EvidenceFault("recording-file-unreadable", "verify-session-first", path=path, why=error)
 
 
 def format_key(path: Path) -> tuple[object, ...]:
@@ -94,7 +88,7 @@ def format_key(path: Path) -> tuple[object, ...]:
 
 
 def segments_to_mp4(
-    folder: Path, sources: Sequence[Segment], target: Path, *, stopped: Callable[[], bool], done: Callable[[int], object]
+    folder: Path, sources: Sequence[SealedSegment], target: Path, *, stopped: Callable[[], bool], done: Callable[[int], object]
 ) -> StreamDigest:
     """Writes the packets of a run of segments into one MP4, its index in front, and returns their digest.
 
@@ -111,10 +105,8 @@ def segments_to_mp4(
             line: _Line | None = None
             for segment in sources:
                 path = folder / segment.path
-                if _sha256(path) != segment.sha256:
-                    raise EvidenceFault(
-                        "{path} is not what its journal says.", "Check the session with `room-agent verify`.", path=path
-                    )
+                if _file_sha256(path) != segment.sha256:
+                    raise EvidenceFault("file-differs-from-its-journal", "verify-session-first", path=path)
                 with _opened(path) as container:
                     packets = _read(container, path, segment)
                     stream = container.streams[0]
@@ -132,10 +124,9 @@ def segments_to_mp4(
     return counting.result()
 
 
-def _sha256(path: Path) -> str:
+def _file_sha256(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -147,7 +138,7 @@ def _opened(path: Path) -> Any:
         raise _unreadable(path, error) from error
 
 
-def _read(container: Any, path: Path, segment: Segment) -> "list[av.Packet[Any]]":
+def _read(container: Any, path: Path, segment: SealedSegment) -> "list[av.Packet[Any]]":
     """A segment's packets, some MB. Raises EvidenceFault where it does not hold as many as its journal says."""
     packets: list[av.Packet[Any]] = []
     try:
@@ -157,8 +148,8 @@ def _read(container: Any, path: Path, segment: Segment) -> "list[av.Packet[Any]]
             raise _unreadable(path, error) from error
     if len(packets) != segment.packets or not packets:
         raise EvidenceFault(
-            "{path} holds {found} packets, its journal says {said}.",
-            "Check the session with `room-agent verify`.",
+            "packet-count-differs-from-journal",
+            "verify-session-first",
             path=path,
             found=len(packets),
             said=segment.packets,
@@ -181,7 +172,7 @@ class _Line:
         self._ticks_per_s = int(1 / self._stream.time_base)
         self._last_dts: int | None = None
 
-    def mux(self, segment: Segment, packets: "Sequence[av.Packet[Any]]") -> None:
+    def mux(self, segment: SealedSegment, packets: "Sequence[av.Packet[Any]]") -> None:
         """The segment's packets: from its first_ns on, at its own timestamps' distances, the source's clock error taken out."""
         times = _room_times(segment, packets)
         for packet, (pts_ns, dts_ns) in zip(packets, times, strict=True):
@@ -200,7 +191,7 @@ class _Line:
         return ((room_ns - self._zero_ns) * self._ticks_per_s + SECOND_NS // 2) // SECOND_NS
 
 
-def _room_times(segment: Segment, packets: "Sequence[av.Packet[Any]]") -> list[tuple[int, int]]:
+def _room_times(segment: SealedSegment, packets: "Sequence[av.Packet[Any]]") -> list[tuple[int, int]]:
     """Room time of each packet's presentation and decoding."""
     rate = believed_rate(segment.ppm)
 
@@ -219,8 +210,8 @@ def _room_times(segment: Segment, packets: "Sequence[av.Packet[Any]]") -> list[t
 def part_to_mp4_arguments(source: str, target: Path, within: Fraction | None = None) -> list[str]:
     """Pure: ffmpeg's arguments from a fragmented part to a plain MP4 with its index in front, every stream copied.
 
-    source: recorder.media.decoding.address of the part. within: as digests has it; a part's first picture is at 0, and none is stored
-    out of its order. copyts: without it the encoder delay of the sound would shift the pictures by 21 ms.
+    source: recorder.media.decoding.address of the part. within: as digests has it. A part's first picture is at 0, and no
+    picture is stored out of its order. copyts: without it the encoder delay of the sound would shift the pictures by 21 ms.
     """
     end = {} if within is None else {"t": f"{within.numerator * 1_000_000 // within.denominator}us"}
     output = ffmpeg.input(source).output(f"file:{target}", map="0", c="copy", copyts=None, movflags="+faststart", f="mp4", **end)
@@ -242,7 +233,7 @@ def part_to_mp4(
     try:
         process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     except OSError as error:
-        raise BurnFault("ffmpeg cannot be started: {why}.", "Install the package ffmpeg.", why=error.strerror) from error
+        raise BurnFault("ffmpeg-cannot-start", "install-ffmpeg", why=error.strerror) from error
     waited_s = 0.0
     while True:
         try:
@@ -263,6 +254,4 @@ def part_to_mp4(
 
 
 def _not_made(target: Path, why: object) -> BurnFault:
-    return BurnFault(
-        "{path} could not be made: {why}.", "Check the free space of the disk, then burn again.", path=target, why=why
-    )
+    return BurnFault("delivery-file-not-made", "check-disk-space-then-burn", path=target, why=why)

@@ -18,8 +18,8 @@ from burner.disc.author import plan_disc
 from burner.disc.deliver import clear, deliver, disc_folder
 from burner.disc.image import ImagePlan, Written
 from burner.faults import BurnFault, DiscSpoiled, DoesNotFit, Stopped
-from burner.work.drive import NEW_DISC, DriveBurn, Fanout, Outcome, read_back, stopped_fault
-from burner.work.jobs import Desk, Disc, Image, Job, Left, Result
+from burner.work.drive import NEW_DISC, BurnOutcome, DriveBurn, Fanout, read_back, stopped_fault
+from burner.work.jobs import Disc, Image, Job, JobResult, JobStore, Left
 from drivers import optical
 from drivers.optical import DriveState, stdio_path
 from recorder.disk.durable import Json, storage_fault
@@ -53,7 +53,7 @@ class Burner:
 
         Raises Stopped, AlreadyRunning, StorageFault (the result cannot be stored).
         """
-        desk, started = Desk(self.root), utc_now()
+        jobs, started = JobStore(self.root), utc_now()
         before = 0
         content: str | None = None
         discs: list[Disc] = []
@@ -61,10 +61,10 @@ class Burner:
         fault: Fault | None = None
         try:
             session_folder = evidence_.session_folder(self.root, job.session)
-            left = desk.left(job)
+            left = jobs.left(job)
             burned = left is not None and left.step == "verifying"
             content = left.image.content if left is not None and burned else evidence_.content(session_folder)
-            before = desk.verified_before(job, content)
+            before, job = _counted(jobs, job, content)
             session = evidence_.read(session_folder)
             evidence_.require_final(session)
             with disc_folder(session) as folder:
@@ -78,10 +78,10 @@ class Burner:
                         damaged = tuple(each.path for each in delivery.damaged)
                         if damaged:  # no copy of a disc that lacks nothing, or something else
                             content = evidence_.content(session_folder, damaged)
-                            before = desk.verified_before(job, content)
+                            before, job = _counted(jobs, job, content)
                             discs = self._choose(job, before, left)
                         plan = plan_disc(session, folder, delivery, language=self.language, draft=False)
-                        image = self._burn(desk, job, plan, discs, Image(plan.label, plan.bytes, content, damaged))
+                        image = self._burn(jobs, job, plan, discs, Image(plan.label, plan.bytes, content, damaged))
                 self._verify(discs, image)
                 if before + sum(d.verified for d in discs) >= job.copies:
                     clear(folder)
@@ -93,12 +93,12 @@ class Burner:
             if disc.begun and not disc.verified and disc.fault is None:  # cut off by a fault that is not the disc's own
                 disc.fault = stopped_fault(disc.device)
         told = [d for d in discs if d.begun or d.fault is not None]  # the others are as blank as they were
-        result = Result(job, image, told, before, fault, started, utc_now(), content)
+        result = JobResult(job, image, told, before, fault, started, utc_now(), content)
         if fault is None and result.verified < job.copies:
             result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, job.copies))
         if result.fault is not None:
             log.error("burn job failed", extra={"job": job.id, "session": job.session, "fault": str(result.fault)})
-        stored = desk.finish(result)
+        stored = jobs.finish(result)
         for disc in discs:
             if disc.begun:
                 _release_file(disc)
@@ -126,7 +126,7 @@ class Burner:
             (good if problem is None else bad).append(Disc(device, problem))
         return good if len(good) == needed else [*good, *bad]
 
-    def _burn(self, desk: Desk, job: Job, plan: ImagePlan, discs: Sequence[Disc], image: Image) -> Image:
+    def _burn(self, jobs: JobStore, job: Job, plan: ImagePlan, discs: Sequence[Disc], image: Image) -> Image:
         """Burns to every disc without a fault; those that fail get theirs. The image with its digest, where all of it was sent.
 
         Raises EvidenceFault, StorageFault, BurnFault, Stopped.
@@ -141,17 +141,17 @@ class Burner:
         chosen = [d for d in discs if d.fault is None]
         if not chosen:
             return image
-        desk.note(job, "burning", discs, image)
+        jobs.note(job, "burning", discs, image)
         written, outcomes = self._stream(plan, chosen)
         for disc, outcome in zip(chosen, outcomes, strict=True):
             disc.fault = outcome.fault
         if written is None:
             return image
         image = replace(image, sha256=written.sha256)
-        desk.note(job, "verifying", discs, image)
+        jobs.note(job, "verifying", discs, image)
         return image
 
-    def _stream(self, plan: ImagePlan, discs: Sequence[Disc]) -> tuple[Written | None, list[Outcome]]:
+    def _stream(self, plan: ImagePlan, discs: Sequence[Disc]) -> tuple[Written | None, list[BurnOutcome]]:
         """What was sent (None where every drive failed first) and how each drive ended.
 
         Raises EvidenceFault, StorageFault (a source), BurnFault (a drive's xorriso cannot be started), Stopped.
@@ -222,9 +222,7 @@ class Burner:
                 return
             disc.verified = disc.sha256 == image.sha256
             if not disc.verified:
-                disc.fault = DiscSpoiled(
-                    "The disc in {device} reads back differently from what was sent.", NEW_DISC, device=disc.device
-                )
+                disc.fault = DiscSpoiled("disc-readback-differs", NEW_DISC, device=disc.device)
 
         with ThreadPoolExecutor(len(due)) as pool:
             list(pool.map(one, due))
@@ -244,8 +242,8 @@ def room_faults(states: dict[str, DriveState], image_bytes: int, media_bytes: in
             free -= taken[disk]
         if free < image_bytes and (free or disk is not None):
             faults[device] = DoesNotFit(
-                "The image needs {needed_mb} MB, {device} has room for {free_mb} MB.",
-                "Put in a larger blank disc: DVD 4.7 GB, BD-R 25 GB, BD-R DL 50 GB, BD-R XL 100 GB.",
+                "disc-too-small-for-image",
+                "insert-larger-blank-disc",
                 needed_mb=-(-image_bytes // 1_000_000),
                 device=device,
                 free_mb=max(0, free) // 1_000_000,
@@ -308,7 +306,11 @@ def _first_fault(discs: Sequence[Disc]) -> Fault | None:
     return next((d.fault for d in discs if d.fault is not None), None)
 
 
+def _counted(jobs: JobStore, job: Job, content: str) -> tuple[int, Job]:
+    """How many verified discs of this content the session has, and the job with the copies that it is then to reach."""
+    before = jobs.verified_before(job, content)
+    return before, job.beyond(before)
+
+
 def _more_discs(verified: int, copies: int) -> Fault:
-    return BurnFault(
-        "{verified} of {copies} discs are verified.", "Put in a blank disc and burn again.", verified=verified, copies=copies
-    )
+    return BurnFault("too-few-discs-verified", "insert-blank-disc-and-burn-again", verified=verified, copies=copies)

@@ -24,11 +24,11 @@ QUEUE_BLOCKS = 4  # of at most 1 MiB before each drive
 STALL_S = 300.0  # formatting and power calibration keep a drive silent for minutes; longer is a dead drive
 CLOSING_S = 1800.0  # writing the lead-out and the borders
 
-NEW_DISC = "Take the disc out, mark it as spoiled, put in a blank one and burn again."
+NEW_DISC = "replace-spoiled-disc-and-burn-again"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class XorrisoProgress:
     """written_mb of total_mb; total_mb is None while the drive does not say."""
 
     written_mb: int
@@ -36,7 +36,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class XorrisoMessage:
     """A message of xorriso or libburn. severity: NOTE, HINT, WARNING, SORRY, MISHAP, FAILURE, FATAL, ABORT."""
 
     program: str
@@ -58,18 +58,18 @@ def burn_arguments(device: str, image_bytes: int) -> list[str]:
     ]
 
 
-def parse_line(line: str) -> Progress | Event | None:
+def parse_line(line: str) -> XorrisoProgress | XorrisoMessage | None:
     """Pure: one line of xorriso's output; None where it is neither progress nor an event."""
     text = re.sub(r"^[RIM]:\d+: ?", "", line.rstrip("\n"))
     if progress := _PROGRESS.search(text):
-        return Progress(int(progress.group(1)), int(progress.group(2)) if progress.group(2) else None)
+        return XorrisoProgress(int(progress.group(1)), int(progress.group(2)) if progress.group(2) else None)
     if event := _EVENT.fullmatch(text):
-        return Event(event.group(1), event.group(2), event.group(3).strip())
+        return XorrisoMessage(event.group(1), event.group(2), event.group(3).strip())
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BurnOutcome:
     """How one drive ended. written_bytes: what it took. fault: None where xorriso said success."""
 
     device: str
@@ -87,7 +87,7 @@ class DriveBurn:
         self.written_bytes = 0
         self._stall_s = stall_s
         self._given_up: Fault | None = None
-        self._events: list[Event] = []
+        self._events: list[XorrisoMessage] = []
         self._queue: queue.Queue[bytes | None] = queue.Queue(QUEUE_BLOCKS)
         try:
             self._process = subprocess.Popen(
@@ -98,7 +98,7 @@ class DriveBurn:
                 start_new_session=True,  # a Ctrl-C for the worker is not one for a disc
             )
         except OSError as error:
-            raise BurnFault("xorriso cannot be started: {why}.", "Install the package xorriso.", why=error.strerror) from error
+            raise BurnFault("burning-program-cannot-start", "install-burning-program", why=error.strerror) from error
         self.pid = self._process.pid
         self._feeder = threading.Thread(target=self._feed, name=f"feed {device}", daemon=True)
         self._listener = threading.Thread(target=self._listen, name=f"listen {device}", daemon=True)
@@ -107,7 +107,7 @@ class DriveBurn:
 
     @property
     def alive(self) -> bool:
-        """Takes data still."""
+        """Whether the drive still takes data."""
         return self._feeder.is_alive() and self._given_up is None
 
     def write(self, data: bytes, stopped: Callable[[], bool]) -> None:
@@ -128,7 +128,7 @@ class DriveBurn:
         self._given_up = self._given_up or fault
         self._process.kill()
 
-    def finish(self, stopped: Callable[[], bool]) -> Outcome:
+    def finish(self, stopped: Callable[[], bool]) -> BurnOutcome:
         """After the last block: waits until the disc is closed."""
         deadline = time.monotonic() + CLOSING_S
         while self._feeder.is_alive():
@@ -149,7 +149,7 @@ class DriveBurn:
                 continue
         self._feeder.join()
         self._listener.join()
-        return Outcome(self.device, self.written_bytes, self._fault())
+        return BurnOutcome(self.device, self.written_bytes, self._fault())
 
     def _fault(self) -> Fault | None:
         code = self._process.returncode
@@ -161,10 +161,8 @@ class DriveBurn:
         ended = f"xorriso was ended by {signal.Signals(-code).name}" if code < 0 else f"xorriso exit code {code}"
         why = "; ".join([*dict.fromkeys(told[:3]), ended])
         if self.written_bytes == 0:
-            return BurnFault(
-                "{device} was not burned: {why}.", "Check the drive and its disc, then burn again.", device=self.device, why=why
-            )
-        return DiscSpoiled("The disc in {device} is spoiled: {why}.", NEW_DISC, device=self.device, why=why)
+            return BurnFault("disc-not-burned", "check-drive-and-disc-then-burn", device=self.device, why=why)
+        return DiscSpoiled("disc-spoiled", NEW_DISC, device=self.device, why=why)
 
     def _feed(self) -> None:
         pipe = self._process.stdin
@@ -185,17 +183,17 @@ class DriveBurn:
         with self._process.stdout as output:
             for line in output:
                 parsed = parse_line(line.decode(errors="replace"))
-                if isinstance(parsed, Event) and len(self._events) < 1000:
+                if isinstance(parsed, XorrisoMessage) and len(self._events) < 1000:
                     self._events.append(parsed)
 
 
 def stopped_fault(device: str) -> DiscSpoiled:
-    """For a disc that was burned when the process was asked to end."""
-    return DiscSpoiled("The burning of the disc in {device} was interrupted.", NEW_DISC, device=device)
+    """The fault for a disc whose burning was cut short because the process was asked to end."""
+    return DiscSpoiled("disc-burning-interrupted", NEW_DISC, device=device)
 
 
 def _stalled(device: str, seconds: float) -> DiscSpoiled:
-    template = "The drive {device} stood still for {seconds} s; its disc is spoiled."
+    template = "drive-stalled-disc-spoiled"
     return DiscSpoiled(template, NEW_DISC, device=device, seconds=round(seconds))
 
 
@@ -248,9 +246,7 @@ def read_back(
                     raise Stopped
                 data = os.read(fd, min(MIB, length - at))
                 if not data:
-                    raise DiscSpoiled(
-                        "The disc in {device} ends at byte {at} of {length}.", NEW_DISC, device=device, at=at, length=length
-                    )
+                    raise DiscSpoiled("burned-disc-ends-early", NEW_DISC, device=device, at=at, length=length)
                 digest.update(data)
                 at += len(data)
                 progress(at)
@@ -262,4 +258,4 @@ def read_back(
 
 
 def _unreadable(device: str, at: int, why: str | None) -> DiscSpoiled:
-    return DiscSpoiled("The disc in {device} cannot be read at byte {at}: {why}.", NEW_DISC, device=device, at=at, why=why)
+    return DiscSpoiled("burned-disc-unreadable-at-byte", NEW_DISC, device=device, at=at, why=why)

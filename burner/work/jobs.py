@@ -2,7 +2,7 @@
 
 ::
 
-    wanted.json           {"job": "…", "session": "…", "drives": ["/dev/sr0"], "copies": 2}        the agent writes it
+    wanted.json           {"job": "…", "session": "…", "drives": ["/dev/sr0"], "copies": 2, "extra": false}
     jobs/<job>.json       the result, once, when the job is over
     progress/<job>.json   what a killed worker's successor must know; gone when the job is over
 
@@ -16,12 +16,13 @@ included: a disc with a transcript that was replaced since is no copy. ``fault``
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from drivers.optical import stdio_path
 from recorder.disk.durable import Json, make_folder, read_json, write_json
+from recorder.disk.typed import WrongField, typed
 from recorder.faults import BadInput, EvidenceFault, NotFound
 from wording import Fault
 
@@ -30,30 +31,51 @@ RESULT_SCHEMA = "interview-room-burn/1"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A wish for discs. copies: how many verified discs the session is to have. drives: in the order they are used."""
+    """An order for discs. copies: how many verified discs the session is to have. drives: in the order they are used.
+
+    extra: one disc more than the session has of this content, whatever copies says.
+    """
 
     id: str
     session: str
     drives: tuple[str, ...]
     copies: int
+    extra: bool = False
+
+    def beyond(self, before: int) -> "Job":
+        """The job where the session has so many verified discs of this content already."""
+        return replace(self, copies=before + 1) if self.extra else self
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> "Job":
         """The content of burn/wanted.json. Raises BadInput."""
-        identity, session, drives, copies = (data.get(k) for k in ("job", "session", "drives", "copies"))
-        if not (isinstance(identity, str) and identity and "/" not in identity and not identity.startswith(".")):
-            raise _incomplete("job", identity)
-        if not isinstance(session, str) or not session:
-            raise _incomplete("session", session)
-        if not isinstance(drives, list) or not drives:
-            raise _incomplete("drives", drives)
-        if not isinstance(copies, int) or copies < 1:
-            raise _incomplete("copies", copies)
-        return cls(identity, session, tuple(dict.fromkeys(str(d) for d in drives)), copies)
+        try:
+            order = typed(_Order, data)
+        except WrongField as error:
+            raise _incomplete(error.field, data.get(error.field.partition(".")[0])) from error
+        if not order.job or "/" in order.job or order.job.startswith("."):
+            raise _incomplete("job", order.job)
+        for name, value in (("session", order.session), ("drives", order.drives)):
+            if not value:
+                raise _incomplete(name, value)
+        if order.copies < 1:
+            raise _incomplete("copies", order.copies)
+        return cls(order.job, order.session, tuple(dict.fromkeys(order.drives)), order.copies, order.extra)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """burn/wanted.json."""
+
+    job: str
+    session: str
+    drives: tuple[str, ...]
+    copies: int
+    extra: bool = False
 
 
 def _incomplete(name: str, value: object) -> BadInput:
-    return BadInput("The burn job is not usable: {name} is {value}.", "Ask for the discs again.", name=name, value=value)
+    return BadInput("burn-job-invalid", "request-discs-again", name=name, value=value)
 
 
 @dataclass(slots=True)
@@ -67,7 +89,7 @@ class Disc:
     verified: bool = False
 
     def as_dict(self) -> Json:
-        """As the result lists it."""
+        """The disc as the job's result lists it."""
         return {
             "device": self.device,
             "image": str(stdio_path(self.device) or self.device),
@@ -79,8 +101,10 @@ class Disc:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What was sent to the drives; sha256 is None until all of it was. content: burner.disc.sealed_session.content when it was made;
-    damaged: what it lacks of the session's files."""
+    """What was sent to the drives. sha256: None until all of it was sent.
+
+    content: burner.disc.sealed_session.content when the image was made. damaged: what it lacks of the session's files.
+    """
 
     label: str
     bytes: int
@@ -99,7 +123,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class JobResult:
     """A finished job. content: burner.disc.sealed_session.content of its discs, None where it could not be told."""
 
     job: Job
@@ -139,7 +163,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class JobStore:
     """The folder ``<root>/burn``. Every writing method raises StorageFault."""
 
     root: Path
@@ -162,7 +186,7 @@ class Desk:
         except NotFound:
             return None
 
-    def finish(self, result: Result) -> Json:
+    def finish(self, result: JobResult) -> Json:
         """Stores the result and forgets the progress."""
         data = result.as_dict()
         write_json(make_folder(self.folder / "jobs") / f"{result.job.id}.json", data)

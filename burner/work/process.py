@@ -9,7 +9,7 @@ from pathlib import Path
 
 from burner.faults import BurnFault, Stopped
 from burner.work.drive import stopped_fault
-from burner.work.jobs import Desk, Job, Result
+from burner.work.jobs import Job, JobResult, JobStore
 from drivers.optical import DriveState, glance, look
 from recorder.disk.durable import Json
 from recorder.disk.journal import utc_now
@@ -66,7 +66,7 @@ class _Now:
 class _Worker:
     def __init__(self, settings: BurnerSettings, stop: threading.Event) -> None:
         self._settings, self._stop = settings, stop
-        self._desk = Desk(settings.root)
+        self._jobs = JobStore(settings.root)
         self._now = _Now()
         self._seen: dict[str, tuple[str, DriveState]] = {}
         self._glanced_s: float | None = None
@@ -91,8 +91,8 @@ class _Worker:
     def _turn(self) -> float:
         """One comparison of wanted and done; seconds until the next. Raises Stopped."""
         try:
-            job = self._desk.wanted()
-            done = self._desk.result(job) if job else None
+            job = self._jobs.wanted()
+            done = self._jobs.result(job) if job else None
             if job is not None and done is None:
                 done = self._take_up(job)
                 self._seen.clear()
@@ -127,16 +127,16 @@ class _Worker:
         except Exception as error:  # the top of this process: a defect ends the job, not the worker
             log.exception("burn job met a defect", extra={"job": job.id})
             fault = BurnFault(
-                "The burner met a fault of its own: {why}.",
-                "Burn again; if it happens twice, report it with the log.",
+                "burner-internal-fault",
+                "burn-again-report-if-repeated",
                 exit_code=Exit.DEFECT,
                 why=f"{type(error).__name__}: {error}",
             )
-            left = self._desk.left(job)
+            left = self._jobs.left(job)
             begun = [d for d in left.discs if d.begun] if left else []
             for disc in begun:
                 disc.fault = disc.fault or stopped_fault(disc.device)
-            return self._desk.finish(Result(job, None, begun, 0, fault, started, utc_now()))
+            return self._jobs.finish(JobResult(job, None, begun, 0, fault, started, utc_now()))
 
     def _rest(self, done: Json | None) -> None:
         now = self._now
