@@ -1,1 +1,5 @@
-"""The control plane: session, self-check, health feed, console; the only package that knows the configuration."""
+"""The control plane: commands of people come in here, and the room's health goes out.
+
+``app`` puts the agent's process together; ``cli`` has the words of the command line. Only this package knows the
+configuration. Nothing is recorded here.
+"""

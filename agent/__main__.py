@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    """The command line."""
+    """Runs the command line and gives its exit code; the import is late so that starting stays quick."""
     from agent.cli import main as run
 
     return run()

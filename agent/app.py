@@ -13,13 +13,15 @@ from pathlib import Path
 from types import FrameType
 
 from agent import logs
-from agent.config.model import TRACKS, Config
+from agent.authority.gate import Gate
+from agent.config.model import Config
 from agent.console.handlers import Handlers
 from agent.console.server import ConsoleServer, Request, defect
+from agent.devices.kinds import meant
 from agent.feed.outbox import Outbox
 from agent.feed.room import Feed, feed_settings
 from agent.health.clock_watch import ClockWatch
-from agent.health.look import ViewBuilder, expected_processes
+from agent.health.look import ViewBuilder
 from agent.health.room_view import RoomView
 from agent.processes.supervisor import HUNG_NS, ChildSpec, Supervisor, room_agent
 from agent.session.capacity import composite_bps
@@ -31,6 +33,7 @@ from recorder.disk.durable import make_folder
 from recorder.disk.locks import exclusive
 from recorder.process.runner import keep_memory_small
 from recorder.process.systemd import notify
+from recorder.session.tracks import TRACKS
 from wording import Exit, Fault
 
 TICK_NS = SECOND_NS // 4
@@ -51,12 +54,8 @@ def room_facts(config: Config) -> RoomFacts:
 def child_specs(config: Config, path: Path) -> list[ChildSpec]:
     """The room's processes and the commands that run them; systemd's units run the same."""
     return [
-        ChildSpec(
-            name,
-            room_agent(path, *(("track", name) if name in TRACKS else (name,))),
-            RECORDER_HUNG_NS if name in (*TRACKS, "composer") else HUNG_NS,
-        )
-        for name in expected_processes(config)
+        ChildSpec(kind.id, room_agent(path, *kind.command), RECORDER_HUNG_NS if kind.records else HUNG_NS)
+        for kind in meant(config)
     ]
 
 
@@ -85,7 +84,10 @@ class Agent:
         self._discs = Discs(places, self._keeper, config.burner.drives, config.burner.copies)
         self._supervisor = Supervisor(child_specs(config, path), places) if children else None
         self._feed_settings = feed_settings(config)
-        self._handlers = Handlers(config, self._keeper, self._discs, look=self._look, later=self._later, feed=lambda: self._feed)
+        self._gate = Gate(places.acts)
+        self._handlers = Handlers(
+            config, self._keeper, self._discs, self._gate, look=self._look, later=self._later, feed=lambda: self._feed
+        )
         self._console: ConsoleServer | None = None
         self._feed: Feed | None = None
         self._view: RoomView | None = None
@@ -99,6 +101,7 @@ class Agent:
         with ExitStack() as stack:
             self._keeper.resume()
             stack.callback(self._keeper.close)
+            stack.callback(self._gate.close)
             self._clock.start()
             stack.callback(self._clock.stop)
             outbox = Outbox(self._places.outbox)
@@ -152,10 +155,10 @@ class Agent:
                 continue
             if isinstance(item, Request):
                 level = logging.DEBUG if item.command == "session.status" else logging.INFO
-                log.log(level, "command", extra={"command": item.command, "uid": item.uid})
+                log.log(level, "command", extra={"command": item.command, "uid": item.person.uid})
                 self._handle(item)
                 tick_ns = 0  # what changed is seen at once
-            elif item is not None:
+            else:
                 self._guarded(item)
 
     def _handle(self, request: Request) -> None:
@@ -171,9 +174,9 @@ class Agent:
             act()
             self._failing = ""
         except Fault as fault:
-            if fault.text != self._failing:
+            if fault.code != self._failing:
                 log.error("agent is hindered", extra={"fault": str(fault)})
-            self._failing = fault.text
+            self._failing = fault.code
         except Exception as error:  # the top of the process
             if type(error).__name__ != self._failing:
                 log.exception("agent failed")
@@ -192,6 +195,7 @@ class Agent:
         try:
             self._keeper.tick(view.statuses, view.disk.free_bytes if view.disk else None)
             self._discs.tick()
+            self._gate.flush()
         except Exception as error:  # said by the loop, and to the command room with the next look
             self._hindrance = error if isinstance(error, Fault) else defect("tick", error)
             self._hindered_ns = boottime_ns()

@@ -13,41 +13,29 @@ from typing import Any, NoReturn
 
 from agent.commands.context import Context, UnwritableAnswer, light_settings, plain_language, put, show_fault
 from agent.config.places import DEFAULT_CONFIG
-from wording import Exit, Fault, Language, say
+from agent.devices.kinds import KINDS
+from recorder.session.record import CASE_FIELDS
+from recorder.session.tracks import CAMERAS
+from wording import Exit, Fault, Language, Shown, say
+from wording.fault import EXIT_TEXTS
 
-TRACKS = ("overview", "closeup", "microphone")
-EXITS = {
-    Exit.OK: "done",
-    Exit.NO: "the command worked and its answer is no: a check failed, times do not agree, a disc is not good",
-    Exit.USAGE: "the command line is not understood",
-    Exit.CONFIG: "the configuration has errors",
-    Exit.NO_AGENT: "the agent does not run or does not answer",
-    Exit.REFUSED: "not now: a session runs, none runs, no valid self-check, no transcript",
-    Exit.NOT_FOUND: "no such session, file, drive or disc",
-    Exit.DEVICE: "a device is missing, silent or refuses",
-    Exit.STORAGE: "a folder cannot be written, or the disk is full",
-    Exit.INPUT: "a file or value that was given cannot be used",
-    Exit.ALREADY_RUNNING: "another process of this kind works on the same folder",
-    Exit.EVIDENCE: "evidence does not agree with its journal, manifest or signature",
-    Exit.DEFECT: "a fault of the program itself; --debug shows it",
-}
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 # argparse's own messages, in words that can be translated
 ARGPARSE = (
-    (r"the following arguments are required: (?P<names>.*)", "missing: {names}"),
-    (r"unrecognized arguments: (?P<names>.*)", "not known: {names}"),
+    (r"the following arguments are required: (?P<names>.*)", "arguments-missing"),
+    (r"unrecognized arguments: (?P<names>.*)", "arguments-not-known"),
     (
         r"argument (?P<name>.+?): invalid choice: (?P<value>.*) \(choose from (?P<known>.*)\)",
-        "{name} is {value}, not one of {known}",
+        "argument-not-a-known-choice",
     ),
-    (r"argument (?P<name>.+?): invalid int value: (?P<value>.*)", "{name} is {value}, no whole number"),
-    (r"argument (?P<name>.+?): invalid _seconds value: (?P<value>.*)", "{name} is {value}, no number of seconds"),
-    (r"argument (?P<name>.+?): expected one argument", "{name} needs a value"),
-    (r"argument (?P<name>.+?): ignored explicit argument (?P<value>.*)", "{name} takes no value"),
-    (r"ambiguous option: (?P<name>.*) could match (?P<known>.*)", "{name} may mean {known}"),
+    (r"argument (?P<name>.+?): invalid int value: (?P<value>.*)", "argument-not-a-whole-number"),
+    (r"argument (?P<name>.+?): invalid _seconds value: (?P<value>.*)", "argument-not-a-duration"),
+    (r"argument (?P<name>.+?): expected one argument", "option-needs-value"),
+    (r"argument (?P<name>.+?): ignored explicit argument (?P<value>.*)", "option-takes-no-value"),
+    (r"ambiguous option: (?P<name>.*) could match (?P<known>.*)", "option-ambiguous"),
 )
 
 
@@ -62,13 +50,13 @@ class NotUnderstood(Fault):
             if found := re.fullmatch(pattern, message, re.DOTALL):
                 message = say(template, language, **found.groupdict())
                 break
-        text, mend = "The command line is not understood: {message}.", "`{command} --help` shows what it takes."
+        text, mend = "command-line-not-understood", "see-command-help"
         super().__init__(text, mend, message=message, command=command)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
-        super().add_usage(usage, actions, groups, say("usage: ", Parser.language) if prefix is None else prefix)
+        super().add_usage(usage, actions, groups, say("help-usage-heading", Parser.language) if prefix is None else prefix)
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,20 +67,31 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         """Options: those of argparse.ArgumentParser."""
         super().__init__(**{"formatter_class": _Help, **options}, add_help=False)
-        self._positionals.title, self._optionals.title = say("arguments", self.language), say("options", self.language)
-        self.add_argument("-h", "--help", action="help", help=say("show this and end", self.language))
+        self._positionals.title, self._optionals.title = (
+            say("help-arguments-heading", self.language),
+            say("help-options-heading", self.language),
+        )
+        self.add_argument("-h", "--help", action="help", help=say("help-show-help", self.language))
 
     def error(self, message: str) -> NoReturn:
-        """Raises NotUnderstood."""
+        """argparse calls this for a command line that it cannot parse. Raises NotUnderstood."""
         raise NotUnderstood(message, self.prog, self.format_usage(), self.language)
+
+    def format_help(self) -> str:
+        """The help; the colon after a heading is the language's."""
+        text = super().format_help()
+        if self.language == "zh":
+            for title in (self._positionals.title, self._optionals.title):
+                text = text.replace(f"\n{title}:\n", f"\n{title}：\n")
+        return text
 
     def print_help(self, _file: object = None) -> None:
         """On stdout. Raises UnwritableAnswer, BrokenPipeError."""
-        put(sys.stdout, self.format_help().rstrip("\n"))
+        put(sys.stdout, Shown(self.format_help().rstrip("\n")))  # of our own texts
 
 
 def _seconds(text: str) -> float:
-    """Of an option: finite, and not negative."""
+    """The value of an option in seconds. Raises ValueError where it is negative or not finite."""
     seconds = float(text)
     if not 0 <= seconds < float("inf"):
         raise ValueError
@@ -107,37 +106,41 @@ class _Builder:
         Parser.language = language
         self.root = Parser(
             prog="room-agent",
-            description=self._say("Records, proves and preserves interviews."),
+            description=self._say("help-program-summary"),
             epilog=self._exit_table(),
         )
         self._common(self.root, None)
-        self._groups: dict[str, Any] = {"": self.root.add_subparsers(metavar=self._say("COMMAND"), required=True, dest="command")}
+        self._groups: dict[str, Any] = {
+            "": self.root.add_subparsers(metavar=self._say("help-command-placeholder"), required=True, dest="command")
+        }
 
     def _say(self, template: str) -> str:
         return say(template, self.language).replace("%", "%%")
 
     def _exit_table(self) -> str:
-        rows = [f"  {int(code):3d}  {say(text, self.language)}" for code, text in EXITS.items()]
-        return "\n".join([self._say("Exit codes:"), *rows])
+        rows = [f"  {int(code):3d}  {say(text, self.language)}" for code, text in EXIT_TEXTS.items()]
+        return "\n".join([self._say("help-exit-codes-heading"), *rows])
 
     def _common(self, parser: argparse.ArgumentParser, default: object) -> None:
         add = parser.add_argument
         add(
             "--config",
             type=Path,
-            metavar="F",
+            metavar=self._say("value-file"),
             default=default,
-            help=self._say("configuration file (default: {path})").format(path=DEFAULT_CONFIG),
+            help=self._say("help-configuration-file").format(path=DEFAULT_CONFIG),
         )
-        add("--json", action="store_true", default=default, help=self._say("answer with one JSON line"))
-        add("--language", choices=("zh", "en"), default=default, help=self._say("language of the answer (default: ui.language)"))
-        add("--debug", action="store_true", default=default, help=self._say("show the traceback of a fault of the program"))
+        add("--json", action="store_true", default=default, help=self._say("help-json-answer"))
+        add("--language", choices=("zh", "en"), default=default, help=self._say("help-answer-language"))
+        add("--debug", action="store_true", default=default, help=self._say("help-debug-traceback"))
 
     def group(self, name: str, text: str) -> None:
         """A word with words below it."""
         parser = self._groups[""].add_parser(name, help=self._say(text), description=self._say(text))
         self._common(parser, argparse.SUPPRESS)
-        self._groups[name] = parser.add_subparsers(metavar=self._say("COMMAND"), required=True, dest="subcommand")
+        self._groups[name] = parser.add_subparsers(
+            metavar=self._say("help-command-placeholder"), required=True, dest="subcommand"
+        )
 
     def command(self, words: str, does: str, text: str, *, free: bool = False) -> Callable[..., Any]:
         """A command; gives its add_argument. free: it works without a configuration file."""
@@ -146,7 +149,10 @@ class _Builder:
         self._common(parser, argparse.SUPPRESS)
         parser.set_defaults(does=does, free=free)
 
-        def add(*names: str, text: str, **options: Any) -> None:
+        def add(*names: str, text: str, value: str = "", **options: Any) -> None:
+            """value: code of what stands for the value in the usage, "" for an option that takes none."""
+            if value:
+                options["metavar"] = self._say(value)
             parser.add_argument(*names, help=self._say(text), **options)
 
         return add
@@ -155,89 +161,95 @@ class _Builder:
 def build_parser(language: Language) -> argparse.ArgumentParser:
     """The whole command line."""
     build = _Builder(language)
-    add = build.command("run", "room:run", "run the agent of this room")
-    add("--no-children", action="store_true", text="do not start the room's processes: systemd does")
-    build.command("check-config", "room:check_config", "check the configuration")
-    add = build.command("selfcheck", "room:selfcheck", "check devices, connections, sound and picture")
-    add("--report", type=Path, metavar="DIR", text="also write selfcheck.json and selfcheck.html there")
+    add = build.command("run", "room:run", "help-agent-run")
+    add("--no-children", action="store_true", text="help-without-child-processes")
+    build.command("check-config", "room:check_config", "help-config-check")
+    add = build.command("selfcheck", "room:selfcheck", "help-selfcheck")
+    add("--report", type=Path, value="value-folder", text="help-selfcheck-report-folder")
     _calibrate(build)
     _sessions(build)
     _evidence(build)
-    add = build.command("watch", "room:watch", "show the rooms on the health feed")
-    add("--seconds", type=_seconds, metavar="S", text="end after so many seconds")
-    build.command("devices", "room:devices", "list cameras, microphones, serial ports and drives", free=True)
-    add = build.command("track", "room:track", "run the process of one track")
-    add("name", choices=TRACKS, metavar="NAME", text="overview, closeup or microphone")
-    build.command("composer", "room:composer", "run the composer's process")
-    build.command("climate", "room:climate", "run the climate sensor's process")
-    build.command("burner", "room:burner", "run the burner worker")
+    add = build.command("watch", "room:watch", "help-watch-health-feed")
+    add("--seconds", type=_seconds, value="value-seconds", text="help-end-after-seconds")
+    build.command("devices", "room:devices", "help-list-devices", free=True)
+    _processes(build)
     return build.root
 
 
+def _processes(build: _Builder) -> None:
+    """The processes of the data plane: ``track NAME`` for each track, a word of its own for each other kind."""
+    words = {kind.command[0]: kind for kind in KINDS}
+    for word, kind in words.items():
+        add = build.command(word, "room:process", kind.help)
+        if names := [each.command[1] for each in KINDS if each.command[0] == word and len(each.command) > 1]:
+            add("name", choices=names, value="value-track", text="help-track-name")
+
+
 def _calibrate(build: _Builder) -> None:
-    add = build.command("calibrate", "calibrate:calibrate", "measure the cameras' delay by claps, and store it")
-    add("--by", required=True, text="who calibrates")
-    cameras = TRACKS[:2]
-    add("--camera", action="append", default=[], choices=cameras, metavar="NAME", text="this camera alone: overview or closeup")
-    add("--seconds", type=_seconds, default=20.0, metavar="S", text="listen for so many seconds (default: 20)")
-    add("--dry-run", action="store_true", text="measure, and store nothing")
+    add = build.command("calibrate", "calibrate:calibrate", "help-calibrate")
+    add("--by", required=True, value="value-name", text="help-calibrated-by")
+    add("--camera", action="append", default=[], choices=CAMERAS, value="value-camera", text="help-calibrate-one-camera")
+    add("--seconds", type=_seconds, default=20.0, value="value-seconds", text="help-listen-seconds")
+    add("--dry-run", action="store_true", text="help-measure-without-storing")
 
 
 def _sessions(build: _Builder) -> None:
-    build.group("session", "begin, end and show sessions")
-    add = build.command("session start", "session:start", "begin a session; shows its official start")
-    add("--case", required=True, text="case number")
-    add("--cause", required=True, text="cause of the case")
-    add("--handler", required=True, action="append", text="who questions; once for each person")
-    add("--interviewee", required=True, text="who is questioned")
-    add("--planned-minutes", type=int, metavar="N", text="planned length, for which the disk must have room")
-    add("--override-by", default="", metavar="NAME", text="who takes the responsibility for starting without a valid self-check")
-    add("--override-reason", default="", metavar="TEXT", text="why")
-    add = build.command("session stop", "session:stop", "end the session; shows its official end and waits for the seal")
-    add("--by", required=True, text="who ends it")
-    add("--reason", required=True, text="why")
-    add("--no-wait", action="store_true", text="do not wait for the seal")
-    add("--timeout", type=_seconds, default=120.0, metavar="S", text="wait at most so many seconds (default: 120)")
-    add = build.command("session seal", "session:seal", "seal the stopped session without the tracks that cannot come to its end")
-    add("--by", required=True, text="who leaves them behind")
-    add("--reason", required=True, text="why")
-    add("--no-wait", action="store_true", text="do not wait for the seal")
-    add("--timeout", type=_seconds, default=120.0, metavar="S", text="wait at most so many seconds (default: 120)")
-    add = build.command("session status", "session:status", "show the room and its session")
-    add("session", nargs="?", default="", metavar="SESSION", text="another session than the running or newest one")
-    build.command("session list", "session:list_", "list the sessions of this room")
-    add = build.command("session complete", "later:complete", "compose later what the composite lacks, marked as such")
-    add("session", metavar="SESSION", text="its id, a beginning of it, or last")
-    add("--by", required=True, text="who has it made")
-    build.group("transcript", "attach the transcript and compare its times")
-    add = build.command("transcript attach", "session:attach", "attach a transcript (UTF-8 text or JSON); shows the verdict")
-    add("session", metavar="SESSION", text="its id, a beginning of it, or last")
-    add("file", type=Path, metavar="FILE", text="the transcript")
-    add = build.command("transcript accept", "session:accept", "accept a transcript that does not agree, as a second person")
-    add("session", metavar="SESSION", text="its id, a beginning of it, or last")
-    add("--by", required=True, text="who accepts it: neither handler nor the one who ended the session")
-    add("--reason", required=True, text="why")
+    build.group("session", "help-session")
+    add = build.command("session start", "session:start", "help-session-start")
+    for each in CASE_FIELDS:
+        value = each.label if build.language == "zh" else ""  # argparse's own placeholder in English: the option's name
+        add(f"--{each.option}", required=True, value=value, text=each.help, **({"action": "append"} if each.many else {}))
+    add("--planned-minutes", type=int, value="value-minutes", text="help-planned-length")
+    add("--override-by", default="", value="value-name", text="help-start-override-by")
+    add("--override-reason", default="", value="value-reason", text="help-why")
+    add = build.command("session stop", "session:stop", "help-session-stop")
+    add("--by", required=True, value="value-name", text="help-ended-by")
+    add("--reason", required=True, value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-seal")
+    add("--timeout", type=_seconds, default=120.0, value="value-seconds", text="help-seal-wait-limit")
+    add = build.command("session seal", "session:seal", "help-session-seal")
+    add("--by", required=True, value="value-name", text="help-tracks-left-behind-by")
+    add("--reason", required=True, value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-seal")
+    add("--timeout", type=_seconds, default=120.0, value="value-seconds", text="help-seal-wait-limit")
+    add = build.command("session status", "session:status", "help-session-status")
+    add("session", nargs="?", default="", value="value-session", text="help-other-session")
+    build.command("session list", "session:list_", "help-session-list")
+    add = build.command("session complete", "later:complete", "help-compose-later")
+    add("session", value="value-session", text="help-session-reference")
+    add("--by", required=True, value="value-name", text="help-requested-by")
+    build.group("transcript", "help-transcript")
+    add = build.command("transcript attach", "session:attach", "help-transcript-attach")
+    add("session", value="value-session", text="help-session-reference")
+    add("file", type=Path, value="value-file", text="help-transcript-file")
+    add = build.command("transcript accept", "session:accept", "help-transcript-accept")
+    add("session", value="value-session", text="help-session-reference")
+    add("--by", required=True, value="value-name", text="help-transcript-accepted-by")
+    add("--reason", required=True, value="value-reason", text="help-why")
 
 
-KEY_HELP = "device.pub of the PC that recorded it (default: this PC's); any: whichever key, to be compared by its fingerprint"
+KEY_HELP = "help-verify-device-key"
 
 
 def _evidence(build: _Builder) -> None:
-    build.group("disc", "make and check evidence discs")
-    add = build.command("disc author", "disc:author", "write a session's disc image to a file")
-    add("session", metavar="SESSION", text="its id, a beginning of it, or last")
-    add("--out", type=Path, required=True, metavar="F.iso", text="the image file to make")
-    add("--draft", action="store_true", text="also while the transcript does not agree; marked as a draft")
-    add = build.command("disc burn", "disc:burn", "burn a session's discs and read them back")
-    add("session", metavar="SESSION", text="its id, a beginning of it, or last")
-    add("--drive", action="append", default=[], metavar="D", text="this drive instead of burner.drives; may be repeated")
-    add("--no-wait", action="store_true", text="do not wait for the result")
-    add = build.command("disc verify", "disc:verify_disc", "read a disc, an image or all discs of a session back", free=True)
-    add("target", metavar="SESSION|DEVICE|ISO", text="what to read")
-    add("--key", default="", metavar="FILE|any", text=KEY_HELP)
-    add = build.command("verify", "disc:verify", "check a session, an image or a disc: is it what was recorded?", free=True)
-    add("path", metavar="PATH", text="folder or id of a session, image, drive or mounted disc")
-    add("--key", default="", metavar="FILE|any", text=KEY_HELP)
+    build.group("disc", "help-disc")
+    add = build.command("disc author", "disc:author", "help-disc-image")
+    add("session", value="value-session", text="help-session-reference")
+    add("--out", type=Path, required=True, value="value-image", text="help-image-file")
+    add("--draft", action="store_true", text="help-disc-draft")
+    add = build.command("disc burn", "disc:burn", "help-disc-burn")
+    add("session", value="value-session", text="help-session-reference")
+    add("--drive", action="append", default=[], value="value-drive", text="help-burner-drive")
+    add("--extra", action="store_true", text="help-extra-disc")
+    add("--by", default="", value="value-name", text="help-extra-disc-by")
+    add("--reason", default="", value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-result")
+    add = build.command("disc verify", "disc:verify_disc", "help-disc-read-back", free=True)
+    add("target", value="value-session-drive-or-image", text="help-read-back-source")
+    add("--key", default="", value="value-key", text=KEY_HELP)
+    add = build.command("verify", "disc:verify", "help-verify", free=True)
+    add("path", value="value-path", text="help-verify-source")
+    add("--key", default="", value="value-key", text=KEY_HELP)
 
 
 def _first_look(arguments: Sequence[str]) -> tuple[Path, Language | None]:
@@ -307,6 +319,6 @@ def _run(context: Context, language: Language | None) -> int:
     except Exception as error:  # the top of the process
         if parsed.debug:
             raise
-        text, mend = "The program failed: {why}.", "Run it again with --debug and report what it shows."
+        text, mend = "program-failed", "run-with-debug-and-report"
         context.fail(Fault(text, mend, why=f"{type(error).__name__}: {error}"))
         return Exit.DEFECT

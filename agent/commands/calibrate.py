@@ -1,16 +1,17 @@
 """``room-agent calibrate``: claps in the room tell how late each camera's picture comes."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agent.commands.context import Context
 from recorder.faults import BadInput
-from wording import Exit, Fault
+from recorder.session.tracks import CAMERAS, MICROPHONE
+from wording import Exit, Fault, Shown
 
 if TYPE_CHECKING:
     from agent.config.places import Places
-    from agent.selfcheck.clap_measurement import Result
+    from agent.selfcheck.clap_measurement import CameraDelay
 
-CAMERAS = ("overview", "closeup")
 SHORTEST_S, LONGEST_S = 5.0, 120.0
 
 
@@ -18,7 +19,6 @@ def calibrate(context: Context) -> Exit:
     """Measures while somebody claps, and stores the cameras' delays unless it is a trial."""
     from agent.config.settings import camera
     from agent.selfcheck import clap_measurement as room
-    from recorder.capture.latency import store
     from recorder.clock.instants import boot_id, boottime_ns
     from recorder.disk.journal import utc_now
     from recorder.process.status import read_statuses
@@ -28,11 +28,11 @@ def calibrate(context: Context) -> Exit:
     names = tuple(dict.fromkeys(arguments.camera)) or CAMERAS
     _refuse_while_recording(places)
     _ask_for_claps(context, seconds)
-    with room.Session(config, names) as session:
-        take = room.clap_for(session, seconds, lambda count: context.progress(context.say("Heard: {count}", count=count)))
+    with room.Listening(config, names) as session:
+        take = room.clap_for(session, seconds, lambda count: context.progress(context.say("claps-heard", count=count)))
     statuses = read_statuses(places.status, boottime_ns(), boot_id())
-    microphone_ms = room.in_force_ms(config, "microphone", statuses.get("microphone"))
-    good: dict[str, Result] = {}
+    microphone_ms = room.in_force_ms(config, MICROPHONE, statuses.get(MICROPHONE))
+    good: dict[str, CameraDelay] = {}
     bad: dict[str, Fault] = {}
     for name in names:
         before_ms = room.in_force_ms(config, name, statuses.get(name))
@@ -42,10 +42,13 @@ def calibrate(context: Context) -> Exit:
             bad[name] = fault
     at = utc_now()
     measured = {n: room.calibration(r, statuses.get(n), microphone_ms=microphone_ms, at=at, by=by) for n, r in good.items()}
-    stored = bool(measured) and not arguments.dry_run
+    stored, refused = bool(measured) and not arguments.dry_run, None
     if stored:
-        _refuse_while_recording(places)
-        store(places.calibration, measured)
+        try:
+            _refuse_while_recording(places)
+            context.ask("calibration.store", cameras={name: asdict(entry) for name, entry in measured.items()})
+        except Fault as fault:  # what was measured is told all the same
+            stored, refused = False, fault
     fixed = {name: ms for name in measured if (ms := camera(config, name).latency_ms) is not None}
     free = {name: entry for name, entry in measured.items() if name not in fixed}
     in_force = room.followed(config, free) if stored else []
@@ -53,6 +56,7 @@ def calibrate(context: Context) -> Exit:
         "by": by,
         "at": at,
         "stored": stored,
+        "fault": refused.as_dict() if refused else None,
         "in_force": in_force,
         "heard": len(take.onsets_ns),
         "microphone_ms": microphone_ms,
@@ -61,29 +65,30 @@ def calibrate(context: Context) -> Exit:
     }
     lines = [_line(context, name, good[name]) if name in good else _fault_line(context, name, bad[name]) for name in names]
     waiting = [name for name in free if name not in in_force]
-    context.answer(answer, [*lines, *_last_lines(context, stored=stored, fixed=fixed, waiting=waiting)])
+    why = context.fault_lines(refused) if refused else []
+    context.answer(answer, [*lines, *_last_lines(context, stored=stored, fixed=fixed, waiting=waiting), *why])
+    if refused is not None:
+        return refused.exit_code
     return Exit.NO if bad else Exit.OK
 
 
 def _ask_for_claps(context: Context, seconds: float) -> None:
-    text = "Clap five times in the next {seconds:g} s, a second or more apart, in mid-picture and near the microphone."
+    text = "clap-for-calibration"
     context.progress(context.say(text, seconds=seconds))
-    context.progress(
-        context.say("Hands wide apart, together in one stroke, and still for a moment. Nobody else moves or speaks.")
-    )
+    context.progress(context.say("how-to-clap"))
 
 
 def _by(text: str) -> str:
     if not text.strip():
-        raise BadInput("--{option} is missing or empty.", "Give the name of who calibrates.", option="by")
+        raise BadInput("option-missing-or-empty", "give-calibrator-name", option="by")
     return text.strip()
 
 
 def _seconds(value: float) -> float:
     if not SHORTEST_S <= value <= LONGEST_S:
         raise BadInput(
-            "--seconds is {seconds:g}.",
-            "Give {shortest:g} to {longest:g} seconds.",
+            "seconds-out-of-range",
+            "give-seconds-within-range",
             seconds=value,
             shortest=SHORTEST_S,
             longest=LONGEST_S,
@@ -98,14 +103,14 @@ def _refuse_while_recording(places: "Places") -> None:
     session = Wanted.read(places.wanted).session
     if session is not None:
         raise Fault(
-            "The session {session} is being recorded.",
-            "Calibrate when it has ended: the delays must not change in the middle of a recording.",
+            "session-is-being-recorded",
+            "calibrate-after-session-ends",
             exit_code=Exit.REFUSED,
             session=session,
         )
 
 
-def _facts(result: "Result") -> dict[str, Any]:
+def _facts(result: "CameraDelay") -> dict[str, Any]:
     measured = result.measured
     return {
         "latency_ms": result.latency_ms,
@@ -117,9 +122,9 @@ def _facts(result: "Result") -> dict[str, Any]:
     }
 
 
-def _line(context: Context, name: str, result: "Result") -> str:
+def _line(context: Context, name: str, result: "CameraDelay") -> Shown:
     return context.say(
-        "{camera}: {latency:.0f} ms from light to arrival (±{spread:.0f} ms, {claps} claps); {before:.0f} ms before.",
+        "camera-latency-measured",
         camera=_title(context, name),
         latency=result.latency_ms,
         spread=result.measured.spread_ms,
@@ -128,24 +133,24 @@ def _line(context: Context, name: str, result: "Result") -> str:
     )
 
 
-def _fault_line(context: Context, name: str, fault: Fault) -> str:
-    return context.say("{camera}: {fault}", camera=_title(context, name), fault=context.fault_line(fault))
+def _fault_line(context: Context, name: str, fault: Fault) -> Shown:
+    return context.say("camera-calibration-failed", camera=_title(context, name), fault=context.fault_line(fault))
 
 
-def _title(context: Context, name: str) -> str:
+def _title(context: Context, name: str) -> Shown:
     from agent.selfcheck.result import device_name
 
     return device_name(name).say(context.language)
 
 
-def _last_lines(context: Context, *, stored: bool, fixed: dict[str, float], waiting: list[str]) -> list[str]:
+def _last_lines(context: Context, *, stored: bool, fixed: dict[str, float], waiting: list[str]) -> list[Shown]:
     """fixed: cameras whose delay is configured. waiting: whose tracks have not taken what was stored."""
     if not stored:
-        return [context.say("Nothing was stored.")]
-    lines = [context.say("Stored: {path}", path=context.places.calibration)]
+        return [context.say("calibration-not-stored")]
+    lines = [context.say("calibration-stored-at", path=context.places.calibration)]
     for name, ms in fixed.items():
-        text = "camera.{name}.latency_ms is configured as {ms:g} ms and stays in force: take that line out of the configuration."
+        text = "configured-latency-overrides-calibration"
         lines.append(context.say(text, name=name, ms=ms))
     for name in waiting:
-        lines.append(context.say("The track {name} does not follow yet: start its service again.", name=name))
+        lines.append(context.say("restart-track-for-calibration", name=name))
     return lines

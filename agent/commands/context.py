@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from agent.config.places import DEFAULT_ROOT, DEFAULT_RUN, Places
 from agent.console.client import ANSWER_S, ask
-from wording import Exit, Fault, Language, say
+from wording import Exit, Fault, Language, Shown, say, shown
+from wording.border import joined
 
 if TYPE_CHECKING:
     from agent.config.model import Config
@@ -39,28 +40,28 @@ class Context:
         """A command to the agent. Raises Fault."""
         return ask(self.places.socket, command, arguments, timeout_s=timeout_s)
 
-    def say(self, template: str, /, **values: object) -> str:
+    def say(self, code: str, /, **values: object) -> Shown:
         """In the reader's language."""
-        return say(template, self.language, **values)
+        return say(code, self.language, **values)
 
-    def fault_lines(self, fault: Fault) -> list[str]:
+    def fault_lines(self, fault: Fault) -> list[Shown]:
         """What is wrong and what to do, each on a line."""
         return [line for line in (fault.say(self.language), fault.say_mend(self.language)) if line]
 
-    def fault_line(self, fault: Fault) -> str:
+    def fault_line(self, fault: Fault) -> Shown:
         """What is wrong and what to do, on one line."""
-        return ("" if self.language == "zh" else " ").join(self.fault_lines(fault))
+        return joined("" if self.language == "zh" else " ", self.fault_lines(fault))
 
-    def answer(self, data: Mapping[str, Any], lines: Sequence[str]) -> None:
+    def answer(self, data: Mapping[str, Any], lines: Sequence[Shown]) -> None:
         """The command's answer: one JSON line with --json, else the lines."""
-        put(sys.stdout, json.dumps(data, ensure_ascii=False) if self.json else "\n".join(lines))
+        put(sys.stdout, _as_json(data) if self.json else joined("\n", lines))
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Shown) -> None:
         """A line on the way, for people only."""
         if not self.json:
             put(sys.stdout, text)
 
-    def meter(self, text: str) -> Callable[[float], object]:
+    def meter(self, text: Shown) -> Callable[[float], object]:
         """Shows how far something is (0…1) on a terminal, on one line; nothing elsewhere."""
         shown = -1
 
@@ -93,13 +94,18 @@ class UnwritableAnswer(Fault):
 def show_fault(fault: Fault, language: Language, *, as_json: bool) -> None:
     """A failure as one JSON line on stdout, else as lines on stderr. Raises UnwritableAnswer, BrokenPipeError."""
     if as_json:
-        put(sys.stdout, json.dumps({"fault": {**fault.as_dict(), "message": fault.say(language)}}, ensure_ascii=False))
+        put(sys.stdout, _as_json({"fault": {**fault.as_dict(), "message": fault.say(language)}}))
     else:
-        put(sys.stderr, "\n".join(line for line in (fault.say(language), fault.say_mend(language)) if line))
+        put(sys.stderr, joined("\n", [line for line in (fault.say(language), fault.say_mend(language)) if line]))
 
 
-def put(stream: TextIO | None, text: str) -> None:
-    """Raises UnwritableAnswer, BrokenPipeError."""
+def _as_json(data: Mapping[str, Any]) -> Shown:
+    """One line of JSON, in which a terminal finds nothing to obey."""
+    return shown(json.dumps(data, ensure_ascii=False))
+
+
+def put(stream: TextIO | None, text: Shown) -> None:
+    """Writes a line to the stream. Raises UnwritableAnswer, and BrokenPipeError where the reader went away."""
     if stream is None:  # closed by whoever started the command
         return
     try:
@@ -110,8 +116,8 @@ def put(stream: TextIO | None, text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left in the buffer must not complain at the end
         raise UnwritableAnswer(
-            "The answer cannot be written: {why}.",
-            "Check where the output goes; what was asked for is done all the same.",
+            "answer-cannot-be-written",
+            "check-output-destination",
             why=error.strerror or error,
         ) from error
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ from agent.commands.context import Context
 from agent.console.client import PatientStatus
 from agent.session import catalogue
 from recorder.faults import BadInput, NotFound
-from wording import Exit, Fault
+from wording import Exit, Fault, Shown, shown
+from wording.border import joined, laid_out
 from wording.refusals import fault_from
+from wording.text import listed
 
 POLL_S = 0.25
 SETTLING_S = 5.0  # a fault that the worker tells of an earlier job gives way to this one by then
@@ -19,9 +20,9 @@ WORKER_AWAY_S = 20.0  # a worker that is silent for so long is not waited for
 SESSION_FILES = ("session.json", "manifest.json", "journal.jsonl")
 DISC_FILES = ("bagit.txt", "manifest-sha256.txt", "data")  # a damaged disc may lack some
 STATES = {
-    "preparing": "The files for the discs are being made.",
-    "burning": "The discs are being burned.",
-    "verifying": "The discs are being read back.",
+    "preparing": "disc-authoring-under-way",
+    "burning": "disc-burning-under-way",
+    "verifying": "disc-reading-under-way",
 }
 
 
@@ -31,9 +32,16 @@ def author(context: Context) -> Exit:
 
     a = context.arguments
     folder = catalogue.find(context.places, a.session)
-    result = make(folder, a.out, language=context.language, draft=a.draft, progress=context.meter(context.say("Authoring")))
-    with suppress(Fault):  # without an agent the image is made all the same; it is then not in the session's journal
-        context.ask("disc.authored", session=folder.name, image=str(result.path), sha256=result.sha256, bytes=result.bytes)
+    context.ask("disc.author", session=folder.name)
+    result = make(
+        folder, a.out, language=context.language, draft=a.draft, progress=context.meter(context.say("progress-authoring"))
+    )
+    made: dict[str, Any] = {"image": str(result.path), "sha256": result.sha256, "bytes": result.bytes}
+    not_told: list[Shown] = []
+    try:
+        context.ask("disc.authored", session=folder.name, **made)
+    except Fault as fault:  # the image is made all the same; that it was asked for stands in the journal of acts
+        not_told = [context.say("image-not-in-journal"), *context.fault_lines(fault)]
     answer = {
         "session": folder.name,
         "image": str(result.path),
@@ -43,32 +51,36 @@ def author(context: Context) -> Exit:
         "damaged": list(result.damaged),
     }
     lines = [
-        context.say("Image {path}: {bytes} bytes, label {label}", path=result.path, bytes=result.bytes, label=result.label),
-        f"  SHA-256 {result.sha256}",
+        context.say("disc-image-made", path=result.path, bytes=result.bytes, label=result.label),
+        laid_out("  SHA-256 {sha256}", sha256=result.sha256),
     ]
     if a.draft:
-        lines.append(context.say("This is a draft: no evidence disc."))
-    lines += damaged_lines(context, answer)
+        lines.append(context.say("draft-is-no-evidence-disc"))
+    lines += [*damaged_lines(context, answer), *not_told]
     context.answer(answer, lines)
     return Exit.EVIDENCE if result.damaged else Exit.OK
 
 
-def damaged_lines(context: Context, made: Mapping[str, Any]) -> list[str]:
+def damaged_lines(context: Context, made: Mapping[str, Any]) -> list[Shown]:
     """What a disc or image lacks, since it was damaged after the seal. made: with the key damaged, or without."""
     damaged = made.get("damaged") or []
-    text = "NOT WHOLE: {count} file(s) of the recording were damaged after the seal and are not on the disc: {paths}"
-    return [context.say(text, count=len(damaged), paths=", ".join(damaged))] if damaged else []
+    paths = listed([shown(path) for path in damaged], context.language)
+    return [context.say("disc-lacks-damaged-files", count=len(damaged), paths=paths)] if damaged else []
 
 
 def burn(context: Context) -> Exit:
     """Has a session's discs burned, read back and compared."""
     a = context.arguments
     folder = catalogue.find(context.places, a.session)
-    wish = context.ask("disc.burn", session=folder.name, drives=a.drive)
-    if a.no_wait:
-        context.answer(wish, [context.say("Job {job} is on its way; `room-agent session status` shows it.", job=wish["job"])])
+    extra = {"extra": True, "by": a.by, "reason": a.reason} if a.extra else {}
+    order = context.ask("disc.burn", session=folder.name, drives=a.drive, **extra)
+    if order["finished"]:
+        context.answer(order, [context.say("discs-finished-nothing-to-burn", verified=order["verified"], copies=order["copies"])])
         return Exit.OK
-    disc = _wait(context, folder.name, wish["job"])
+    if a.no_wait:
+        context.answer(order, [context.say("burn-job-queued", job=order["job"])])
+        return Exit.OK
+    disc = _wait(context, folder.name, order["job"])
     discs: list[Mapping[str, Any]] = disc["discs"] or []
     lines = [_disc_line(context, each) for each in discs]
     faults = [each["fault"] for each in discs if each["fault"]]
@@ -77,7 +89,7 @@ def burn(context: Context) -> Exit:
     verified, copies = disc["verified"], disc["copies"]
     lines.append(
         context.say(
-            "{verified} of {copies} discs of session {session} are verified.",
+            "discs-verified-count",
             verified=verified,
             copies=copies,
             session=folder.name,
@@ -100,7 +112,7 @@ def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
     asked = PatientStatus(context.ask, session)
     told = ""
     hindered: object = None
-    meter = context.meter(context.say("Burning"))
+    meter = context.meter(context.say("progress-burning"))
     while True:
         status = asked.ask()
         if status is None:
@@ -121,22 +133,22 @@ def _wait(context: Context, session: str, job: str) -> dict[str, Any]:
             fault = worker["fault"] if worker["job"] == job or heard - since > SETTLING_S else None
             if fault and fault != hindered:  # the worker tries again every 2 s: the same fault is no news
                 hindered = fault
-                context.progress("\n".join(context.fault_lines(fault_from(fault))))
+                context.progress(joined("\n", context.fault_lines(fault_from(fault))))
         elif time.monotonic() - heard > WORKER_AWAY_S:
             raise Fault(
-                "The burner worker does not answer; job {job} waits for it.",
-                "Start its service (room-agent-burner); the job is then done by itself.",
+                "burner-worker-no-answer",
+                "start-burner-service",
                 exit_code=Exit.DEVICE,
                 job=job,
             )
         time.sleep(POLL_S)
 
 
-def _disc_line(context: Context, disc: Mapping[str, Any]) -> str:
+def _disc_line(context: Context, disc: Mapping[str, Any]) -> Shown:
     if disc["verified"]:
-        return context.say("  {image}: verified, SHA-256 {sha256}", image=disc["image"], sha256=disc["sha256"])
+        return context.say("disc-copy-verified", image=disc["image"], sha256=disc["sha256"])
     why = context.fault_line(fault_from(disc["fault"])) if disc["fault"] else "-"
-    return context.say("  {image}: NOT GOOD. {why}", image=disc["image"], why=why)
+    return context.say("disc-copy-not-good", image=disc["image"], why=why)
 
 
 def verify_disc(context: Context) -> Exit:
@@ -148,7 +160,7 @@ def verify_disc(context: Context) -> Exit:
     session = catalogue.read_session(catalogue.find(context.places, target))
     discs = [str(d["image"]) for d in (session.disc or {}).get("discs") or [] if d.get("image")]
     if not discs:
-        text, mend = "Session {session} has no disc yet.", "Burn it first: `room-agent disc burn {session}`."
+        text, mend = "session-has-no-disc", "burn-disc-first"
         raise NotFound(text, mend, session=session.id)
     return _report_discs(context, discs)
 
@@ -164,10 +176,10 @@ def _check_name(target: str) -> None:
         if target:
             return  # an id, or said by whoever looks for it
     except OSError as error:
-        text, mend = "{path} cannot be read: {why}.", "Check the name and its rights."
+        text, mend = "path-cannot-be-read", "check-name-and-rights"
         raise BadInput(text, mend, path=target[:80], why=error.strerror or error) from error
-    text = "{path} holds neither a session nor a disc."
-    raise BadInput(text, "Name a session's folder or id, an image, a drive or a mounted disc.", path=target or '""')
+    text = "path-is-neither-session-nor-disc"
+    raise BadInput(text, "name-session-image-or-disc", path=target or '""')
 
 
 def _looks_like_path(target: str) -> bool:
@@ -177,12 +189,17 @@ def _looks_like_path(target: str) -> bool:
 def _report_discs(context: Context, targets: list[str]) -> Exit:
     from burner.check.disc import verify_disc as check
 
-    meter, trusted = context.meter(context.say("Reading")), _trusted(context)
+    meter, trusted = context.meter(context.say("progress-reading")), _trusted(context)
     reports = [check(t, language=context.language, trusted_public_key=trusted, progress=meter) for t in targets]
-    lines = [line for report in reports for line in (f"{report.target} ({report.label or '-'})", *report.lines)]
+    lines = [
+        line
+        for report in reports
+        for line in (laid_out("{target} ({label})", target=report.target, label=report.label or "-"), *report.lines)
+    ]
     dicts = [report.as_dict() for report in reports]
     context.answer(dicts[0] if len(dicts) == 1 else {"ok": all(r.ok for r in reports), "discs": dicts}, lines)
-    return Exit.OK if all(r.ok for r in reports) else Exit.NO
+    codes = {report.exit_code for report in reports}
+    return Exit.NO if Exit.NO in codes else Exit.UNVOUCHED if Exit.UNVOUCHED in codes else Exit.OK
 
 
 def _trusted(context: Context) -> bytes | None:
@@ -194,7 +211,7 @@ def _trusted(context: Context) -> bytes | None:
         return None
     key = read_public_key(Path(named) if named else context.places.keys / "device.pub")
     if named and key is None:
-        raise NotFound("{path} does not exist.", "Check the name.", path=named)
+        raise NotFound("path-does-not-exist", "check-name", path=named)
     return key
 
 
@@ -207,9 +224,10 @@ def verify(context: Context) -> Exit:
         folder = catalogue.find(context.places, name)
     elif not any((folder / file).exists() for file in SESSION_FILES):
         return _report_discs(context, [name])
-    from recorder.verify.session import lines, verify_session
+    from recorder.evidence.findings import lines
+    from recorder.verify.session import verify_session
 
-    meter, trusted = context.meter(context.say("Reading")), _trusted(context)
+    meter, trusted = context.meter(context.say("progress-reading")), _trusted(context)
     report = verify_session(folder, trusted_public_key=trusted, progress=lambda done, total: meter(done / max(1, total)))
     context.answer(report.as_json(), lines(report, context.language))
-    return Exit.OK if report.ok else Exit.NO
+    return report.exit_code

@@ -1,16 +1,16 @@
 """`room-agent session complete`: the pictures that the composite lacks, composed later from the originals."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.commands.context import Context
 from agent.session import catalogue
-from agent.session.rules import text_faults
 from recorder.later.record import FOLDER, LaterPart, clock_span, made_later
 from recorder.process.wanted import WantedFile
-from wording import Exit, Fault
+from wording import Exit, Fault, Shown, shown
+from wording.text import listed
 
 GIB = 1 << 30
 NICE = 19  # whatever records or burns goes before
@@ -20,13 +20,13 @@ def complete(context: Context) -> Exit:
     """Composes what a sealed session's composite lacks into a folder of its own, marked as made later."""
     from agent.config.settings import composer_settings
     from agent.session.capacity import composite_bps
-    from recorder.later.make import Order, make_later
+    from recorder.later.composing import Order
+    from recorder.later.make import make_later
 
     a = context.arguments
-    for fault in text_faults(by=a.by):
-        raise fault
     folder = catalogue.find(context.places, a.session)
     config = context.config()
+    context.ask("session.complete", session=folder.name, by=a.by)
     wanted = WantedFile(context.places.wanted)
     order = Order(
         by=a.by.strip(),
@@ -37,18 +37,22 @@ def complete(context: Context) -> Exit:
         recording=lambda: wanted.read().session is not None,
     )
     os.nice(NICE)
-    made = make_later(folder, composer_settings(config), order, progress=context.meter(context.say("Composing")))
+    made = make_later(folder, composer_settings(config), order, progress=context.meter(context.say("progress-composing")))
     start_ns = catalogue.read_session(folder).start_ns
     parts = parts_made(folder, start_ns)
-    spans = ", ".join(part["span"] for part in parts)
+    spans = _spans(context, parts)
     if made is not None:
-        lines = [context.say("Made later: {spans}, in {path}", spans=spans, path=folder / FOLDER)]
+        lines = [context.say("composed-later-stored", spans=spans, path=folder / FOLDER)]
     elif parts:
-        lines = [context.say("Nothing is missing: {spans} was made later before.", spans=spans)]
+        lines = [context.say("gaps-already-composed-later", spans=spans)]
     else:
-        lines = [context.say("Nothing is missing: the composite has no gap.")]
+        lines = [context.say("composite-has-no-gap")]
     context.answer({"session": folder.name, "made": made is not None, "made_later": parts}, lines)
     return Exit.OK
+
+
+def _spans(context: Context, parts: Sequence[Mapping[str, Any]]) -> Shown:
+    return listed([shown(part["span"]) for part in parts], context.language)
 
 
 def parts_made(folder: Path, start_ns: int) -> list[dict[str, Any]]:
@@ -72,9 +76,9 @@ def with_made_later(answer: Mapping[str, Any]) -> dict[str, Any]:
         return {**answer, "made_later": None}
 
 
-def made_later_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
-    """For a person, from ``with_made_later``."""
+def made_later_lines(context: Context, answer: Mapping[str, Any]) -> list[Shown]:
+    """The lines for a person, from the answer of ``with_made_later``."""
     parts = answer["made_later"]
     if parts is None:
-        return [context.say("  made later: not readable; `room-agent verify {session}`", session=answer["session"]["id"])]
-    return [context.say("  made later: {spans}", spans=", ".join(part["span"] for part in parts))] if parts else []
+        return [context.say("composed-later-unreadable", session=answer["session"]["id"])]
+    return [context.say("composed-later-spans", spans=_spans(context, parts))] if parts else []

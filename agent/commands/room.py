@@ -1,18 +1,18 @@
 """Commands of the room: agent, processes of the data plane, configuration, self-check, devices, feed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from agent.commands.context import Context
-from agent.config.in_child import apart
+from agent.config.in_child import in_child
+from agent.devices.kinds import kind_of
 from wording import Exit, Fault
+from wording.border import laid_out
 
 if TYPE_CHECKING:
-    from agent.config.model import Config
+    pass
 
-Settings = TypeVar("Settings")
 CAMERAS_S = 2.0  # how long cameras of the network are listened to
 
 
@@ -35,7 +35,7 @@ def check_config(context: Context) -> Exit:
 
 
 def selfcheck(context: Context) -> Exit:
-    """Every check of the self-check; stored, so that a session may start on it."""
+    """Every check of the self-check; the agent stores the report, so that a session may start on it."""
     from agent import selfcheck as checks
     from agent.selfcheck import report as pages
     from recorder.disk.durable import make_folder
@@ -45,13 +45,19 @@ def selfcheck(context: Context) -> Exit:
     if folder is not None:
         make_folder(folder)  # said before the checks, not after them
     report = checks.run(config)
-    checks.store(report, config)
     lines = pages.lines(report, context.language)
+    not_stored: Fault | None = None
+    try:
+        context.ask("selfcheck.store", report=report.as_dict())
+    except Fault as fault:
+        not_stored = fault
+        lines += [context.say("selfcheck-not-stored"), *context.fault_lines(fault)]
     if folder is not None:
         _, page = pages.write(report, folder, context.language)
-        lines.append(context.say("Report: {path}", path=page))
-    context.answer(report.as_dict(), lines)
-    return Exit.OK if report.passed else Exit.NO
+        lines.append(context.say("report-stored-at", path=page))
+    stored = {"stored": not_stored is None, "fault": not_stored.as_dict() if not_stored else None}
+    context.answer({**report.as_dict(), **stored}, lines)
+    return Exit.OK if report.passed and not_stored is None else Exit.NO
 
 
 def devices(context: Context) -> Exit:
@@ -65,19 +71,24 @@ def devices(context: Context) -> Exit:
         "drives": drives(Path("/dev")),
     }
     titles = {
-        "cameras": "Cameras (camera.<name>.host and port):",
-        "microphones": "Microphones (microphone.device):",
-        "serial_ports": "Serial ports (climate.port):",
-        "drives": "Drives (burner.drives):",
+        "cameras": "cameras-found",
+        "microphones": "microphones-found",
+        "serial_ports": "serial-ports-found",
+        "drives": "drives-found",
     }
-    lines = [line for key, title in titles.items() for line in (context.say(title), *(f"  {n}" for n in found[key] or ["-"]))]
+    lines = [
+        line
+        for key, title in titles.items()
+        for line in (context.say(title), *(laid_out("  {name}", name=n) for n in found[key] or ["-"]))
+    ]
     context.answer(found, lines)
     return Exit.OK
 
 
 def cameras(context: Context) -> list[str]:
     """Cameras that answer ONVIF's WS-Discovery, with what they call themselves; without a configuration by its defaults."""
-    from agent.config.model import Config, ConfigFault
+    from agent.config.model import Config
+    from agent.config.problems import ConfigFault
     from agent.config.settings import discovery_target
     from drivers.discovery import interface_towards, probe
     from drivers.faults import DeviceFault
@@ -110,62 +121,18 @@ def drives(folder: Path) -> list[str]:
     return [str(p) for p in sorted(folder.glob("sr[0-9]*"))]
 
 
-def _process(context: Context, settings: Callable[["Config"], Settings], work: Callable[[Settings], None]) -> Exit:
-    """Runs a process of the data plane. The configuration is read in a child: checking it costs 20 MiB that would stay."""
+def process(context: Context) -> Exit:
+    """Runs one process of the data plane until SIGTERM.
+
+    A child process reads the configuration, since checking it takes 20 MiB that would stay.
+    """
     from agent import logs
 
+    words = (context.arguments.command, getattr(context.arguments, "name", ""))
+    kind = kind_of(tuple(word for word in words if word))
     logs.set_up()
-    work(apart(lambda: settings(context.config())))
+    kind.work(in_child(lambda: kind.settings(context.config())))
     return Exit.OK
-
-
-def track(context: Context) -> Exit:
-    """One track's process, until SIGTERM."""
-    from recorder.track.process import TrackSettings, run
-
-    def settings(config: "Config") -> TrackSettings:
-        from agent.config.settings import track_settings
-
-        return track_settings(config, context.arguments.name)
-
-    return _process(context, settings, run)
-
-
-def composer(context: Context) -> Exit:
-    """The composer's process, until SIGTERM."""
-    from recorder.composite.process import run
-    from recorder.composite.settings import ComposerSettings
-
-    def settings(config: "Config") -> ComposerSettings:
-        from agent.config.settings import composer_settings
-
-        return composer_settings(config)
-
-    return _process(context, settings, run)
-
-
-def climate(context: Context) -> Exit:
-    """The climate process, until SIGTERM."""
-    from recorder.sensors.climate import ClimateSettings, run
-
-    def settings(config: "Config") -> ClimateSettings:
-        from agent.config.settings import climate_settings
-
-        return climate_settings(config)
-
-    return _process(context, settings, run)
-
-
-def burner(context: Context) -> Exit:
-    """The burner worker, until SIGTERM."""
-    from burner.work.process import BurnerSettings, run_worker
-
-    def settings(config: "Config") -> BurnerSettings:
-        from agent.config.settings import burner_settings
-
-        return burner_settings(config)
-
-    return _process(context, settings, run_worker)
 
 
 def watch(context: Context) -> Exit:
@@ -175,8 +142,6 @@ def watch(context: Context) -> Exit:
 
     config = context.config()
     if not config.mqtt.enabled:
-        raise Fault(
-            "The feed is switched off (mqtt.enabled).", "Switch it on, or name another configuration.", exit_code=Exit.CONFIG
-        )
+        raise Fault("health-feed-switched-off", "switch-feed-on", exit_code=Exit.CONFIG)
     show(watch_settings(config), language=context.language, json=context.json, seconds=context.arguments.seconds)
     return Exit.OK

@@ -9,36 +9,46 @@ from typing import Any
 
 from agent.commands.context import Context
 from agent.commands.disc import damaged_lines
+from agent.commands.gaps import gap_lines, with_gaps
 from agent.commands.later import made_later_lines, with_made_later
 from agent.console.client import PatientStatus
 from agent.session import catalogue
 from agent.session.capacity import gigabytes
 from recorder.faults import BadInput
-from recorder.session.record import Session
-from wording import Exit, Fault
+from recorder.session.record import CASE_FIELDS, Session, sealed_without
+from recorder.session.tracks import COMPOSITE, NAMES
+from wording import Exit, Fault, Shown
+from wording.border import joined, laid_out
 from wording.refusals import fault_from
+from wording.sentence import Sentence
+from wording.text import listed
+from wording.times import instant_of
 
 POLL_S = 0.1
 STATES = {
-    "idle": "not ready",
-    "ready": "ready to record",
+    "idle": "state-not-ready",
+    "ready": "state-ready-to-record",
     "recording": "recording",
-    "sealing": "being sealed",
-    "sealed": "sealed, the transcript is not matched yet",
-    "matched": "sealed, the transcript is matched, no verified disc yet",
-    "on-disc": "on verified discs",
+    "sealing": "state-being-sealed",
+    "sealed": "state-transcript-not-matched",
+    "matched": "state-no-verified-disc",
+    "on-disc": "state-on-verified-discs",
 }
 VERDICTS = {
-    "match": "the times agree",
-    "mismatch": "THE TIMES DO NOT AGREE",
-    "not-found": "NO START AND END WERE FOUND",
-    "excepted": "accepted by a second person",
+    "match": "times-agree",
+    "mismatch": "times-disagree",
+    "not-found": "transcript-times-not-found",
+    "excepted": "transcript-accepted-by-second-person",
 }
-NAMES = {"overview": "Overview", "closeup": "Close-up", "microphone": "Microphone", "composer": "Composite", "seal": "Seal"}
+WAITED_FOR = {"composer": NAMES[COMPOSITE], "seal": "seal"}  # beside the tracks
 
 
-def _names(context: Context, names: Iterable[str]) -> str:
-    return ", ".join(context.say(NAMES.get(name, name)) for name in names)
+def _names(context: Context, names: Iterable[str]) -> Shown:
+    return listed([context.say(NAMES.get(name) or WAITED_FOR.get(name, name)) for name in names], context.language)
+
+
+def _indented(line: Shown) -> Shown:
+    return laid_out("  {line}", line=line)
 
 
 def start(context: Context) -> Exit:
@@ -46,18 +56,15 @@ def start(context: Context) -> Exit:
     a = context.arguments
     answer = context.ask(
         "session.start",
-        case=a.case,
-        cause=a.cause,
-        handlers=a.handler,
-        interviewee=a.interviewee,
+        **{each.argument: getattr(a, each.option) for each in CASE_FIELDS},
         planned_minutes=a.planned_minutes,
         override_by=a.override_by,
         override_reason=a.override_reason,
     )
     lines = [
-        context.say("Official start: {time}", time=answer["start_text"][context.language]),
-        context.say("The transcript must give this time. ({exact})", exact=answer["official_start"]),
-        context.say("Session: {session}", session=answer["session"]),
+        context.say("official-start-is", time=answer["official_start"]),
+        context.say("use-official-time-in-transcript"),
+        context.say("session-id", session=answer["session"]),
     ]
     context.answer(answer, lines)
     return Exit.OK
@@ -68,8 +75,8 @@ def stop(context: Context) -> Exit:
     a = context.arguments
     answer = context.ask("session.stop", by=a.by, reason=a.reason)
     lines = [
-        context.say("Official end: {time}", time=answer["end_text"][context.language]),
-        context.say("The transcript must give this time. ({exact})", exact=answer["official_end"]),
+        context.say("official-end-is", time=answer["official_end"]),
+        context.say("use-official-time-in-transcript"),
     ]
     return _sealed(context, answer, lines)
 
@@ -78,10 +85,10 @@ def seal(context: Context) -> Exit:
     """Lets the seal go on without the tracks that it waits for, and waits until it is made."""
     a = context.arguments
     answer = context.ask("session.seal", by=a.by, reason=a.reason)
-    return _sealed(context, answer, [context.say("Left behind: {names}", names=_names(context, answer["left"]))])
+    return _sealed(context, answer, [context.say("tracks-left-behind", names=_names(context, answer["left"]))])
 
 
-def _sealed(context: Context, answer: Mapping[str, Any], lines: Sequence[str]) -> Exit:
+def _sealed(context: Context, answer: Mapping[str, Any], lines: Sequence[Shown]) -> Exit:
     """Shows the lines, and waits for the seal unless told otherwise. Raises Fault where it is not made in time."""
     a = context.arguments
     if a.no_wait:
@@ -94,14 +101,16 @@ def _sealed(context: Context, answer: Mapping[str, Any], lines: Sequence[str]) -
     if session.active:
         names = _names(context, status["waiting_for"])
         raise Fault(
-            "Session {session} is not sealed after {seconds} s; it waits for: {names}.",
-            "It goes on by itself; `room-agent session status` shows what is missing.",
+            "session-not-sealed-in-time",
+            "sealing-continues-by-itself",
             exit_code=Exit.NO,
             session=session.id,
             seconds=round(a.timeout),
             names=names or "-",
         )
-    context.answer({**answer, "state": session.state, **_result(session)}, _sealed_lines(context, session, answer["path"]))
+    told = with_gaps({**answer, "session": status["session"]})
+    result = {**answer, "state": session.state, **_result(session), "gaps": told["gaps"]}
+    context.answer(result, _sealed_lines(context, session, answer["path"], told["gaps"]))
     return Exit.OK
 
 
@@ -120,9 +129,9 @@ def _wait(context: Context, session: str, timeout_s: float) -> dict[str, Any]:
             return status
         if time.monotonic() - since > 5 and status["waiting_for"] != told:
             told = status["waiting_for"]
-            context.progress(context.say("Waiting for: {names}", names=_names(context, told)))
+            context.progress(context.say("waiting-for", names=_names(context, told)))
             if status["fault"]:
-                context.progress("\n".join(context.fault_lines(fault_from(status["fault"]))))
+                context.progress(joined("\n", context.fault_lines(fault_from(status["fault"]))))
         time.sleep(POLL_S)
 
 
@@ -130,104 +139,115 @@ def _result(session: Session) -> dict[str, Any]:
     return {"coverage": session.coverage, "composite": session.composite}
 
 
-def _coverage_lines(context: Context, session: Session) -> list[str]:
+def _coverage_lines(context: Context, session: Session) -> list[Shown]:
     lines = []
     for name, facts in (session.coverage or {}).items():
         track = _names(context, [name])
         share = f"{100 * float(facts['covered']):.2f}"
-        lines.append(context.say("  {track}: {share} % covered, {gaps} gap(s)", track=track, share=share, gaps=facts["gaps"]))
+        lines.append(context.say("track-coverage-and-gaps", track=track, share=share, gaps=facts["gaps"]))
     if session.composite:
         written, due = session.composite["pictures_written"], session.composite["pictures_due"]
-        lines.append(context.say("  Composite: {written} of {due} pictures", written=written, due=due))
+        lines.append(context.say("composite-pictures-written", written=written, due=due))
     return lines
 
 
-def _sealed_lines(context: Context, session: Session, path: str) -> list[str]:
+def _sealed_lines(context: Context, session: Session, path: str, gaps: list[dict[str, Any]] | None) -> list[Shown]:
     return [
-        context.say("Session {session} is sealed: {path}", session=session.id, path=path),
+        context.say("session-sealed", session=session.id, path=path),
         *_coverage_lines(context, session),
-        context.say("Next: `room-agent transcript attach {session} FILE`", session=session.id),
+        *(said.say(context.language) for said in sealed_without({"left": session.left})),
+        *gap_lines(context, session, gaps),
+        context.say("next-attach-transcript", session=session.id),
     ]
 
 
 def status(context: Context) -> Exit:
     """The room now, and the running or newest session, or the one that was asked for."""
-    answer = with_made_later(context.ask("session.status", session=context.arguments.session))
+    answer = with_gaps(with_made_later(context.ask("session.status", session=context.arguments.session)))
     context.answer(answer, [*_room_lines(context, answer), *_session_lines(context, answer), *_device_lines(context, answer)])
-    return Exit.OK
+    return Exit.NO if answer["not_on_disk"] else Exit.OK
 
 
-def _room_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
+def _room_lines(context: Context, answer: Mapping[str, Any]) -> list[Shown]:
     half = answer["state"] == "recording" and not answer["recording"]
-    state = context.say("a session runs, NOT everything is being recorded" if half else STATES[answer["state"]])
-    lines = [context.say("Room {name} ({id}): {state}", name=answer["room"]["name"], id=answer["room"]["id"], state=state)]
+    state = context.say("state-recording-incomplete" if half else STATES[answer["state"]])
+    lines = [context.say("room-state", name=answer["room"]["name"], id=answer["room"]["id"], state=state)]
     if answer["recording"]:
-        minutes, seconds = divmod(int(answer["recorded_s"]), 60)
-        length = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-        lines.append(context.say("Recorded so far: {length}", length=length))
+        lines.append(context.say("recorded-length", length=int(answer["recorded_s"])))
     elif answer["not_on_disk"]:
         names = _names(context, answer["not_on_disk"])
-        lines.append(context.say("NOTHING REACHES THE DISK from: {names}", names=names))
+        lines.append(context.say("nothing-reaches-disk-from-tracks", names=names))
     if answer["waiting_for"]:
-        lines.append(context.say("Waiting for: {names}", names=_names(context, answer["waiting_for"])))
+        lines.append(context.say("waiting-for", names=_names(context, answer["waiting_for"])))
         if answer["may_leave_in_s"] == 0:
-            text = "Where a track cannot come to its end: `room-agent session seal --by NAME --reason TEXT` leaves it behind."
+            text = "seal-without-stuck-track"
             lines.append(context.say(text))
     if answer["fault"]:
         lines += context.fault_lines(fault_from(answer["fault"]))
     return lines
 
 
-def _session_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
+def _session_lines(context: Context, answer: Mapping[str, Any]) -> list[Shown]:
     if not answer["session"]:
-        return [context.say("There is no session yet.")]
+        return [context.say("no-session-yet")]
     session = Session.from_dict(answer["session"], answer["path"])
     lines = [
-        "",
-        context.say("Session {session}: {state}", session=session.id, state=_state(context, session.state)),
-        context.say("  official start: {time}", time=session.official_start),
+        Shown(),
+        context.say("session-state", session=session.id, state=_state(context, session.state)),
+        context.say("session-official-start", time=session.official_start),
     ]
     if session.official_end:
-        lines.append(context.say("  official end: {time}", time=session.official_end))
+        lines.append(context.say("session-official-end", time=session.official_end))
     if session.active:
         lines += [_track_line(context, name, facts) for name, facts in answer["tracks"].items()]
-    lines += [*_coverage_lines(context, session), *made_later_lines(context, answer)]
+    lines += [_indented(said.say(context.language)) for said in sealed_without(answer["session"])]
+    lines += [
+        *_coverage_lines(context, session),
+        *gap_lines(context, session, answer["gaps"]),
+        *made_later_lines(context, answer),
+    ]
     if session.transcript:
-        lines.append("  " + _verdict_line(context, session.transcript))
+        lines.append(_indented(_verdict_line(context, session.transcript)))
     if session.disc:
         verified, copies = session.disc["verified"], session.disc["copies"]
-        lines.append(context.say("  discs: {verified} of {copies} verified", verified=verified, copies=copies))
-        lines += [f"  {line}" for line in damaged_lines(context, session.disc)]
+        lines.append(context.say("session-discs-verified", verified=verified, copies=copies))
+        lines += [_indented(line) for line in damaged_lines(context, session.disc)]
     return lines
 
 
-def _state(context: Context, state: str) -> str:
+def _state(context: Context, state: str) -> Shown:
     """A session's state: whether it is being recorded is the room's to say, from what reaches the disk (invariant 8)."""
-    return context.say("under way" if state == "recording" else STATES[state])
+    return context.say("session-under-way" if state == "recording" else STATES[state])
 
 
-def _track_line(context: Context, name: str, facts: Mapping[str, Any] | None) -> str:
+def _track_line(context: Context, name: str, facts: Mapping[str, Any] | None) -> Shown:
     track = _names(context, [name])
     if facts is None:
-        return context.say("  {track}: its process does not answer", track=track)
+        return context.say("track-process-no-answer", track=track)
     megabytes = f"{facts['bytes'] / 1e6:.1f}"
-    return context.say("  {track}: {megabytes} MB, {gaps} gap(s)", track=track, megabytes=megabytes, gaps=facts["gaps"])
+    return context.say("track-size-and-gaps", track=track, megabytes=megabytes, gaps=facts["gaps"])
 
 
-def _device_lines(context: Context, answer: Mapping[str, Any]) -> list[str]:
+def _device_lines(context: Context, answer: Mapping[str, Any]) -> list[Shown]:
     lines = []
     for device in answer["devices"]:
         if device["fault"] and device["fault"] != answer["fault"]:
-            lines.append(f"  {device['id']}: {context.fault_line(fault_from(device['fault']))}")
+            lines.append(laid_out("  {id}: {fault}", id=device["id"], fault=context.fault_line(fault_from(device["fault"]))))
     if answer["feed"]["fault"]:
-        lines.append(f"  {context.say('Broker of the command room')}: {context.fault_line(fault_from(answer['feed']['fault']))}")
+        lines.append(
+            laid_out(
+                "  {id}: {fault}",
+                id=context.say("command-room-broker"),
+                fault=context.fault_line(fault_from(answer["feed"]["fault"])),
+            )
+        )
     if lines:
-        lines = ["", context.say("Not in order:"), *lines]
+        lines = [Shown(), context.say("not-in-order-heading"), *lines]
     if answer["disk"]:
         free, hours = gigabytes(answer["disk"]["free_bytes"]), answer["disk"]["hours_left"]
-        lines.append(context.say("Disk: {free} GB free", free=free))
+        lines.append(context.say("disk-free-space", free=free))
         if hours is not None:
-            lines[-1] += context.say(", enough for {hours} h", hours=hours)
+            lines[-1] = joined("", (lines[-1], context.say("disk-recording-hours", hours=hours)))
     return lines
 
 
@@ -246,11 +266,18 @@ def list_(context: Context) -> Exit:
         }
         for s in found
     ]
-    lines = [f"{r['id']}  {r['official_end'] or '':29}  {r['case']}  {_state(context, str(r['state']))}" for r in rows]
+    lines = [
+        laid_out(
+            "{id}  {start}  {case}  {state}",
+            id=r["id"],
+            start=instant_of(str(r["official_start"]), context.language),
+            case=r["case"],
+            state=_state(context, str(r["state"])),
+        )
+        for r in rows
+    ]
     lines += [line for fault in broken for line in context.fault_lines(fault)]
-    context.answer(
-        {"sessions": rows, "broken": [fault.as_dict() for fault in broken]}, lines or [context.say("There is no session yet.")]
-    )
+    context.answer({"sessions": rows, "broken": [fault.as_dict() for fault in broken]}, lines or [context.say("no-session-yet")])
     return Exit(broken[0].exit_code) if broken else Exit.OK
 
 
@@ -269,31 +296,33 @@ def _transcript_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BadInput("{path} is no file.", "Name the transcript's file.", path=path)
+            raise BadInput("path-is-no-file", "name-transcript-file", path=path)
         check_size(path.name, status.st_size)
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(
-            "{path} cannot be read: {why}.", "Check the name and its rights.", path=path, why=error.strerror or error
-        ) from error
+        raise BadInput("path-cannot-be-read", "check-name-and-rights", path=path, why=error.strerror or error) from error
 
 
-def _verdict_line(context: Context, transcript: Mapping[str, Any]) -> str:
-    return context.say(
-        "Transcript {file}: {verdict}", file=transcript["file"], verdict=context.say(VERDICTS[transcript["verdict"]])
-    )
+def _verdict_line(context: Context, transcript: Mapping[str, Any]) -> Shown:
+    return context.say("transcript-verdict", file=transcript["file"], verdict=context.say(VERDICTS[transcript["verdict"]]))
+
+
+def _given_times(transcript: Mapping[str, Any]) -> dict[str, str]:
+    """Start and end as the transcript gives them, without seconds where it gives none."""
+    told = len("2026-11-30T09:30") if transcript.get("precision_s") == 60 else None
+    return {name: str(transcript[name])[:told] for name in ("start", "end")}
 
 
 def _show_verdict(context: Context, answer: Mapping[str, Any]) -> Exit:
     transcript = answer["transcript"]
     lines = [_verdict_line(context, transcript)]
     if transcript["start"] and transcript["end"]:
-        lines.append(context.say("  it gives {start} to {end}", start=transcript["start"], end=transcript["end"]))
+        lines.append(context.say("transcript-given-times", **_given_times(transcript)))
     good = transcript["verdict"] in ("match", "excepted")
     if not good:
-        lines += [f"  {context.say(reason['text'], **reason['values'])}" for reason in transcript["reasons"]]
+        lines += [_indented(Sentence.from_json(reason).say(context.language)) for reason in transcript["reasons"]]
     else:
-        lines.append(context.say("Next: `room-agent disc burn {session}`", session=answer["session"]))
+        lines.append(context.say("next-burn-disc", session=answer["session"]))
     context.answer(answer, lines)
     return Exit.OK if good else Exit.NO
 

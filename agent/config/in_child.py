@@ -9,10 +9,10 @@ from typing import TypeVar
 from agent.config.problems import ConfigFault
 from wording import Exit, Fault
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
-def apart(work: Callable[[], Result]) -> Result:
+def in_child(work: Callable[[], T]) -> T:
     """What work returns, computed in a forked child. Raises the Fault that work raises.
 
     Call it before any thread runs. The result and the Fault travel through a pipe.
@@ -38,13 +38,13 @@ def apart(work: Callable[[], Result]) -> Result:
     _, status = os.waitpid(child, 0)
     if status != 0 or not told:
         raise Fault(
-            "Reading the configuration ended with status {status}.",
-            "Run `room-agent check-config`.",
+            "configuration-read-ended-with-status",
+            "run-check-config",
             exit_code=Exit.CONFIG,
             status=status,
         )
     good, value = pickle.loads(told)  # noqa: S301  # written by our own child
     if not good:
         raise value if isinstance(value, ConfigFault) else Fault.from_dict(value)
-    result: Result = value
+    result: T = value
     return result

@@ -17,12 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from agent.config.places import DEFAULT_CONFIG, DEFAULT_ROOT, DEFAULT_RUN, Places
 from agent.config.problems import ConfigFault, Problem, key_lines, problem_of, syntax_problem
 from agent.config.sample import render
-from wording import Language, say
-
-__all__ = ["DEFAULT_PATH", "TRACKS", "Config", "ConfigFault", "Problem", "load", "parse", "render_sample"]
+from recorder.session.tracks import CAMERAS, CameraId
+from wording import Language, Shown, say
 
 DEFAULT_PATH = DEFAULT_CONFIG
-TRACKS = ("overview", "closeup", "microphone")
 
 
 class Section(BaseModel):
@@ -40,7 +38,7 @@ Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
-class Room(Section):
+class RoomSection(Section):
     """The room and its place."""
 
     id: Name = entry("room-01", "Identity of the room in file names and MQTT topics: a-z, 0-9 and -, at most 32.")
@@ -56,16 +54,16 @@ class Room(Section):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("no such time zone; write it like Asia/Shanghai") from None
+            raise ValueError("time-zone-unknown") from None
         return value
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone."""
+        """The time zone in which the room shows and writes its times."""
         return ZoneInfo(self.timezone)
 
 
-class Ui(Section):
+class UiSection(Section):
     """What a person in the room reads."""
 
     language: Language = entry("zh", "Language of overlay, command line, reports and disc: zh or en.")
@@ -79,8 +77,8 @@ def _secret(file: str, variable: str, where: str) -> str:
     if variable:
         if variable in os.environ:
             return os.environ[variable]
-        what = "the environment variable {variable} is not set"
-        raise ConfigFault([Problem(where + "_env", what, "Set it, or use a file.", values={"variable": variable})])
+        what = "environment-variable-not-set"
+        raise ConfigFault([Problem(where + "_env", what, "set-variable-or-use-file", values={"variable": variable})])
     if not file:
         return ""
     try:
@@ -88,14 +86,14 @@ def _secret(file: str, variable: str, where: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(
             where + "_file",
-            "{file} cannot be read: {why}",
-            "Write the password into that file, readable by the agent.",
+            "file-unreadable",
+            "write-password-into-file",
             values={"file": file, "why": getattr(error, "strerror", None) or "not UTF-8"},
         )
         raise ConfigFault([problem]) from error
 
 
-class Camera(Section):
+class CameraSection(Section):
     """One camera: by ONVIF, or by plain RTSP addresses where rtsp is given."""
 
     host: str = entry("192.168.1.64", "ONVIF host name or address.")
@@ -120,17 +118,17 @@ class Camera(Section):
     @classmethod
     def _rtsp_address(cls, value: str) -> str:
         if value and not value.startswith(("rtsp://", "rtsps://")):
-            raise ValueError("must begin with rtsp:// or rtsps://")
+            raise ValueError("must-begin-with-rtsp")
         if "@" in value.split("://", 1)[-1].split("/", 1)[0]:
-            raise ValueError("must not hold the user or the password; they have keys of their own")
+            raise ValueError("must-not-hold-credentials")
         return value
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
         if not self.rtsp and not self.host:
-            raise ValueError("give host (ONVIF) or rtsp")
+            raise ValueError("give-host-or-rtsp")
         if self.rtsp_sub and not self.rtsp:
-            raise ValueError("rtsp_sub goes with rtsp only")
+            raise ValueError("rtsp-sub-needs-rtsp")
         return self
 
     @property
@@ -143,26 +141,26 @@ class Camera(Section):
         return _secret(self.password_file, self.password_env, f"camera.{name}.password")
 
 
-class CloseupCamera(Camera):
+class CloseupCameraSection(CameraSection):
     """One camera: by ONVIF, or by plain RTSP addresses where rtsp is given."""
 
     host: str = entry("192.168.1.65", "ONVIF host name or address.")
 
 
-class Cameras(Section):
+class CamerasSection(Section):
     """W-6.2.2.4.5: one camera on the whole room, one on the interviewee."""
 
-    overview: Camera = Field(default=Camera(), description="Camera on the whole room (全域).")
-    closeup: CloseupCamera = Field(default=CloseupCamera(), description="Camera on the interviewee (特写).")
+    overview: CameraSection = Field(default=CameraSection(), description="Camera on the whole room (全域).")
+    closeup: CloseupCameraSection = Field(default=CloseupCameraSection(), description="Camera on the interviewee (特写).")
 
     @model_validator(mode="after")
     def _two_places(self) -> Self:
         if self.overview.place == self.closeup.place:
-            raise ValueError("overview and closeup are the same camera")
+            raise ValueError("overview-and-closeup-same-camera")
         return self
 
 
-class Onvif(Section):
+class OnvifSection(Section):
     """Finding cameras in the room's network by ONVIF (WS-Discovery)."""
 
     discovery: str = entry(
@@ -178,7 +176,7 @@ class Onvif(Section):
     def _place(cls, value: str) -> str:
         host, colon, port = value.rpartition(":")
         if value and not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError("must be host:port, like 239.255.255.250:3702, or empty")
+            raise ValueError("must-be-host-and-port")
         return value
 
     @field_validator("interface")
@@ -187,10 +185,10 @@ class Onvif(Section):
         try:
             return str(IPv4Address(value)) if value else ""
         except ValueError:
-            raise ValueError("must be an IPv4 address of this PC, like 192.168.1.2, or empty") from None
+            raise ValueError("must-be-local-ipv4-address") from None
 
 
-class Microphone(Section):
+class MicrophoneSection(Section):
     """The pickup between officer and interviewee (W-6.2.2.4.5)."""
 
     device: str = entry("default", "PortAudio device name, or the beginning of one; `room-agent devices` lists them.")
@@ -199,7 +197,7 @@ class Microphone(Section):
     latency_ms: float = entry(0.0, "Constant delay of the pickup, taken off every sample's time, ms.", ge=0, le=5000)
 
 
-class Climate(Section):
+class ClimateSection(Section):
     """The temperature and humidity sensor of the overlay (W-6.2.2.4.6)."""
 
     enabled: bool = entry(True, "false where the room has no sensor: the overlay then shows --.-.")
@@ -209,8 +207,8 @@ class Climate(Section):
     baudrate: int = entry(9600, "Baud rate, 8N1.", ge=1200, le=115200)
 
 
-class Recording(Section):
-    """Tracks and sessions."""
+class RecordingSection(Section):
+    """How the tracks are stored, and what a session needs to start."""
 
     segment_s: float = entry(10.0, "Length of a segment, cut at the next key frame, s.", ge=2, le=60)
     preroll_s: float = entry(10.0, "Kept in memory before a session, s.", ge=4, le=30)
@@ -218,11 +216,11 @@ class Recording(Section):
     selfcheck_valid_minutes: int = entry(30, "How long a passed self-check lets a session start, minutes.", ge=1, le=1440)
 
 
-class Composite(Section):
-    """The composed picture."""
+class CompositeSection(Section):
+    """How the composer puts the two cameras together and encodes the result."""
 
-    main: Literal["overview", "closeup"] = entry("overview", "Camera of the main picture.")
-    inset: Literal["overview", "closeup"] = entry("closeup", "Camera of the inset.")
+    main: CameraId = entry("overview", "Camera of the main picture.")
+    inset: CameraId = entry("closeup", "Camera of the inset.")
     inset_width: int = entry(640, "Width of the inset, pixels, even.", ge=160, le=960, multiple_of=2)
     inset_height: int = entry(360, "Height of the inset, pixels, even.", ge=90, le=540, multiple_of=2)
     inset_corner: Corner = entry("bottom-right", "Where the inset stands.")
@@ -240,18 +238,18 @@ class Composite(Section):
     @classmethod
     def _device_path(cls, value: str) -> str:
         if not value.startswith("/"):
-            raise ValueError("must be an absolute path")
+            raise ValueError("must-be-absolute-path")
         return value
 
     @model_validator(mode="after")
     def _two_cameras(self) -> Self:
         if self.main == self.inset:
-            raise ValueError("main and inset must be different cameras")
+            raise ValueError("main-and-inset-must-differ")
         return self
 
 
-class Storage(Section):
-    """Where things lie."""
+class StorageSection(Section):
+    """The folders for durable data and for what a reboot may lose."""
 
     root: Path = entry(DEFAULT_ROOT, "Sessions, keys and everything durable.")
     run: Path = entry(DEFAULT_RUN, "Status files, sockets and locks; a tmpfs.")
@@ -261,13 +259,13 @@ class Storage(Section):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         if not value.is_absolute():
-            raise ValueError("must be an absolute path")
+            raise ValueError("must-be-absolute-path")
         return value
 
     @model_validator(mode="after")
     def _two_folders(self) -> Self:
         if self.root == self.run:
-            raise ValueError("root and run must be different folders")
+            raise ValueError("root-and-run-must-differ")
         return self
 
     @property
@@ -276,13 +274,13 @@ class Storage(Section):
         return Places(self.root, self.run)
 
 
-class Transcript(Section):
+class TranscriptSection(Section):
     """W-7.3.5: the transcript's times and the recording's must agree."""
 
     tolerance_s: int = entry(60, "Largest difference that still matches, on top of the transcript's precision, s.", ge=0, le=3600)
 
 
-class Burner(Section):
+class BurnerSection(Section):
     """Evidence discs (W-7.3.5, W-8.1.4)."""
 
     drives: tuple[str, ...] = entry(("/dev/sr0", "/dev/sr1"), "Drives, in the order they are used; stdio:/path for a file.")
@@ -293,14 +291,14 @@ class Burner(Section):
     @classmethod
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("names a drive twice")
+            raise ValueError("drive-named-twice")
         if not all(drive.startswith("/") or drive.startswith("stdio:/") for drive in value):
-            raise ValueError("a drive is /dev/… or stdio:/…")
+            raise ValueError("must-be-drive-path")
         return value
 
 
-class Mqtt(Section):
-    """The health feed."""
+class MqttSection(Section):
+    """The broker of the centre, to which the room reports its state."""
 
     enabled: bool = entry(True, "false: no feed.")
     host: str = entry("localhost", "Broker of the centre.", min_length=1)
@@ -317,15 +315,15 @@ class Mqtt(Section):
         return _secret(self.password_file, self.password_env, "mqtt.password")
 
 
-class Clock(Section):
+class ClockSection(Section):
     """The wall clock behind the official times."""
 
     ntp_server: str = entry("", "NTP server of the centre, host or host:port; empty: only the kernel is asked.")
-    max_offset_s: float = entry(1.0, "Largest offset that passes the self-check, s.", gt=0)
+    max_offset_s: float = entry(1.0, "Largest offset from that server that self-check, status and feed take as right, s.", gt=0)
     max_camera_offset_s: float = entry(5.0, "Largest camera clock offset that passes the self-check, s.", gt=0)
 
 
-class Selfcheck(Section):
+class SelfcheckSection(Section):
     """Thresholds of the self-check (W-8.1.3, W-6.1.3)."""
 
     fps_tolerance_pct: float = entry(10.0, "Allowed shortfall of the picture rate, %.", ge=0, le=50)
@@ -341,27 +339,27 @@ class Selfcheck(Section):
     @classmethod
     def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[0] >= value[1]:
-            raise ValueError("the first number must be smaller than the second")
+            raise ValueError("first-number-must-be-smaller")
         return value
 
 
 class Config(Section):
-    """The whole file."""
+    """A configuration file, checked, with the defaults filled in."""
 
-    room: Room = Room()
-    ui: Ui = Ui()
-    camera: Cameras = Cameras()
-    onvif: Onvif = Onvif()
-    microphone: Microphone = Microphone()
-    climate: Climate = Climate()
-    recording: Recording = Recording()
-    composite: Composite = Composite()
-    storage: Storage = Storage()
-    transcript: Transcript = Transcript()
-    burner: Burner = Burner()
-    mqtt: Mqtt = Mqtt()
-    clock: Clock = Clock()
-    selfcheck: Selfcheck = Selfcheck()
+    room: RoomSection = RoomSection()
+    ui: UiSection = UiSection()
+    camera: CamerasSection = CamerasSection()
+    onvif: OnvifSection = OnvifSection()
+    microphone: MicrophoneSection = MicrophoneSection()
+    climate: ClimateSection = ClimateSection()
+    recording: RecordingSection = RecordingSection()
+    composite: CompositeSection = CompositeSection()
+    storage: StorageSection = StorageSection()
+    transcript: TranscriptSection = TranscriptSection()
+    burner: BurnerSection = BurnerSection()
+    mqtt: MqttSection = MqttSection()
+    clock: ClockSection = ClockSection()
+    selfcheck: SelfcheckSection = SelfcheckSection()
 
 
 def load(path: Path) -> Config:
@@ -371,13 +369,13 @@ def load(path: Path) -> Config:
     except OSError as error:
         problem = Problem(
             "--config",
-            "{file} cannot be read: {why}",
-            "Copy config.example.toml there and edit it.",
+            "file-unreadable",
+            "copy-example-configuration",
             values={"file": path, "why": error.strerror or error},
         )
         raise ConfigFault([problem], path) from error
     except UnicodeDecodeError as error:
-        problem = Problem("--config", "{file} is not UTF-8", "Save it as UTF-8.", values={"file": path})
+        problem = Problem("--config", "file-not-utf8", "save-as-utf8", values={"file": path})
         raise ConfigFault([problem], path) from error
     try:
         return parse(text)
@@ -403,8 +401,7 @@ def check_secrets(config: Config, path: Path | None = None) -> None:
     problems: list[Problem] = []
     cameras = config.camera
     readers: list[Callable[[], str]] = [
-        partial(cameras.overview.password, "overview"),
-        partial(cameras.closeup.password, "closeup"),
+        *(partial(getattr(cameras, name).password, name) for name in CAMERAS),
         config.mqtt.password,
     ]
     for read in readers:
@@ -432,10 +429,10 @@ def render_sample() -> str:
     return render(Config())
 
 
-def describe(config: Config, language: Language) -> str:
+def describe(config: Config, language: Language) -> Shown:
     """What check-config says of a good configuration."""
     return say(
-        "The configuration is good: room {room} ({name}), cameras {overview} and {closeup}, sessions in {root}.",
+        "configuration-good",
         language,
         room=config.room.id,
         name=config.room.name,

@@ -52,6 +52,10 @@ class Places:
         return self.root / "outbox.sqlite"
 
     @property
+    def acts(self) -> Path:
+        return self.root / "acts.jsonl"
+
+    @property
     def status(self) -> Path:
         return self.run / "status"
 
@@ -71,9 +75,9 @@ class Places:
         """The folder of a session."""
         return self.sessions / session_id
 
-    def feed(self, track: str) -> Path:
+    def live(self, track: str) -> Path:
         """The socket on which a track gives its packets away."""
-        return self.run / f"feed-{track}.sock"
+        return self.run / f"live-{track}.sock"
 
     def lock(self, process: str) -> Path:
         """The lock that one process of this name holds."""

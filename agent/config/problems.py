@@ -7,26 +7,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from wording import Exit, Fault, Language, say
+from wording import Exit, Fault, Language, Shown, say
+from wording.border import joined, laid_out
 
-WHOLE = "must be a whole number"
-NUMBER = "must be a number"
-TRUTH = "must be true or false"
-TEXT = "must be a text in quotes"
-SECTION = "must be a section of its own"
+WHOLE = "must-be-whole-number"
+NUMBER = "must-be-number"
+TRUTH = "must-be-true-or-false"
+TEXT = "must-be-quoted-text"
+SECTION = "must-be-own-section"
 
 # pydantic's error types in the words of a technician; {names} are filled from pydantic's context.
 WORDS = {
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "multiple_of": "must be a multiple of {multiple_of}",
+    "greater_than_equal": "must-be-at-least",
+    "greater_than": "must-be-more-than",
+    "less_than_equal": "must-be-at-most",
+    "less_than": "must-be-less-than",
+    "multiple_of": "must-be-multiple-of",
     "finite_number": NUMBER,
-    "literal_error": "must be one of: {expected}",
-    "string_pattern_mismatch": "may hold only a-z, 0-9 and -, at most 32 characters",
-    "string_too_short": "must not be empty",
-    "string_too_long": "may have at most {max_length} characters",
+    "literal_error": "must-be-one-of",
+    "string_pattern_mismatch": "must-be-short-plain-name",
+    "string_too_short": "must-not-be-empty",
+    "string_too_long": "text-too-long",
     "int_parsing": WHOLE,
     "int_type": WHOLE,
     "int_from_float": WHOLE,
@@ -36,21 +37,21 @@ WORDS = {
     "bool_type": TRUTH,
     "string_type": TEXT,
     "path_type": TEXT,
-    "tuple_type": "must be a list in [ ]",
-    "missing": "a value is missing",
-    "too_long": "has too many values",
+    "tuple_type": "must-be-list",
+    "missing": "value-missing",
+    "too_long": "too-many-values",
     "model_type": SECTION,
     "model_attributes_type": SECTION,
 }
 
 
-NAMED = "The configuration {path} has {count} problem(s):\n{list}"
-UNNAMED = "The configuration has {count} problem(s):\n{list}"
+NAMED = "configuration-file-has-problems"
+UNNAMED = "configuration-has-problems"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong. key: dotted; what, hint: English templates, filled from values; line: of the file, where known."""
+    """One thing wrong. key: dotted; what, hint: codes of their texts, filled from values; line: of the file, where known."""
 
     key: str
     what: str
@@ -58,12 +59,11 @@ class Problem:
     line: int | None = None
     values: Mapping[str, object] = field(default_factory=dict)
 
-    def say(self, language: Language = "en") -> str:
+    def say(self, language: Language = "en") -> Shown:
         """One line: where, what, what to do."""
-        what = say(self.what, language, **self.values)
-        hint = say(self.hint, language, **self.values) if self.hint else ""
-        template = "line {line}: {key}: {what}. {hint}" if self.line else "{key}: {what}. {hint}"
-        return say(template, language, line=self.line, key=self.key, what=what, hint=hint).rstrip()
+        what, hint = say(self.what, language, **self.values), say(self.hint, language, **self.values)
+        code = "problem-at-line-and-key" if self.line else "problem-at-key"
+        return Shown(say(code, language, line=self.line, key=self.key, what=what, hint=hint).rstrip())
 
     def __str__(self) -> str:
         return self.say()
@@ -78,7 +78,7 @@ class ConfigFault(Fault):
         self.problems, self.path = list(problems), path
         super().__init__(
             NAMED if path else UNNAMED,
-            "Mend them, then run `room-agent check-config`.",
+            "mend-then-check-config",
             path=path or "",
             count=len(self.problems),
             list=self._list("en"),
@@ -88,18 +88,18 @@ class ConfigFault(Fault):
         """Pickled with its problems, so that agent.config.in_child hands them over untold."""
         return type(self), (self.problems, self.path)
 
-    def _list(self, language: Language) -> str:
-        return "\n".join(f"  {p.say(language)}" for p in self.problems)
+    def _list(self, language: Language) -> Shown:
+        return joined("\n", [laid_out("  {problem}", problem=p.say(language)) for p in self.problems])
 
-    def say(self, language: Language = "en") -> str:
+    def say(self, language: Language = "en") -> Shown:
         """What is wrong, each problem on a line."""
-        return say(self.text, language, **{**self.values, "list": self._list(language)})
+        return say(self.code, language, **{**self.values, "list": self._list(language)})
 
 
 def syntax_problem(error: ValueError) -> Problem:
     """The problem of a text that is no TOML."""
     line = re.search(r"at line (\d+)", str(error))
-    return Problem("TOML", "{detail}", "Mend the syntax first.", int(line.group(1)) if line else None, {"detail": str(error)})
+    return Problem("TOML", "library-detail", "mend-syntax-first", int(line.group(1)) if line else None, {"detail": str(error)})
 
 
 def problem_of(error: Any, lines: Mapping[str, int], known_keys: Callable[[list[str]], list[str]]) -> Problem:
@@ -112,19 +112,19 @@ def problem_of(error: Any, lines: Mapping[str, int], known_keys: Callable[[list[
         known = known_keys(location[:-1])
         near = difflib.get_close_matches(location[-1], known, 1, 0.6)
         if near:
-            return Problem(key, "unknown key", "Did you mean {near}?", line, {"near": near[0]})
-        return Problem(key, "unknown key", "Known here: {known}.", line, {"known": ", ".join(known)})
+            return Problem(key, "configuration-key-unknown", "did-you-mean", line, {"near": near[0]})
+        return Problem(key, "configuration-key-unknown", "known-keys-here", line, {"known": ", ".join(known)})
     context = {k: _readable(v) for k, v in error.get("ctx", {}).items()}
     if kind == "value_error":
         what, given = str(error["ctx"]["error"]), error.get("input")
         if isinstance(given, str) and "rtsp" not in key:  # an address may hold a password
-            return Problem(key, what, "It is {value}.", line, {"value": _toml_like(given)})
+            return Problem(key, what, "actual-value-is", line, {"value": _toml_like(given)})
         return Problem(key, what, "", line)
-    what = WORDS.get(kind, "{detail}")
+    what = WORDS.get(kind, "library-detail")
     context["detail"] = str(error["msg"])
     value = error.get("input")
     if isinstance(value, (str, int, float)) and "password" not in key:
-        return Problem(key, what, "It is {value}.", line, {**context, "value": _toml_like(value)})
+        return Problem(key, what, "actual-value-is", line, {**context, "value": _toml_like(value)})
     return Problem(key, what, "", line, context)
 
 

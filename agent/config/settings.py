@@ -6,11 +6,12 @@ Each function imports what it fills in: the agent's own process never loads the 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.config.model import Camera, Config
+from agent.config.model import CameraSection, Config
 from agent.version import product_version
 from drivers.discovery import Target
 from drivers.ports import CameraAddress
 from recorder.clock.instants import MS_NS
+from recorder.session.tracks import MICROPHONE
 
 if TYPE_CHECKING:
     from burner.work.process import BurnerSettings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from recorder.track.process import TrackSettings
 
 
-def camera(config: Config, name: str) -> Camera:
+def camera(config: Config, name: str) -> CameraSection:
     """A camera's section by its track's name."""
     return config.camera.overview if name == "overview" else config.camera.closeup
 
@@ -48,14 +49,14 @@ def discovery_target(config: Config) -> Target | None:
 
 
 def track_settings(config: Config, name: str) -> "TrackSettings":
-    """Of one track. Raises ConfigFault where the camera's password cannot be read."""
+    """The settings for the process of one track. Raises ConfigFault where the camera's password cannot be read."""
     from recorder.capture.camera_identity import CameraSettings
     from recorder.capture.microphone import MicrophoneSettings
     from recorder.track.process import TrackSettings
 
     places, recording = config.storage.places, config.recording
     source: CameraSettings | MicrophoneSettings
-    if name == "microphone":
+    if name == MICROPHONE:
         source = MicrophoneSettings(config.microphone.device, config.microphone.rate_hz, config.microphone.channels)
         latency_ms: float | None = config.microphone.latency_ms
     else:
@@ -77,7 +78,7 @@ def track_settings(config: Config, name: str) -> "TrackSettings":
 
 
 def composer_settings(config: Config) -> "ComposerSettings":
-    """Of the composer. Raises ConfigFault where the inset camera's password cannot be read."""
+    """The settings of the composer. Raises ConfigFault where the inset camera's password cannot be read."""
     from recorder.composite.settings import ComposerSettings
 
     composite = config.composite
@@ -99,7 +100,7 @@ def composer_settings(config: Config) -> "ComposerSettings":
 
 
 def encoder_settings(config: Config) -> "EncoderSettings":
-    """Of the composite's encoder."""
+    """The settings of the composite's encoder."""
     from recorder.composite.encoder import EncoderSettings
 
     section = config.composite
@@ -119,7 +120,7 @@ def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings
     places, section = config.storage.places, camera(config, name)
     return VideoInputSettings(
         name=name,
-        feed=places.feed(name),
+        live=places.live(name),
         latency_ns=round((section.latency_ms or 0) * MS_NS),
         calibration=places.calibration if section.latency_ms is None else None,
         sub=camera_address(config, name) if sub else None,
@@ -128,7 +129,7 @@ def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings
 
 
 def climate_settings(config: Config) -> "ClimateSettings":
-    """Of the climate process."""
+    """The settings of the climate process."""
     from recorder.sensors.climate import ClimateSettings
 
     section = config.climate
@@ -145,7 +146,7 @@ def climate_settings(config: Config) -> "ClimateSettings":
 
 
 def burner_settings(config: Config) -> "BurnerSettings":
-    """Of the burner worker."""
+    """The settings of the burner worker."""
     from burner.work.process import BurnerSettings
 
     return BurnerSettings(

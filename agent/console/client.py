@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +13,52 @@ from recorder.process import local_socket
 from wording import Exit, Fault
 from wording.refusals import fault_from
 
+UNITS = Path("/etc/systemd/system/room-agent.target")  # there where systemd runs the room's processes
 LINE_BYTES = 2 << 20  # of a command or an answer; a transcript of 1 MiB in base64 fits
 AGENT_AWAY_S = 15.0  # a restart takes less
+BUSY, BUSY_S = "agent-busy", 0.2  # an agent that says so took no command; it is asked again after this
 ANSWER_S = 30.0  # as long as a client waits
 
 
 def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-    """One command and its answer. Raises the Fault that the agent answered, or one with Exit.NO_AGENT where none answers."""
+    """One command and its answer; an agent that is busy is asked again until timeout_s is over.
+
+    Raises the Fault that the agent answered, or one with Exit.NO_AGENT where none answers.
+    """
     try:
         line = json.dumps({"command": command, "arguments": arguments or {}}, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:
         raise no_utf8(error) from error
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return _ask_once(path, line, max(deadline - time.monotonic(), 0.1))
+        except Fault as fault:
+            if fault.code != BUSY or time.monotonic() + BUSY_S > deadline:
+                raise
+        time.sleep(BUSY_S)
+
+
+def _ask_once(path: Path, line: bytes, timeout_s: float) -> dict[str, Any]:
     try:
         with local_socket.connect(path, timeout_s) as connection:
-            connection.sendall(line)
+            with suppress(BrokenPipeError, ConnectionResetError):  # a busy console answers without reading
+                connection.sendall(line)
             answer = json.loads(read_line(connection, timeout_s))
     except PermissionError as error:
         text, mend = (
-            "You may not give commands to the agent ({path}).",
-            "Ask to be added to the group of the agent, then log in again.",
+            "agent-access-denied",
+            "join-agent-group",
         )
         raise Fault(text, mend, exit_code=Exit.NO_AGENT, path=path) from error
+    except BlockingIOError as error:  # nobody has taken the connections that wait already
+        raise busy() from error
     except TimeoutError as error:
         raise no_answer() from error
     except (OSError, ValueError) as error:
         raise Fault(
-            "The agent does not run ({path}).",
-            "Start it: `room-agent run`, or the service room-agent.target; look at its log if it ends at once.",
+            "agent-not-running",
+            "start-service" if UNITS.exists() else "start-agent",
             exit_code=Exit.NO_AGENT,
             path=path,
         ) from error
@@ -65,14 +85,19 @@ def read_line(connection: socket.socket, limit_s: float) -> bytes:
 
 def no_utf8(error: UnicodeEncodeError) -> BadInput:
     """What a value that cannot be encoded is answered with."""
-    text, mend = "A value is no UTF-8 text: {value}.", "Type it again in a UTF-8 terminal."
+    text, mend = "argument-not-utf8", "retype-in-utf8-terminal"
     return BadInput(text, mend, value=ascii(error.object[error.start : error.end]))
 
 
+def busy() -> Fault:
+    """The fault where the agent already serves as many commands as it can."""
+    return Fault(BUSY, "wait-and-ask-again", exit_code=Exit.NO_AGENT)
+
+
 def no_answer() -> Fault:
-    """What is said where no answer came in time."""
-    mend = "Recording goes on without it. Look at the disk and at the agent's log."
-    return Fault("The agent did not answer in time.", mend, exit_code=Exit.NO_AGENT)
+    """The fault where no answer came in time."""
+    mend = "recording-continues-check-disk-and-log"
+    return Fault("agent-answer-timeout", mend, exit_code=Exit.NO_AGENT)
 
 
 class PatientStatus:

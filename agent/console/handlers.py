@@ -5,8 +5,10 @@ import binascii
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from agent.authority.gate import Gate
 from agent.config.model import Config
 from agent.console.client import no_utf8
 from agent.console.server import Request, defect
@@ -14,24 +16,29 @@ from agent.console.status import status_answer
 from agent.feed.room import Feed
 from agent.health.look import track_statuses
 from agent.health.room_view import RoomView
+from agent.selfcheck.result import store_report
 from agent.session import catalogue, transcripts
 from agent.session.capacity import composite_bps
 from agent.session.discs import Discs
 from agent.session.keeper import SessionKeeper
-from agent.session.rules import Readiness, StartRequest, check_attach, spoken
+from agent.session.rules import Readiness, StartRequest, check_attach, check_sealed, spoken, text_faults
+from recorder.capture import latency
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.faults import BadInput
-from recorder.session.record import Case, Session
-from wording import Fault
+from recorder.session.record import CASE_FIELDS, Case, Session
+from recorder.session.tracks import CAMERAS
+from wording import Fault, Given, shown
+from wording.border import NotGiven, given
+from wording.refusals import Refused, refusal
 
 GIB = 1 << 30
-Answer = dict[str, Any]
+Reply = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
 
 class Handlers:
-    """By command name; each returns its answer or raises a Fault.
+    """By command name; each returns its answer or raises a Fault. Whatever changes something passes the gate first.
 
     look: the room now. later: calls it in the agent's thread. feed: that of the agent, None before it has one.
     """
@@ -41,51 +48,64 @@ class Handlers:
         config: Config,
         keeper: SessionKeeper,
         discs: Discs,
+        gate: Gate,
         *,
         look: Callable[[], RoomView],
         later: Callable[[Callable[[], None]], None],
         feed: Callable[[], Feed | None],
     ) -> None:
-        self._config, self._keeper, self._discs = config, keeper, discs
+        self._config, self._keeper, self._discs, self._gate = config, keeper, discs, gate
         self._look, self._later, self._feed = look, later, feed
-        self._commands: dict[str, Callable[[Arguments], Answer]] = {
-            "session.start": self.start,
-            "session.stop": self.stop,
-            "session.seal": self.seal,
-            "session.status": self.status,
-            "transcript.accept": self.accept,
-            "disc.burn": self.burn,
-            "disc.authored": self.authored,
+        # Command to the act that it is, None where it changes nothing, and what does it.
+        self._commands: dict[str, tuple[str | None, Callable[[Asked], Reply]]] = {
+            "session.status": (None, self.status),
+            "session.start": ("session.start", self.start),
+            "session.stop": ("session.stop", self.stop),
+            "session.seal": ("session.seal", self.seal),
+            "session.complete": ("session.complete", self.complete),
+            "transcript.accept": ("transcript.accept", self.accept),
+            "disc.author": ("disc.author", self.author),
+            "disc.authored": ("disc.author", self.authored),
+            "disc.burn": ("disc.burn", self.burn),
+            "selfcheck.store": ("selfcheck.store", self.store_selfcheck),
+            "calibration.store": ("calibration.store", self.store_calibration),
         }
 
     def handle(self, request: Request) -> None:
         """Answers the request, at once or, where reading takes time, from a thread of its own."""
         if request.given_up and request.command == "session.start":
-            log.warning("start left undone: it waited until its client had gone", extra={"uid": request.uid})
+            log.warning("start left undone: it waited until its client had gone", extra={"uid": request.person.uid})
             return
         try:
             if request.command == "transcript.attach":
+                self._gate.check("transcript.attach", request.person)
                 self._attach(request)
                 return
-            command = self._commands.get(request.command)
-            if command is None:
-                text, mend = "The agent knows no command {command}.", "Use the room-agent command of the agent's own version."
-                raise BadInput(text, mend, command=request.command)
-            request.succeed(command(Arguments(request.arguments)))
+            if request.command not in self._commands:
+                raise BadInput("agent-command-unknown", "use-matching-agent-version", command=shown(request.command[:80]))
+            act, command = self._commands[request.command]
+            if act is not None:
+                self._gate.check(act, request.person)
+            asked = Asked(request, act)
+            answer = command(asked)
+            if asked.act is not None:
+                self._gate.done(asked.act, request.person, session=answer.get("session"))
+            request.succeed(answer)
         except Fault as fault:
             request.fail(fault)
 
-    def start(self, arguments: "Arguments") -> Answer:
+    def start(self, asked: "Asked") -> Reply:
         """Begins a session; the answer holds its official start."""
-        case = Case(
-            arguments.text("case").strip(),
-            arguments.text("cause").strip(),
-            tuple(name.strip() for name in arguments.texts("handlers") if name.strip()),
-            arguments.text("interviewee").strip(),
-        )
-        minutes = arguments.number("planned_minutes", self._config.recording.planned_minutes)
-        request = StartRequest(case, minutes, arguments.text("override_by"), arguments.text("override_reason"))
-        return self._times(self._keeper.start(request, self._readiness()))
+        typed: dict[str, Any] = {
+            f.name: _stripped(asked.texts(f.argument) if f.many else asked.text(f.argument)) for f in CASE_FIELDS
+        }
+        case = Case(**typed)
+        minutes = asked.number("planned_minutes", self._config.recording.planned_minutes)
+        request = StartRequest(case, minutes, asked.text("override_by"), asked.text("override_reason"))
+        if request.override_by or request.override_reason:
+            self._gate.check("session.override", asked.person)
+            asked.act = "session.override"
+        return self._times(self._keeper.start(request, self._readiness(), asked.person))
 
     def _readiness(self) -> Readiness:
         config, view = self._config, self._look()
@@ -106,16 +126,16 @@ class Handlers:
             root=config.storage.root,
         )
 
-    def stop(self, arguments: "Arguments") -> Answer:
+    def stop(self, asked: "Asked") -> Reply:
         """Ends the session; the answer holds its official end, at most a second from now."""
-        return self._times(self._keeper.stop(arguments.text("by"), arguments.text("reason")))
+        return self._times(self._keeper.stop(asked.text("by"), asked.text("reason"), asked.person))
 
-    def seal(self, arguments: "Arguments") -> Answer:
+    def seal(self, asked: "Asked") -> Reply:
         """Lets the seal go on without the tracks that it waits for; the answer names them as well."""
-        session = self._keeper.leave(arguments.text("by"), arguments.text("reason"), self._look().statuses)
+        session = self._keeper.leave(asked.text("by"), asked.text("reason"), self._look().statuses, asked.person)
         return {**self._times(session), "left": list((session.left or ())[-1]["tracks"])}
 
-    def _times(self, session: Session) -> Answer:
+    def _times(self, session: Session) -> Reply:
         zone = self._config.room.zone
 
         def both(room_ns: int | None) -> dict[str, str] | None:
@@ -131,34 +151,38 @@ class Handlers:
             "path": str(self._keeper.path(session)),
         }
 
-    def status(self, arguments: "Arguments") -> Answer:
+    def status(self, asked: "Asked") -> Reply:
         """The room, and the session that was asked for, else the running or newest one."""
-        name = arguments.text("session")
-        asked = catalogue.read_session(catalogue.find(self._config.storage.places, name)) if name else None
-        return status_answer(self._config, self._look(), self._keeper, asked, self._feed())
+        name = asked.text("session")
+        other = catalogue.read_session(self._folder(asked)) if name else None
+        return status_answer(self._config, self._look(), self._keeper, other, self._feed())
+
+    def _folder(self, asked: "Asked") -> Path:
+        return catalogue.find(self._config.storage.places, asked.text("session"))
 
     def _attach(self, request: Request) -> None:
-        arguments = Arguments(request.arguments)
-        folder = catalogue.find(self._config.storage.places, arguments.text("session"))
+        asked = Asked(request)
+        folder = self._folder(asked)
         session = catalogue.read_session(folder)
         self._discs.check_idle(session)
         try:
-            data = base64.b64decode(arguments.text("content"), validate=True)
+            data = base64.b64decode(asked.text("content"), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise BadInput("The transcript did not arrive whole.", "Attach it again.") from error
-        name, tolerance_s = arguments.text("name"), self._config.transcript.tolerance_s
+            raise BadInput("transcript-arrived-incomplete", "attach-transcript-again") from error
+        name, tolerance_s = asked.text("name"), self._config.transcript.tolerance_s
 
-        def commit(judged: transcripts.Judged) -> Answer:
+        def commit(judged: transcripts.Judged) -> Reply:
             check_attach(catalogue.read_session(folder))
             self._discs.check_idle(session)
             facts = {"file": transcripts.store(folder, judged), **judged.facts}
             changed = self._keeper.change(folder, lambda s: s.with_transcript(facts), "transcript", **facts)
+            self._gate.done(request.command, request.person, session=changed.id)
             return {"session": changed.id, "state": changed.state, "transcript": facts}
 
         def work() -> None:
             judged: transcripts.Judged | Fault
             try:
-                judged = transcripts.judge(session, name, data, tolerance_s)
+                judged = transcripts.judge(session, name, data, tolerance_s, request.person)
             except Fault as fault:
                 judged = fault
             except Exception as error:  # the top of this thread: the client must have its answer
@@ -168,27 +192,76 @@ class Handlers:
 
         threading.Thread(target=work, name="transcript", daemon=True).start()
 
-    def accept(self, arguments: "Arguments") -> Answer:
+    def accept(self, asked: "Asked") -> Reply:
         """A second person's exception for a transcript that does not agree."""
-        folder = catalogue.find(self._config.storage.places, arguments.text("session"))
-        facts = transcripts.excepted(catalogue.read_session(folder), arguments.text("by"), arguments.text("reason"))
+        folder = self._folder(asked)
+        facts = transcripts.excepted(catalogue.read_session(folder), asked.text("by"), asked.text("reason"), asked.person)
         changed = self._keeper.change(folder, lambda s: s.with_transcript(facts), "exception", **dict(facts["exception"]))
         return {"session": changed.id, "state": changed.state, "transcript": dict(facts)}
 
-    def burn(self, arguments: "Arguments") -> Answer:
-        """Asks the burner worker for discs."""
-        folder = catalogue.find(self._config.storage.places, arguments.text("session"))
-        return self._discs.want(catalogue.read_session(folder), arguments.texts("drives"))
+    def burn(self, asked: "Asked") -> Reply:
+        """Asks the burner worker for discs. extra: one more, for a reason. ``finished``: the session has all that it needs."""
+        folder = self._folder(asked)
+        session = catalogue.read_session(folder)
+        extra = asked.flag("extra")
+        if extra:
+            self._gate.check("disc.extra", asked.person)
+            if reasons := text_faults(by=asked.text("by"), reason=asked.text("reason")):
+                raise Refused("no-extra-disc", reasons)
+            asked.act = "disc.extra"
+        order = self._discs.want(session, asked.texts("drives"), extra=extra)
+        if order["finished"]:
+            asked.act = None  # nothing was changed
+        else:
+            why = {"by": asked.text("by").strip(), "reason": asked.text("reason").strip()} if extra else {}
+            told = {"act": "disc.extra" if extra else "disc.burn", "job": order["job"], "copies": order["copies"], **why}
+            self._keeper.change(folder, lambda s: s, "act", **told, asked=asked.person.as_json())
+            self._discs.ask(order)
+        return order
 
-    def authored(self, arguments: "Arguments") -> Answer:
+    def author(self, asked: "Asked") -> Reply:
+        """Whether the image of a session may be made now; the command that asks makes it, and tells ``disc.authored``."""
+        session = catalogue.read_session(self._folder(asked))
+        check_sealed(session)
+        asked.act = None  # ``authored`` writes it down once it is done
+        return {"session": session.id}
+
+    def authored(self, asked: "Asked") -> Reply:
         """Writes down that an image file was made of a session."""
-        folder = catalogue.find(self._config.storage.places, arguments.text("session"))
-        facts = {"image": arguments.text("image"), "sha256": arguments.text("sha256"), "bytes": arguments.number("bytes", 0)}
-        changed = self._keeper.change(folder, lambda s: s, "authored", **facts)
+        facts = {"image": asked.text("image"), "sha256": asked.text("sha256"), "bytes": asked.number("bytes", 0)}
+        changed = self._keeper.change(self._folder(asked), lambda s: s, "authored", **facts, asked=asked.person.as_json())
         return {"session": changed.id}
 
+    def complete(self, asked: "Asked") -> Reply:
+        """Whether a session's composite may be completed now; the command that asks composes."""
+        by = asked.text("by")
+        for fault in text_faults(by=by):
+            raise fault
+        folder = self._folder(asked)
+        check_sealed(catalogue.read_session(folder))
+        told = {"act": "session.complete", "by": by.strip(), "asked": asked.person.as_json()}
+        return {"session": self._keeper.change(folder, lambda s: s, "act", **told).id}
 
-def _answer(request: Request, judged: transcripts.Judged | Fault, commit: Callable[[transcripts.Judged], Answer]) -> None:
+    def store_selfcheck(self, asked: "Asked") -> Reply:
+        """Keeps a self-check's report as the newest: a session may start on it."""
+        return {"path": str(store_report(asked.mapping("report"), self._config))}
+
+    def store_calibration(self, asked: "Asked") -> Reply:
+        """Keeps what a calibration measured; refused while a session is recorded: its time line must not move."""
+        if (active := self._keeper.active) is not None:
+            raise refusal("session-is-being-recorded", "calibrate-after-session-ends", session=active.id)
+        path = self._config.storage.places.calibration
+        latency.store(path, latency.measured_of(asked.mapping("cameras"), CAMERAS))
+        return {"path": str(path)}
+
+
+def _stripped(value: Given | tuple[Given, ...]) -> str | tuple[str, ...]:
+    if isinstance(value, tuple):
+        return tuple(text.strip() for text in value if text.strip())
+    return value.strip()
+
+
+def _answer(request: Request, judged: transcripts.Judged | Fault, commit: Callable[[transcripts.Judged], Reply]) -> None:
     """In the agent's thread: the last step of attaching. A defect is answered, then raised."""
     try:
         if isinstance(judged, Fault):
@@ -201,30 +274,30 @@ def _answer(request: Request, judged: transcripts.Judged | Fault, commit: Callab
         raise
 
 
-class Arguments:
-    """A command's arguments, read with their types. Raises BadInput for a value of another type, or that is no UTF-8 text."""
+class Asked:
+    """One request: who asks, and its arguments, read with their types. act: what the journal of acts will hold, None: nothing.
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
+    Raises BadInput for a value of another type, or that is no UTF-8 text.
+    """
 
-    def text(self, name: str) -> str:
+    def __init__(self, request: Request, act: str | None = None) -> None:
+        self.person, self.act = request.person, act
+        self._values = request.arguments
+
+    def text(self, name: str) -> Given:
         """A text, "" where it is missing."""
         value = self._values.get(name)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self._wrong(name, value)
-        return self._encodable(value)
+        return Given() if value is None else self._given(name, value)
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str) -> tuple[Given, ...]:
         """A list of texts, empty where it is missing."""
         value = self._values.get(name) or []
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list):
             raise self._wrong(name, value)
-        return tuple(map(self._encodable, value))
+        return tuple(self._given(name, each) for each in value)
 
     def number(self, name: str, default: int) -> int:
-        """A whole number."""
+        """The argument as a whole number; the default where it was not given. Raises BadInput for another type."""
         value = self._values.get(name)
         if value is None:
             return default
@@ -232,16 +305,29 @@ class Arguments:
             raise self._wrong(name, value)
         return value
 
-    @staticmethod
-    def _encodable(value: str) -> str:
-        """JSON can carry halves of characters (``\\ud83d``), which no file and no answer can."""
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise no_utf8(error) from error
+    def flag(self, name: str) -> bool:
+        """True or false, false where it is missing."""
+        value = self._values.get(name, False)
+        if not isinstance(value, bool):
+            raise self._wrong(name, value)
         return value
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """An object of JSON."""
+        value = self._values.get(name)
+        if not isinstance(value, dict):
+            raise self._wrong(name, value)
+        return value
+
+    def _given(self, name: str, value: object) -> Given:
+        try:
+            return given(value)
+        except NotGiven as error:
+            if error.reason == "encoding" and isinstance(error.__cause__, UnicodeEncodeError):
+                raise no_utf8(error.__cause__) from error
+            raise self._wrong(name, value) from error
 
     @staticmethod
     def _wrong(name: str, value: object) -> BadInput:
-        text, mend = "The argument {name} has a value of the wrong type: {value}.", "See docs/formats.md, commands to the agent."
+        text, mend = "argument-type-wrong", "see-agent-command-docs"
         return BadInput(text, mend, name=name, value=repr(value)[:80])

@@ -6,11 +6,13 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.console.client import no_answer, read_line
+from agent.authority.person import NOBODY, Person, person_at
+from agent.console.client import busy, no_answer, read_line
 from recorder.disk.durable import storage_fault
 from recorder.faults import BadInput
 from recorder.process import local_socket
@@ -18,6 +20,7 @@ from wording import Fault
 
 READ_S = 10.0  # a client that has not sent its whole line by then is let go, and one that takes no answer for so long
 GIVEN_UP_S = 28.0  # then it is told that no answer comes: while it still listens
+BUSY_S = 0.2  # for the word that the console is busy
 CLIENTS = 16
 
 log = logging.getLogger(__name__)
@@ -27,12 +30,12 @@ log = logging.getLogger(__name__)
 class Request:
     """One command on its way through the agent's thread.
 
-    uid: of the process that sent it; given_up: its client was told that no answer comes.
+    person: who sent it, as the kernel tells; given_up: its client was told that no answer comes.
     """
 
     command: str
     arguments: Mapping[str, Any]
-    uid: int = -1
+    person: Person = NOBODY
     given_up: bool = False
     _answer: dict[str, Any] | None = None
     _done: threading.Event = field(default_factory=threading.Event)
@@ -58,28 +61,28 @@ class Request:
 class ConsoleServer:
     """Takes commands from any number of clients and puts them, one after the other, into ``requests``.
 
-    Whoever works for the agent's thread may put a function there too, to be called by that thread; None only wakes it.
+    Whoever works for the agent's thread may put a function there too, to be called by that thread.
     """
 
     def __init__(self, path: Path) -> None:
         """Listens. The caller holds the agent's lock. Raises StorageFault."""
-        self.requests: queue.SimpleQueue[Request | Callable[[], None] | None] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[Request | Callable[[], None]] = queue.SimpleQueue()
         self._room = threading.BoundedSemaphore(CLIENTS)
         try:
             self._acceptor = local_socket.Acceptor(path, self._take, "console")
         except OSError as error:
             raise storage_fault(path, error) from error
 
-    def wake(self) -> None:
-        """Lets the thread that waits on ``requests`` go on at once: it gets None. Safe in a signal handler."""
-        self.requests.put(None)
-
     def close(self) -> None:
         """Takes no more commands."""
         self._acceptor.close()
 
     def _take(self, connection: socket.socket) -> None:
-        self._room.acquire()
+        if not self._room.acquire(blocking=False):
+            with connection, suppress(OSError):  # a reader that takes nothing is let go at once
+                connection.settimeout(BUSY_S)
+                connection.sendall(_line({"ok": False, "fault": busy().as_dict()}))
+            return
         try:
             threading.Thread(target=self._serve, args=(connection,), name="console-client", daemon=True).start()
         except RuntimeError:  # no thread is to be had
@@ -100,10 +103,10 @@ class ConsoleServer:
     def _answer(self, connection: socket.socket) -> bytes:
         try:
             data = json.loads(read_line(connection, READ_S))
-            request = Request(str(data["command"]), dict(data.get("arguments") or {}), _uid(connection))
+            request = Request(str(data["command"]), dict(data.get("arguments") or {}), person_at(connection))
             request.command.encode()
         except (ValueError, KeyError, TypeError, AttributeError):
-            fault = BadInput("The command is no JSON line.", 'Send {"command": …, "arguments": {…}} and a newline.')
+            fault = BadInput("command-not-json-line", "send-json-command-line")
             return _line({"ok": False, "fault": fault.as_dict()})
         self.requests.put(request)
         answer = request.wait(GIVEN_UP_S)
@@ -119,16 +122,11 @@ def _line(answer: Mapping[str, Any]) -> bytes:
     return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
 
 
-def _uid(connection: socket.socket) -> int:
-    size = 12  # struct ucred: pid, uid, gid
-    return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)[4:8], "little")
-
-
 def defect(command: str, error: Exception) -> Fault:
     """What a command's own defect is answered with."""
     return Fault(
-        "The agent failed on {command}: {why}.",
-        "Report this with the agent's log; the recording is not touched.",
+        "agent-command-failed",
+        "report-with-agent-log",
         command=command,
         why=f"{type(error).__name__}: {error}",
     )

@@ -5,12 +5,12 @@ from typing import Any
 
 from agent.config.model import Config
 from agent.feed.room import Feed, limits_of
-from agent.health.events import concerns, devices, overall
+from agent.health.devices import concerns, devices, overall
 from agent.health.look import not_on_disk, track_statuses
 from agent.health.room_view import RoomView
 from agent.session.keeper import SessionKeeper
 from recorder.clock.instants import SECOND_NS, rfc3339
-from recorder.process.status import BurnerStatus, ComposerStatus, TrackStatus
+from recorder.process.status import ON_DISK_NS, BurnerStatus, ComposerStatus, TrackStatus
 from recorder.session.record import Session
 
 
@@ -20,13 +20,14 @@ def status_answer(
     """asked: another session than the running or newest one, None for that. feed: None where the agent has none yet."""
     session = asked or keeper.current
     active = keeper.active
-    missing = not_on_disk(view) if view.state == "recording" else []
+    begun = view.state == "recording" and view.recorded_s >= ON_DISK_NS / SECOND_NS  # before, a track may end another session
+    missing = not_on_disk(view) if begun else []
     found = devices(view, limits_of(config))
     return {
         "room": {"id": config.room.id, "name": config.room.name},
         "now": rfc3339(view.room_ns, config.room.zone),
         "state": view.state,
-        "recording": view.state == "recording" and not missing,
+        "recording": view.state == "recording" and not not_on_disk(view),
         "not_on_disk": missing,
         "recorded_s": round(view.recorded_s, 1),
         "waiting_for": list(keeper.waiting_for) if active else [],

@@ -8,16 +8,22 @@ them the file name of any transcript: it may be of a session that this agent nev
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from agent.devices.kind import DeviceHealth
 from agent.feed.contract import SCHEMA
 from agent.feed.outbox import Row
-from agent.health.events import DeviceHealth, Event, concerns, overall
+from agent.health.devices import concerns, overall
+from agent.health.events import Event
 from agent.health.machine_load import Machine
 from agent.health.room_view import RoomView
 from recorder.clock.instants import rfc3339
 from recorder.process.status import TrackStatus
+from recorder.session.record import private_texts
+from recorder.session.tracks import TRACKS
 from wording import Fault, Language
 
 TEXT_LIMIT = 1000
@@ -28,6 +34,46 @@ IDENTIFIERS = frozenset({"session", "device", "status", "state", "previous", "st
 _TRANSCRIPT = re.compile(r"(?<=transcript/).+", re.DOTALL)
 
 Body = dict[str, Any]
+STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A retained topic as it should be now. key: what makes it due at once when it changes. body: made only when it is sent."""
+
+    topic: str
+    key: Hashable
+    body: Callable[[], Body]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the retained messages are made from.
+
+    view: the newest look at the room, None before the first. devices: their health; since_ns: since when each is so, by id.
+    machine: asks the PC for its load. private: texts that are struck out.
+    """
+
+    version: str
+    view: RoomView | None
+    devices: Sequence[DeviceHealth]
+    since_ns: Mapping[str, int | None]
+    machine: Callable[[], Machine]
+    private: frozenset[str]
+
+
+def retained(told: Told) -> Iterator[Retained]:
+    """Every retained message as it should be now. A message is added here, in the contract's table, and as its schema."""
+    yield Retained(STATE, True, lambda: state_body(True, "connected", told.version))
+    if (view := told.view) is None:
+        return
+    devices, private = told.devices, told.private
+    yield Retained("health", health_key(view, devices), lambda: health_body(view, devices, told.machine(), private))
+    for device in devices:
+        body = partial(device_body, view, device, told.since_ns[device.id], private)
+        yield Retained(f"device/{device.id}", device_key(device), body)
+    session = session_body(view)
+    yield Retained("session", json.dumps(session), lambda: session)
 
 
 def encode(row: Row, centre: str, room: str, *, historical: bool) -> bytes:
@@ -67,7 +113,11 @@ def health_body(view: RoomView, devices: Sequence[DeviceHealth], machine: Machin
         "disk": disk
         and {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes, "hours_left": _number(disk.hours_left, 2)},
         "clock": clock
-        and {"synchronised": clock.synchronised, "offset_s": _number(clock.offset_s, 6), "source": clock.reference[:255]},
+        and {
+            "synchronised": any(d.id == "clock" and d.status == "ok" for d in devices),
+            "offset_s": _number(clock.offset_s, 6),
+            "source": clock.reference[:255],
+        },
         "cpu": {"busy_ratio": _number(machine.cpu_busy, 3), "load_1m": _number(machine.load_1m, 2), "cores": machine.cores},
         "memory": {"total_bytes": machine.memory_total, "available_bytes": machine.memory_available},
         "climate": {
@@ -78,8 +128,8 @@ def health_body(view: RoomView, devices: Sequence[DeviceHealth], machine: Machin
 
 
 def health_key(view: RoomView, devices: Sequence[DeviceHealth]) -> object:
-    """What makes a new health message due at once when it changes."""
-    return (view.state, _session_id(view), tuple((d.id, d.status, d.cause and d.cause.text) for d in devices))
+    """A health message is sent at once when this value changes."""
+    return (view.state, _session_id(view), tuple((d.id, d.status, d.cause and d.cause.code) for d in devices))
 
 
 def _session_id(view: RoomView) -> str | None:
@@ -102,8 +152,8 @@ def device_body(view: RoomView, device: DeviceHealth, since_ns: int | None, priv
 
 
 def device_key(device: DeviceHealth) -> object:
-    """What makes a new device message due at once when it changes: not the measured values."""
-    return (device.status, device.required, device.cause and device.cause.text)
+    """A device message is sent at once when this value changes. The measured values are no part of it."""
+    return (device.status, device.required, device.cause and device.cause.code)
 
 
 def session_body(view: RoomView) -> Body:
@@ -135,7 +185,7 @@ def _part(session: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _tracks(view: RoomView, session: Mapping[str, Any]) -> Body:
     sealed = _part(session, "coverage")
     tracks: Body = {}
-    for name in ("overview", "closeup", "microphone"):
+    for name in TRACKS:
         status = view.statuses.get(name)
         covered, gaps = None, None
         if isinstance(status, TrackStatus) and status.session == session["id"]:
@@ -185,51 +235,33 @@ def _number(value: object, digits: int) -> float | None:
 
 
 def text_of(fault: Fault | None, private: Iterable[str]) -> dict[str, str] | None:
-    """What is wrong, in both languages."""
+    """The fault's text in both languages."""
     return None if fault is None else {lang: _say(fault, lang, private) for lang in ("en", "zh")}
 
 
 def mend_of(fault: Fault | None, private: Iterable[str]) -> dict[str, str] | None:
-    """What to do, in both languages."""
+    """The fault's advice in both languages."""
     return None if fault is None else {lang: _say(fault, lang, private, mend=True) for lang in ("en", "zh")}
 
 
 def _say(fault: Fault, language: Language, private: Iterable[str], *, mend: bool = False) -> str:
     nameless = _without_name(fault)
-    try:
-        text = nameless.say_mend(language) if mend else nameless.say(language)
-    except (LookupError, ValueError):  # a fault of another process whose values do not fit its template
-        text = nameless.mend if mend else nameless.text
+    text = nameless.say_mend(language) if mend else nameless.say(language)
     return _without_words(text, private)[:TEXT_LIMIT]
 
 
 def _without_name(fault: Fault) -> Fault:
-    """The fault without any transcript's file name. Here it ends with the value that holds it: the words behind it stay."""
+    """The fault without the file name of any transcript, cut out of the values that hold it; the rest of the text stays."""
     values = {k: _without_transcript(str(v)) if "transcript/" in str(v) else v for k, v in fault.values.items()}
-    text, mend = _without_transcript(fault.text), _without_transcript(fault.mend)
-    return Fault.from_dict({"text": text, "mend": mend, "values": values})
+    return Fault(_without_transcript(fault.code), _without_transcript(fault.mend), exit_code=None, **values)
 
 
 def private_words(session: Mapping[str, Any] | None) -> frozenset[str]:
     """Every text of a session.json that names a person or the case; none of it may be in the feed."""
     if session is None:
         return frozenset()
-    transcript = _part(session, "transcript")
-    parts = (session.get("case"), session.get("stop"), _part(session, "selfcheck").get("override"))
-    return frozenset(w for part in (*parts, transcript.get("file"), transcript.get("exception")) for w in _words(part))
-
-
-def _words(value: object) -> Iterable[str]:
-    if isinstance(value, str):
-        text = value.strip().removeprefix("transcript/")
-        if len(text) > 1:  # a single letter would strike out every text
-            yield text
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _words(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _words(inner)
+    texts = (text.removeprefix("transcript/") for text in private_texts(session))
+    return frozenset(text for text in texts if len(text) > 1)  # a single letter would strike out every text
 
 
 def strike(text: str, private: Iterable[str]) -> str:

@@ -99,7 +99,7 @@ class Outbox:
         self._added = 0
         self._marker: Path | None = None
         self._file: sqlite3.Connection | None = None
-        self._spare: sqlite3.Connection | None = None
+        self._in_memory: sqlite3.Connection | None = None
         self._open()
         self.trim()
 
@@ -165,7 +165,7 @@ class Outbox:
 
         with self._lock:
             self._run(work)
-            if self._spare is not None:
+            if self._in_memory is not None:
                 self._late.update(i for (i,) in gone)
 
     def trim(self) -> None:
@@ -196,13 +196,13 @@ class Outbox:
     def close(self) -> None:
         """Releases the file; what only memory holds is written if that is possible now."""
         with self._lock:
-            if self._spare is not None:
+            if self._in_memory is not None:
                 self._retry_ns = 0
                 self._back_to_file()
-            for db in (self._spare, self._file):
+            for db in (self._in_memory, self._file):
                 if db is not None:
                     db.close()
-            self._spare = self._file = None
+            self._in_memory = self._file = None
 
     def _insert(self, db: sqlite3.Connection, row: Row) -> Row:
         """Stores the row: id 0 takes a new one, another id replaces that row."""
@@ -232,7 +232,7 @@ class Outbox:
         self._next = counters
 
     def _carry(self, db: sqlite3.Connection) -> None:
-        """Numbers and ids go on in an empty database."""
+        """Lets the numbers and ids of the outbox go on in an empty database."""
         db.executemany("INSERT INTO counter VALUES (?, ?)", list(self._next.items()))
         db.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (self._last_id,))
 
@@ -242,7 +242,7 @@ class Outbox:
             file.close()
 
     def _do_without(self, error: sqlite3.Error) -> None:
-        """A new file in a damaged one's place, memory in that of one that cannot be written."""
+        """Puts a new file in the place of a damaged one, or the database in memory in the place of one that cannot be written."""
         if not _damaged(error):
             self._to_memory(error)
             return
@@ -264,23 +264,26 @@ class Outbox:
         try:
             self._file = _connect(self.path)
             _transaction(self._file, self._carry)
-            if self._spare is None:
+            if self._in_memory is None:
                 _transaction(self._file, self._tell_damage)
         except sqlite3.Error as failure:
-            if self._spare is None:
+            if self._in_memory is None:
                 self._to_memory(failure)
-        if self._spare is not None:
-            self._tell_damage(self._spare)
+        if self._in_memory is not None:
+            self._tell_damage(self._in_memory)
 
     def _tell_damage(self, db: sqlite3.Connection) -> None:
         body = dropped("damaged", None, None, None)
         self._insert(db, Row(0, EVENT, self.boot, None, self._wall(), self._boottime(), body))
 
     def _mark(self) -> None:
-        """The marker lies there while memory gives the numbers. Where it cannot, a hole is better than a number given twice."""
+        """Writes the marker while the database in memory gives the numbers, and removes it afterwards.
+
+        Where that fails, numbers are skipped: a hole is better than a number given twice.
+        """
         if self._marker is None:
             return
-        if self._spare is None:
+        if self._in_memory is None:
             with suppress(OSError):  # left behind it costs a hole at the next start
                 self._marker.unlink()
             return
@@ -291,13 +294,13 @@ class Outbox:
             self._next[self.boot] = max(self._next.get(self.boot, 0), self._beyond_any())
 
     def _beyond_any(self) -> int:
-        """A number that this boot cannot have reached: fewer than one message a millisecond were sent."""
+        """A number that this boot cannot have reached, since fewer than one message a millisecond were sent."""
         return self._boottime() // 1_000_000
 
     def _to_memory(self, error: Exception) -> None:
         self.fault = StorageFault(
-            "The outbox {path} cannot be written: {why}.",
-            "Free space on the data disk and check its health; events are kept in memory meanwhile.",
+            "outbox-not-writable",
+            "free-and-check-data-disk",
             path=self.path,
             why=error,
         )
@@ -305,39 +308,39 @@ class Outbox:
         if self._file is None:  # what it holds is not known
             self._next.setdefault(self.boot, self._beyond_any())
             self._last_id = max(self._last_id, self._wall())
-        spare = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        spare.executescript(TABLES)
-        self._carry(spare)
-        self._spare = spare
+        in_memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        in_memory.executescript(TABLES)
+        self._carry(in_memory)
+        self._in_memory = in_memory
         self._mark()
         self._retry_ns = self._boottime() + RETRY_NS
 
     def _back_to_file(self) -> None:
-        spare = self._spare
-        if spare is None or self._boottime() < self._retry_ns:
+        in_memory = self._in_memory
+        if in_memory is None or self._boottime() < self._retry_ns:
             return
         self._retry_ns = self._boottime() + RETRY_NS
         try:
-            self._write_back(spare)
+            self._write_back(in_memory)
         except sqlite3.Error as error:
             if not _damaged(error):
                 return
             try:
                 self._put_aside(error)
-                self._write_back(spare)
+                self._write_back(in_memory)
             except (OSError, sqlite3.Error):
                 return
-        spare.close()
-        self._spare, self.fault = None, None
+        in_memory.close()
+        self._in_memory, self.fault = None, None
         self._late.clear()
         self._mark()
         log.info("the outbox is written to its file again", extra={"path": str(self.path)})
 
-    def _write_back(self, spare: sqlite3.Connection) -> None:
-        """What memory holds goes into the file. Raises sqlite3.Error."""
+    def _write_back(self, in_memory: sqlite3.Connection) -> None:
+        """Writes what the database in memory holds into the file. Raises sqlite3.Error."""
         file = self._file = self._file or _connect(self.path)
-        rows = _rows(spare, "ORDER BY id", ())
-        counters = spare.execute("SELECT boot, next FROM counter").fetchall()
+        rows = _rows(in_memory, "ORDER BY id", ())
+        counters = in_memory.execute("SELECT boot, next FROM counter").fetchall()
 
         def work(db: sqlite3.Connection) -> None:
             for row in rows:
@@ -353,18 +356,18 @@ class Outbox:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             self._back_to_file()
-            if self._spare is None and self._file is not None:
+            if self._in_memory is None and self._file is not None:
                 try:
                     return _transaction(self._file, work)
                 except sqlite3.Error as error:
                     self._do_without(error)
-            if self._spare is None and self._file is not None:  # a new one
+            if self._in_memory is None and self._file is not None:  # a new one
                 try:
                     return _transaction(self._file, work)
                 except sqlite3.Error as error:
                     self._to_memory(error)
-            assert self._spare is not None, "the outbox is closed"
-            return _transaction(self._spare, work)
+            assert self._in_memory is not None, "the outbox is closed"
+            return _transaction(self._in_memory, work)
 
 
 def dropped(reason: str, count: int | None, oldest_ns: int | None, newest_ns: int | None) -> Json:
@@ -374,7 +377,10 @@ def dropped(reason: str, count: int | None, oldest_ns: int | None, newest_ns: in
 
 
 def _damaged(error: sqlite3.Error) -> bool:
-    """Whether what the file holds is wrong (SQLITE_CORRUPT, SQLITE_NOTADB), not the work or the disk: those have subclasses."""
+    """Whether the error means that the file's content is damaged (SQLITE_CORRUPT, SQLITE_NOTADB).
+
+    Errors of a statement or of the disk are subclasses of DatabaseError; these two are not.
+    """
     return type(error) is sqlite3.DatabaseError
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from agent.feed import messages
 from agent.feed.contract import CHANNELS, topic_root
-from agent.feed.messages import Body
+from agent.feed.messages import STATE, Body, Retained
 from agent.feed.outbox import EVENT, Draft, Outbox, Row
 from drivers.mqtt import REFUSED, FeedFault, Link
 from recorder.clock.instants import SECOND_NS
@@ -22,16 +22,6 @@ log = logging.getLogger(__name__)
 ACK_NS = 10 * SECOND_NS  # a broker that leaves a message unanswered for so long is lost
 REFUSED_RETRY_NS = 10 * SECOND_NS  # how often a refused topic is tried again
 HISTORICAL_NS = 2 * SECOND_NS  # an event sent later than this after it happened is marked
-STATE = "state"
-
-
-@dataclass(frozen=True, slots=True)
-class Retained:
-    """A retained topic as it should be now. key: what makes it due at once when it changes. body: made only when it is sent."""
-
-    topic: str
-    key: Hashable
-    body: Callable[[], Body]
 
 
 class Schedule:
@@ -48,7 +38,7 @@ class Schedule:
         return key != sent or (period_s is not None and now_ns - at_ns >= period_s * SECOND_NS)
 
     def sent(self, topic: str, key: Hashable, now_ns: int) -> None:
-        """It was sent."""
+        """Notes that the topic was sent now, with this key."""
         self._sent[topic] = (key, now_ns)
 
     def forget(self, topic: str) -> None:
@@ -58,7 +48,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class _Blocked:
-    """A topic that the broker refuses: what it refused, and when that is tried again."""
+    """A topic that the broker refuses, with the refused message and the time of the next attempt."""
 
     rows: list[Row] = field(default_factory=list)
     retry_ns: int = 0
@@ -110,8 +100,8 @@ class Publisher:
         """Raises FeedFault where the broker leaves a message unanswered for too long."""
         if self._in_flight and self._boottime() - min(at for _, at in self._in_flight.values()) > ACK_NS:
             raise FeedFault(
-                "The broker {host}:{port} acknowledges nothing.",
-                "Look at the broker: it is overloaded, or its disk is full.",
+                "broker-acknowledges-nothing",
+                "check-broker-load-and-disk",
                 host=self._link.broker.host,
                 port=self._link.broker.port,
             )
@@ -145,7 +135,7 @@ class Publisher:
             self._send(row)
 
     def _send(self, row: Row, *, again: bool = False) -> None:
-        """again: it may have been delivered before, and it is no present state: the broker must not keep it."""
+        """Sends one message. again: the broker may have it already, and it may be out of date; it is not sent to be retained."""
         now = self._boottime()
         channel = CHANNELS[row.topic.split("/", 1)[0]]
         historical = again or row.boot != self._outbox.boot or now - row.boottime_ns > HISTORICAL_NS
@@ -176,8 +166,8 @@ class Publisher:
         blocked.retry_ns = self._boottime() + REFUSED_RETRY_NS
         self._schedule.forget(row.topic)
         fault = FeedFault(
-            "The broker refuses the topic {topic} to the user {user} (reason code {code}).",
-            "Let the centre allow this user to write below {root}/ (docs/mqtt/acl).",
+            "broker-refuses-topic",
+            "allow-user-to-write-topics",
             topic=f"{self._root}/{row.topic}",
             user=self._link.broker.user or "-",
             code=reason,

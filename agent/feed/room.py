@@ -16,21 +16,24 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from agent.config.model import Config
+from agent.devices.kind import DeviceHealth, Limits
 from agent.feed import messages
 from agent.feed.contract import CHANNELS, SCHEMA, channel_of, event_fields, topic_root
+from agent.feed.messages import STATE, Retained
 from agent.feed.outbox import Outbox, Row
-from agent.feed.publisher import STATE, Publisher, Retained
-from agent.health.events import DeviceHealth, Event, Limits, clock_step, devices, events, not_looking
+from agent.feed.publisher import Publisher
+from agent.health.devices import devices, not_looking
+from agent.health.events import Event, clock_step, events
 from agent.health.machine_load import Machine, MachineLoad
 from agent.health.room_view import RoomView
 from agent.version import product_version
-from drivers.mqtt import Broker, FeedFault, Link, Message, Will, defect
+from drivers.mqtt import Broker, FeedFault, Link, MqttMessage, Will, defect
 from recorder.clock.instants import CLOCK_STEP_NS, SECOND_NS, boottime_ns
 from wording import Fault
+from wording.border import Given, given
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class FeedSettings:
 
     @property
     def client_id(self) -> str:
-        """One client a room: a second one throws the first out."""
+        """The identity at the broker. A second client of this identity makes the broker close the first one's connection."""
         return f"room-{self.centre}-{self.room}"
 
 
@@ -95,20 +98,18 @@ def feed_settings(config: Config) -> FeedSettings:
 class Guidance:
     """Text from the command room for the officer. id: names it in the acknowledging event."""
 
-    id: str
-    text: str
+    id: Given
+    text: Given
 
 
 def read_guidance(payload: bytes) -> Guidance | None:
     """The text of a guidance message, None where it does not keep to schemas/guidance.json. Pure."""
     try:
         data = json.loads(payload)
-        schema, known, text = data["schema"], data["id"], data["text"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        schema, known, text = data["schema"], given(data["id"]), given(data["text"], most=GUIDANCE_CHARACTERS)
+    except (ValueError, KeyError, TypeError, RecursionError):  # NotGiven is a ValueError
         return None
-    if schema != SCHEMA or not isinstance(known, str) or not GUIDANCE_ID.fullmatch(known):
-        return None
-    return Guidance(known, text) if isinstance(text, str) and 0 < len(text) <= GUIDANCE_CHARACTERS else None
+    return Guidance(known, text) if schema == SCHEMA and GUIDANCE_ID.fullmatch(known) and text else None
 
 
 class Feed:
@@ -156,11 +157,11 @@ class Feed:
 
     @property
     def lost_reason(self) -> Fault | None:
-        """Why not; None while connected, and before the first attempt has failed."""
+        """Why the feed is not connected; None while it is, and before the first attempt has failed."""
         return self._refused or self._lost
 
     def start(self) -> None:
-        """Begins; the broker may come later."""
+        """Starts the feed's thread. The broker may come later."""
         if self._settings.enabled:
             self._thread.start()
 
@@ -182,18 +183,8 @@ class Feed:
             self._looks.append(view)
             self._wake()
 
-    def event(self, kind: str, /, **fields: object) -> None:
-        """Something happened: on stable storage when this returns, at the broker when that is reachable.
-
-        Kinds and fields are those of schemas/event.json; anything else is logged and left out, so that nothing personal leaves
-        the room by mistake.
-        """
-        if self._settings.enabled:
-            self._store(Event(kind, self._boottime(), fields))
-            self._wake()
-
     def _wake(self) -> None:
-        with suppress(OSError):  # full: it is awake already
+        with suppress(OSError):  # the wake-up is pending already
             self._wake_end.send(b"\0")
 
     def _drain_waker(self) -> None:
@@ -245,7 +236,7 @@ class Feed:
         self._devices = found
 
     def _watch_clock(self) -> None:
-        """In a session room time hides a step of the wall clock; the feed's own clock shows it. Outside, the looks do."""
+        """Reports a step of the wall clock during a session, when room time hides it; outside a session the looks show it."""
         shift = self._wall() - self._boottime()
         before, self._shift_ns = self._shift_ns, shift
         view = self._view
@@ -277,17 +268,17 @@ class Feed:
                 self._stopping.wait(pause_s)
 
     def _torn(self) -> Fault:
-        """Not every broker says why it throws a client out."""
+        """The fault where connections keep breaking: a second client of this identity, since not every broker says so itself."""
         return FeedFault(
-            "The connection to the broker {host}:{port} is lost again and again; another client may use the identity {client}.",
-            "Give every room its own room.id and room.centre; stop a second agent that uses this one's.",
+            "broker-connection-lost-repeatedly",
+            "give-each-room-own-identity",
             host=self._settings.broker.host,
             port=self._settings.broker.port,
             client=self._settings.client_id,
         )
 
     def _say_lost(self, fault: Fault) -> None:
-        if self._lost is None or self._lost.text != fault.text:
+        if self._lost is None or self._lost.code != fault.code:
             log.warning("the feed is not connected", extra={"fault": str(fault)})
         self._lost = fault
 
@@ -340,7 +331,7 @@ class Feed:
         self._refused = publisher.refused or link.read_refused
 
     def _say_goodbye(self, link: Link, publisher: Publisher) -> None:
-        """What is due, then "offline"; the broker is left in good order only when it has acknowledged all of it."""
+        """Sends what is due and then "offline". The connection closes in good order only when the broker has acknowledged all."""
         self._take_looks()
         deadline = self._boottime() + round(STOP_S * SECOND_NS)
         offline = messages.state_body(False, "stopped", self._settings.version)
@@ -354,23 +345,11 @@ class Feed:
                 return
 
     def _retained(self) -> Iterator[Retained]:
+        since_ns = {name: since for name, (_, since) in self._since.items()}
         version = self._settings.version
-        yield Retained(STATE, True, lambda: messages.state_body(True, "connected", version))
-        view, found, private = self._view, self._devices, self._private
-        if view is None:
-            return
-        yield Retained(
-            "health",
-            messages.health_key(view, found),
-            lambda: messages.health_body(view, found, self._machine(), private),
-        )
-        for device in found:
-            body = partial(messages.device_body, view, device, self._since[device.id][1], private)
-            yield Retained(f"device/{device.id}", messages.device_key(device), body)
-        session = messages.session_body(view)
-        yield Retained("session", json.dumps(session), lambda: session)
+        return messages.retained(messages.Told(version, self._view, self._devices, since_ns, self._machine, self._private))
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: MqttMessage) -> None:
         """Guidance: acknowledged as an event, handed to the officer's side, and never a command."""
         channel = channel_of(message.topic)
         if channel is None or channel.name != "guidance" or message.retained:
@@ -381,12 +360,15 @@ class Feed:
             self._store(Event("guidance", self._boottime(), {"guidance": "", "step": "refused"}))
         elif guidance.id not in self._heard:
             self._heard.append(guidance.id)
-            self._store(Event("guidance", self._boottime(), {"guidance": guidance.id, "step": "received"}))
-            self._hand_over(guidance)
+            self._store(Event("guidance", self._boottime(), {"guidance": guidance.id, "step": self._show(guidance)}))
 
-    def _hand_over(self, guidance: Guidance) -> None:
-        if self._on_guidance is not None:
-            try:
-                self._on_guidance(guidance)
-            except Exception:  # the officer's side is another's code: its defect must not cost the connection
-                log.exception("guidance could not be handed over")
+    def _show(self, guidance: Guidance) -> str:
+        """Hands the text to whatever shows it in the room. Gives the step for the acknowledging event."""
+        if self._on_guidance is None:  # nothing in the room shows it yet: whoever sent it must not think that it was read
+            return "not-shown"
+        try:
+            self._on_guidance(guidance)
+        except Exception:  # the officer's side is another's code: its defect must not cost the connection
+            log.exception("guidance could not be handed over")
+            return "not-shown"
+        return "received"

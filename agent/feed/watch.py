@@ -1,25 +1,23 @@
-"""Watching the feed of all rooms: a live table, or one JSON line a message; and the recorder that keeps all it receives."""
+"""Watching the feed of all rooms: a live table, or one JSON line a message."""
 
 import json
 import os
 import shutil
 import sys
-import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 from agent.config.model import Config
 from agent.feed.contract import ROOT, channel_of
 from agent.feed.room import broker_of
-from drivers.mqtt import Broker, Link, Message
-from recorder.disk.durable import storage_fault
-from wording import Fault, Language, say
+from drivers.mqtt import Broker, Link, MqttMessage
+from wording import Fault, Language, Shown, say, shown
+from wording.border import joined, laid_out
 
 USER, PASSWORD = "ROOM_AGENT_WATCH_USER", "ROOM_AGENT_WATCH_PASSWORD"  # names of environment variables
 RETRY_S = 1.0
@@ -31,7 +29,7 @@ CLEAR = "\x1b[H\x1b[2J"
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """Who reads what. client_id: two readers of one id throw each other out."""
+    """The broker to read from, and what. client_id: at a second reader of one id the broker closes the first connection."""
 
     broker: Broker
     client_id: str
@@ -127,7 +125,7 @@ class Rooms:
         self.check = SequenceCheck()
         self.rows: dict[str, RoomRow] = {}
 
-    def take(self, message: Message, now_s: float) -> Mapping[str, Any] | None:
+    def take(self, message: MqttMessage, now_s: float) -> Mapping[str, Any] | None:
         """One message of the feed; its content, or None where it is none of the feed's."""
         data = content(message)
         try:
@@ -135,7 +133,7 @@ class Rooms:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # one message must not end the view of all rooms
             return None
 
-    def _take(self, data: Mapping[str, Any], message: Message, now_s: float) -> Mapping[str, Any]:
+    def _take(self, data: Mapping[str, Any], message: MqttMessage, now_s: float) -> Mapping[str, Any]:
         name = f"{data['centre']}/{data['room']}"
         self.check.add(name, str(data["boot"]), data["seq"], retained=message.retained)
         row = self.rows.setdefault(name, RoomRow(name))
@@ -148,44 +146,53 @@ class Rooms:
         elif data["type"] == "health":
             not_ok = {str(c["device"]): str(c["status"]) for c in data.get("causes", ())}
             recorded_s = float(data.get("recorded_s", 0.0))
-            int(recorded_s)  # neither NaN nor without end
+            int(recorded_s)  # raises for NaN and for infinity
             row.overall, row.room_state = str(data.get("overall")), str(data.get("room_state"))
             row.not_ok, row.recorded_s, row.health_s = not_ok, recorded_s, now_s
         return data
 
-    def table(self, now_s: float, language: Language) -> str:
+    def table(self, now_s: float, language: Language) -> Shown:
         """The rooms, one line each."""
         head = [
-            say(t, language) for t in ("Room", "Online", "Condition", "State", "Recorded", "Not in order", "Last heard", "Lost")
+            say(code, language)
+            for code in ("room", "online", "condition", "state", "recorded", "not-in-order", "last-heard", "lost")
         ]
         lines = [head, *(self._line(row, now_s, language) for _, row in sorted(self.rows.items()))]
         widths = [max(_width(line[i]) for line in lines) for i in range(len(head))]
-        return "\n".join("  ".join(_pad(cell, w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+        rows = [joined("  ", [_pad(cell, w) for cell, w in zip(line, widths, strict=True)]) for line in lines]
+        return joined("\n", [Shown(row.rstrip()) for row in rows])
 
-    def _line(self, row: RoomRow, now_s: float, language: Language) -> list[str]:
+    def _line(self, row: RoomRow, now_s: float, language: Language) -> list[Shown]:
         fresh = row.online is not False and row.health_s is not None and now_s - row.health_s <= QUIET_S
-        online = "?" if row.online is None else say("yes" if row.online else "NO", language)
+        online = "?" if row.online is None else say("yes" if row.online else "no", language)
         minutes, seconds = divmod(int(row.recorded_s), 60)
         recorded = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if row.room_state in ("recording", "sealing") else "-"
-        not_ok = ", ".join(f"{device} {say(WORDS.get(status, status), language)}" for device, status in row.not_ok.items())
-        heard = "-" if row.seen_s is None else say("{seconds} s ago", language, seconds=round(now_s - row.seen_s))
+        not_ok = joined(
+            ", ",
+            [
+                laid_out("{device} {status}", device=device, status=say(WORDS.get(status, status), language))
+                for device, status in row.not_ok.items()
+            ],
+        )
+        heard = "-" if row.seen_s is None else say("seconds-ago", language, seconds=round(now_s - row.seen_s))
         told = [row.overall or "?", row.room_state or "?"]
-        shown = [say(WORDS.get(word, word), language) for word in told] if fresh else ["?", "?"]
-        return [
+        condition = [say(WORDS.get(word, word), language) for word in told] if fresh else ["?", "?"]
+        cells = [
             row.name,
             online,
-            *shown,
+            *condition,
             recorded if fresh else "?",
             (not_ok or "-") if fresh else "?",
             heard,
-            str(self.check.lost(row.name)),
+            self.check.lost(row.name),
         ]
+        return [shown(cell) for cell in cells]
 
 
 WORDS = {  # of the feed, for people
     "ok": "ok",
     "degraded": "degraded",
-    "failed": "FAILED",
+    "failed": "not-passed",
     "absent": "absent",
     "unknown": "unknown",
     "idle": "idle",
@@ -195,7 +202,7 @@ WORDS = {  # of the feed, for people
 }
 
 
-def content(message: Message) -> Mapping[str, Any] | None:
+def content(message: MqttMessage) -> Mapping[str, Any] | None:
     """The JSON of a message that a room sent, None for anything else: the topic, which the broker guards, says who speaks."""
     channel = channel_of(message.topic)
     if channel is None or not channel.from_room:
@@ -215,17 +222,17 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
+def _pad(text: Shown, width: int) -> Shown:
+    return Shown(text + " " * (width - _width(text)))
 
 
-def _cut(text: str, width: int) -> str:
+def _cut(text: str, width: int) -> Shown:
     while _width(text) > width:
         text = text[:-1]
-    return text
+    return Shown(text)
 
 
-def as_line(message: Message, at: datetime) -> str:
+def as_line(message: MqttMessage, at: datetime) -> Shown:
     """One message as a JSON line: received_at, topic, retained, qos, message (its JSON, or text where it is none)."""
     try:
         told = json.loads(message.payload)
@@ -233,12 +240,12 @@ def as_line(message: Message, at: datetime) -> str:
         told = message.payload.decode(errors="replace")
     received = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"received_at": received, "topic": message.topic, "retained": message.retained, "qos": message.qos, "message": told}
-    return json.dumps(line, ensure_ascii=False)
+    return shown(json.dumps(line, ensure_ascii=False))
 
 
 def listen(
     settings: WatchSettings,
-    on_message: Callable[[Message], None],
+    on_message: Callable[[MqttMessage], None],
     stopped: Callable[[], bool],
     *,
     on_turn: Callable[[Fault | None], None] = lambda _: None,
@@ -275,33 +282,6 @@ def listen(
             raise link.read_refused
 
 
-def record(
-    settings: WatchSettings, out_path: Path, stop_event: threading.Event, *, ready: threading.Event | None = None
-) -> SequenceCheck:
-    """Appends every message to out_path as a line of ``as_line`` until stop_event is set; gives the count of messages and losses.
-
-    The broker keeps this reader's place for a minute, so a lost connection loses nothing. ready: set once it listens.
-    Raises FeedFault, StorageFault.
-    """
-    rooms = Rooms()
-    try:
-        with out_path.open("a", encoding="utf-8") as out:
-
-            def take(message: Message) -> None:
-                out.write(as_line(message, datetime.now(UTC)) + "\n")
-                out.flush()
-                rooms.take(message, time.monotonic())
-
-            def turn(fault: Fault | None) -> None:
-                if ready is not None and fault is None:
-                    ready.set()
-
-            listen(settings, take, stop_event.is_set, on_turn=turn, session_expiry_s=60)
-    except OSError as error:
-        raise storage_fault(out_path, error) from error
-    return rooms.check
-
-
 class _Screen:
     """Draws the table: in place on a terminal, now and then elsewhere."""
 
@@ -318,14 +298,13 @@ class _Screen:
         language = self._language
         text = rooms.table(now_s, language)
         if fault is not None:
-            text += f"\n\n{fault.say(language)} {fault.say_mend(language)}"
+            text = laid_out("{table}\n\n{fault} {mend}", table=text, fault=fault.say(language), mend=fault.say_mend(language))
         elif not rooms.rows:
-            text += "\n\n" + say(
-                "No room has been heard yet. Only a user who may read all rooms sees them (docs/feed.md).", language
-            )
+            text = joined("\n\n", (text, say("no-room-heard-yet", language)))
         if self._in_place:
             size = shutil.get_terminal_size()
-            text = CLEAR + "\n".join(_cut(line, size.columns) for line in text.split("\n")[: size.lines - 1])
+            self._out.write(CLEAR)
+            text = joined("\n", [_cut(line, size.columns) for line in text.split("\n")[: size.lines - 1]])
         self._out.write(text + "\n")
         self._out.flush()
 
@@ -342,7 +321,7 @@ def watch(
     screen = _Screen(out, language, in_place=out.isatty())
     end_s = None if seconds is None else time.monotonic() + seconds
 
-    def take(message: Message) -> None:
+    def take(message: MqttMessage) -> None:
         rooms.take(message, time.monotonic())
         if json:
             out.write(as_line(message, datetime.now(UTC)) + "\n")

@@ -25,7 +25,7 @@ class ClockWatch:
         self.state: ClockState | None = None
 
     def start(self) -> None:
-        """Begins measuring."""
+        """Starts the thread that asks the time server."""
         self._thread.start()
 
     def stop(self) -> None:

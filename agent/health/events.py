@@ -1,42 +1,16 @@
-"""The room's health: its devices and condition (agent.health.devices), and what happened between two looks. Pure."""
+"""The room's health: its devices and condition and what happened between two looks. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agent.health.devices import (
-    FAILING,
-    TRACKS,
-    USUAL,
-    DeviceHealth,
-    DeviceStatus,
-    Limits,
-    Measurement,
-    Overall,
-    concerns,
-    devices,
-    not_looking,
-    overall,
-)
+from agent.devices.kind import Limits
+from agent.health.devices import FAILING, USUAL, devices
 from agent.health.room_view import RoomView
 from recorder.clock.instants import CLOCK_STEP_NS, SECOND_NS
 from recorder.process.status import BurnerStatus, TrackStatus
-
-__all__ = [
-    "DeviceHealth",
-    "DeviceStatus",
-    "Event",
-    "Limits",
-    "Measurement",
-    "Overall",
-    "clock_step",
-    "concerns",
-    "devices",
-    "events",
-    "not_looking",
-    "overall",
-]
+from recorder.session.tracks import TRACKS
 
 RECENT_S = 60.0  # a burn result that is older was told before
 

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from agent.config.model import TRACKS, Config
+from agent.config.model import Config
 from agent.config.places import Places
+from agent.devices.kinds import meant
 from agent.health.room_view import DiskView, RoomState, RoomView, SelfcheckView
 from agent.selfcheck.result import ReportSummary, load_latest
 from agent.session.capacity import composite_bps, needed_bytes
@@ -14,8 +15,7 @@ from drivers.ports import ClockState
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.process.status import ON_DISK_NS, STATUS_STALE_NS, ClimateStatus, Status, TrackStatus, read_statuses
 from recorder.session.record import Session
-
-READING_NS = 10 * SECOND_NS  # an older reading of the sensor is none
+from recorder.session.tracks import TRACKS
 
 
 def track_statuses(statuses: Mapping[str, Status], required: Sequence[str] = TRACKS) -> dict[str, TrackStatus | None]:
@@ -33,13 +33,6 @@ def not_on_disk(view: RoomView) -> list[str]:
         return view.boottime_ns - status.last_disk_ns <= ON_DISK_NS
 
     return [name for name, status in track_statuses(view.statuses, view.required).items() if not arrives(status)]
-
-
-def expected_processes(config: Config) -> tuple[str, ...]:
-    """The processes that should live in this room."""
-    climate = ("climate",) if config.climate.enabled else ()
-    burner = ("burner",) if config.burner.drives else ()
-    return (*TRACKS, "composer", *climate, *burner)
 
 
 class LatestSelfcheck:
@@ -71,7 +64,7 @@ class ViewBuilder:
         self._config, self._now = config, now
         self._places = config.storage.places
         self._selfcheck = LatestSelfcheck(config, self._places)
-        self._expected = expected_processes(config)
+        self._expected = tuple(kind.id for kind in meant(config))
         self._composite_bps = composite_bps(config)
 
     def look(self, session: Session | None, room_ns: int, utc_ns: int, clock: ClockState | None) -> RoomView:
@@ -87,7 +80,7 @@ class ViewBuilder:
         elif selfcheck and selfcheck.valid and all(s and delivers(s, now, STATUS_STALE_NS) for s in tracks.values()):
             state = "ready"
         climate = statuses.get("climate")
-        fresh = isinstance(climate, ClimateStatus) and climate.reading_ns is not None and now - climate.reading_ns <= READING_NS
+        reading = climate if isinstance(climate, ClimateStatus) and climate.fresh(now) else None
         return RoomView(
             boottime_ns=now,
             room_ns=room_ns,
@@ -99,8 +92,8 @@ class ViewBuilder:
             disk=_disk(self._places.root, tracks, self._composite_bps),
             clock=clock,
             selfcheck=selfcheck,
-            temperature_c=climate.temperature_c if fresh and isinstance(climate, ClimateStatus) else None,
-            humidity_pct=climate.humidity_pct if fresh and isinstance(climate, ClimateStatus) else None,
+            temperature_c=reading.temperature_c if reading else None,
+            humidity_pct=reading.humidity_pct if reading else None,
             expected=self._expected,
         )
 

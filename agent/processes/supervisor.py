@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config.places import Places
-from agent.processes.pulse import Pulse
+from agent.processes.heartbeat import Heartbeat
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.disk.durable import storage_fault
 from recorder.disk.locks import lock_holder
@@ -35,7 +35,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One process: its name (of its lock, status and log), its arguments, and how long it may stand still (agent.processes.pulse)."""
+    """One process that the supervisor keeps alive. name: also that of its lock, its status and its log.
+
+    hung_ns: a process without a heartbeat for so long is replaced, see agent.processes.heartbeat.
+    """
 
     name: str
     arguments: tuple[str, ...]
@@ -60,7 +63,7 @@ class Child:
         self._places, self._now = places, now
         self._process: subprocess.Popen[bytes] | None = None  # None where it was taken up
         self._pidfd: int | None = None
-        self._pulse: Pulse | None = None
+        self._heartbeat: Heartbeat | None = None
         self._since_ns = 0
         self._failures = 0
         self._start_ns = 0
@@ -70,14 +73,14 @@ class Child:
     def poll(self) -> None:
         """Sees to it that the process lives. Raises StorageFault where its log cannot be written."""
         if self._pidfd is not None and self._dead():
-            self._bury()
+            self._reap()
         if self._pidfd is None:
             if self._now() >= self._start_ns and not self._take_up():
                 self._start()
-        elif not self._killed and self._pulse is not None:
-            self._feel(self._pulse)
+        elif not self._killed and self._heartbeat is not None:
+            self._check_heartbeat(self._heartbeat)
 
-    def _feel(self, pulse: Pulse) -> None:
+    def _check_heartbeat(self, pulse: Heartbeat) -> None:
         """A process that was stopped goes on and has lost nothing; one that hangs is killed, and another one goes on."""
         if pulse.stopped():
             log.error("process was stopped, continued", extra={"child": self.spec.name, "pid": self.pid})
@@ -126,7 +129,7 @@ class Child:
     def _live(self, pid: int) -> None:
         self._pidfd = os.pidfd_open(pid)
         self.pid, self._since_ns, self._killed = pid, self._now(), False
-        self._pulse = Pulse(self._places.status / f"{self.spec.name}.json", pid, self.spec.hung_ns, self._now)
+        self._heartbeat = Heartbeat(self._places.status / f"{self.spec.name}.json", pid, self.spec.hung_ns, self._now)
 
     def _dead(self) -> bool:
         assert self._pidfd is not None
@@ -134,7 +137,7 @@ class Child:
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(0))
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         code = self._process.wait() if self._process else None
         if self._now() - self._since_ns >= STEADY_NS:
             self._failures = 0
@@ -149,7 +152,7 @@ class Child:
     def _forget(self) -> None:
         if self._pidfd is not None:
             os.close(self._pidfd)
-        self._pidfd = self._process = self._pulse = self.pid = None
+        self._pidfd = self._process = self._heartbeat = self.pid = None
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal, to this very process and never to one that got its id."""
@@ -190,7 +193,7 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Begins."""
+        """Starts the thread that keeps the processes alive."""
         self._thread.start()
 
     def leave(self) -> None:

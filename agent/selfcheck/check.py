@@ -9,15 +9,15 @@ from typing import Generic, TypeVar
 
 from agent.config.model import Config
 from agent.config.settings import camera_address_now
-from agent.selfcheck.result import NOTHING, Heading, Status, Text
+from agent.selfcheck.result import NOTHING, CheckStatus, Heading
 from agent.selfcheck.samples import PictureSample, SoundSample, take_pictures, take_sound
 from drivers.camera import describe_apart
 from drivers.ports import CameraDescription
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.process.status import Status as ProcessStatus
 from recorder.process.status import TrackStatus, read_statuses
-
-CAMERAS = ("overview", "closeup")
+from recorder.session.tracks import CAMERAS, MICROPHONE
+from wording.sentence import Sentence
 
 ASK_CAMERA_S = 9.0
 
@@ -28,11 +28,11 @@ T = TypeVar("T")
 class Outcome:
     """What a check found."""
 
-    status: Status
-    value: Text = NOTHING
-    threshold: Text = NOTHING
-    what: Text = NOTHING
-    mend: Text = NOTHING
+    status: CheckStatus
+    value: Sentence = NOTHING
+    threshold: Sentence = NOTHING
+    what: Sentence = NOTHING
+    mend: Sentence = NOTHING
 
 
 class Once(Generic[T]):
@@ -62,8 +62,8 @@ class Scene:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.places = config.storage.places
-        self._descriptions = {name: Once(partial(self._describe, name)) for name in CAMERAS}
-        self._pictures = {name: Once(partial(self._watch, name)) for name in CAMERAS}
+        self._descriptions: dict[str, Once[CameraDescription]] = {name: Once(partial(self._describe, name)) for name in CAMERAS}
+        self._pictures: dict[str, Once[PictureSample]] = {name: Once(partial(self._watch, name)) for name in CAMERAS}
         self._sound = Once(self._listen)
 
     def statuses(self) -> dict[str, ProcessStatus]:
@@ -81,10 +81,10 @@ class Scene:
         return describe_apart(camera_address_now(self.config, name), timeout_s=3.0, sub_size=size, limit_s=ASK_CAMERA_S)
 
     def _watch(self, name: str) -> PictureSample:
-        return take_pictures(self.places.feed(name), window_s=max(3.0, self.config.selfcheck.keyframe_max_s + 0.5))
+        return take_pictures(self.places.live(name), window_s=max(3.0, self.config.selfcheck.keyframe_max_s + 0.5))
 
     def _listen(self) -> SoundSample:
-        return take_sound(self.places.feed("microphone"), window_s=3.0)
+        return take_sound(self.places.live(MICROPHONE), window_s=3.0)
 
     def description(self, name: str) -> CameraDescription:
         """What the camera says of itself. Raises DeviceFault, ConfigFault."""
@@ -99,7 +99,7 @@ class Scene:
         return self._sound.get()
 
 
-Look = Callable[[Scene, str], Outcome]
+Measure = Callable[[Scene, str], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,48 +107,49 @@ class Check:
     """One check: its id, where it stands in the report, its English title, the duties it answers, and how it looks.
 
     look: takes the scene and a device. devices: what it is done on, "" for the room. required: a failure keeps a session from
-    starting; otherwise it becomes a warning.
+    starting; otherwise it becomes a warning. place: lower ones come first in the report, within a heading.
     """
 
     id: str
     heading: Heading
     title: str
     clauses: tuple[str, ...]
-    look: Look
+    look: Measure
     devices: Callable[[Config], Sequence[str]] = lambda _: ("",)
     required: Callable[[Config], bool] = lambda _: True
+    place: int = 0
 
 
 def cameras(_: Config) -> Sequence[str]:
-    """Both cameras."""
+    """The devices of a check that looks at each camera."""
     return CAMERAS
 
 
 def microphone(_: Config) -> Sequence[str]:
-    """The microphone."""
-    return ("microphone",)
+    """The devices of a check that listens to the microphone."""
+    return (MICROPHONE,)
 
 
 def never(_: Config) -> bool:
-    """Not required."""
+    """For a check whose failure lets a session start all the same."""
     return False
 
 
-def passed(value: Text, threshold: Text = NOTHING) -> Outcome:
+def passed(value: Sentence, threshold: Sentence = NOTHING) -> Outcome:
     """The outcome of a good measurement."""
     return Outcome("passed", value, threshold)
 
 
-def failed(value: Text, threshold: Text, what: Text, mend: Text) -> Outcome:
+def failed(value: Sentence, threshold: Sentence, what: Sentence, mend: Sentence) -> Outcome:
     """The outcome of a bad one."""
     return Outcome("failed", value, threshold, what, mend)
 
 
-def warned(value: Text, threshold: Text, what: Text, mend: Text) -> Outcome:
+def warned(value: Sentence, threshold: Sentence, what: Sentence, mend: Sentence) -> Outcome:
     """The outcome of one that a person should know of, and that keeps nothing from starting."""
     return Outcome("warning", value, threshold, what, mend)
 
 
-def skipped(why: Text) -> Outcome:
+def skipped(why: Sentence) -> Outcome:
     """The outcome where there is nothing to measure."""
     return Outcome("skipped", what=why)

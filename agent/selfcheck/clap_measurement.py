@@ -1,4 +1,4 @@
-"""Listens and looks while somebody claps: from the tracks' feeds to what recorder.capture.clap judges."""
+"""Listens and looks while somebody claps: from the tracks' live streams to what recorder.capture.clap judges."""
 
 import threading
 import time
@@ -15,12 +15,13 @@ from agent.config.settings import camera
 from agent.version import product_version
 from drivers.faults import DeviceSilent
 from recorder.capture.clap import HEIGHT, WIDTH, Film, Measured, NotMeasured, difference, onsets
-from recorder.capture.latency import LARGEST_MS, Calibration, Device, latency_ns
+from recorder.capture.latency import LARGEST_MS, CalibratedDevice, Calibration, latency_ns
 from recorder.clock.instants import MS_NS, SECOND_NS, boot_id, boottime_ns
 from recorder.media.decoding import video_decoder
-from recorder.media.live import FeedReader, Kind, Message
+from recorder.media.live import LiveKind, LiveMessage, LiveReader
 from recorder.media.packets import Format
 from recorder.process.status import Status, TrackStatus, read_statuses
+from recorder.session.tracks import MICROPHONE
 from wording import Fault
 
 SILENCE_S = 1.6  # a track gives its device up after 1.5 s of silence
@@ -32,31 +33,31 @@ NOTHING = Film(np.empty(0, np.int64), np.empty((0, HEIGHT, WIDTH), np.uint8))
 
 
 class Collector(threading.Thread):
-    """Takes one track's feed until it is stopped. ``take`` gives what came so far, or says why nothing comes."""
+    """Takes one track's live stream until it is stopped. ``take`` gives what came so far, or says why nothing comes."""
 
-    def __init__(self, name: str, feed: Path) -> None:
+    def __init__(self, name: str, live: Path) -> None:
         super().__init__(name=f"calibrate-{name}", daemon=True)
-        self._track, self._feed = name, feed
+        self._track, self._live = name, live
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._format: Format | None = None
-        self._data: list[Message] = []
+        self._data: list[LiveMessage] = []
         self._fault: Fault | None = None
 
     def run(self) -> None:
-        """The thread: until ``stop``, or until the feed ends."""
+        """The thread: until ``stop``, or until the live stream ends."""
         try:
-            with FeedReader(self._feed, timeout_s=SILENCE_S) as reader:
+            with LiveReader(self._live, timeout_s=SILENCE_S) as reader:
                 while not self._stopping.is_set():
                     self._add(reader.read())
         except OSError:  # no track listens, or it is silent
             self._lose()
 
-    def _add(self, message: Message | None) -> None:
-        if message is None or message.kind is Kind.LOST:
+    def _add(self, message: LiveMessage | None) -> None:
+        if message is None or message.kind is LiveKind.LOST:
             raise ConnectionError
         with self._lock:
-            if message.kind is Kind.FORMAT:
+            if message.kind is LiveKind.FORMAT:
                 self._format, self._data = message.format, []
             elif self._data or message.key:
                 self._data.append(message)
@@ -64,12 +65,12 @@ class Collector(threading.Thread):
     def _lose(self) -> None:
         with self._lock:
             self._fault = DeviceSilent(
-                "The track {name} gives nothing away.",
-                "Is the room ready? `room-agent session status` says what is wrong; then calibrate again.",
+                "track-gives-no-calibration-signal",
+                "check-room-status-and-recalibrate",
                 name=self._track,
             )
 
-    def take(self) -> tuple[Format | None, list[Message]]:
+    def take(self) -> tuple[Format | None, list[LiveMessage]]:
         """The newest format, None before it comes, and everything in it, from the first key packet on. Raises DeviceSilent."""
         with self._lock:
             if self._fault is not None:
@@ -84,14 +85,14 @@ class Collector(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What came while somebody clapped. onsets_ns: instants in the microphone's feed; films: of each camera's feed."""
+    """What came while somebody clapped. onsets_ns: instants in the microphone's live stream; films: of each camera's."""
 
     onsets_ns: NDArray[np.int64]
     films: dict[str, Film]
 
 
-def heard(format_: Format | None, blocks: Sequence[Message]) -> NDArray[np.int64]:
-    """Instants (ns) at which claps begin in the microphone's feed."""
+def heard(format_: Format | None, blocks: Sequence[LiveMessage]) -> NDArray[np.int64]:
+    """Instants (ns) at which claps begin in the microphone's live stream."""
     if format_ is None or not blocks:
         return np.empty(0, np.int64)
     samples = np.frombuffer(b"".join(m.payload for m in blocks), "<i2").reshape(-1, format_.channels).mean(axis=1) / 32768
@@ -104,8 +105,8 @@ def heard(format_: Format | None, blocks: Sequence[Message]) -> NDArray[np.int64
     return np.asarray(starts[block] + after, np.int64)
 
 
-def film(format_: Format, units: Sequence[Message]) -> Film:
-    """The pictures of a camera's feed, small and grey. Damaged ones are left out."""
+def film(format_: Format, units: Sequence[LiveMessage]) -> Film:
+    """The pictures of a camera's live stream, small and grey. Damaged ones are left out."""
     codec = video_decoder(format_)
     times = {unit.pts: unit.time_ns for unit in units}
     found: list[tuple[int, NDArray[np.uint8]]] = []
@@ -127,15 +128,15 @@ def film(format_: Format, units: Sequence[Message]) -> Film:
     return Film(np.array([at for at, _ in found], np.int64), pictures)
 
 
-class Session:
+class Listening:
     """The time in which somebody claps: use it as a context manager, ``wait``, then ``take``."""
 
     def __init__(self, config: Config, cameras: Sequence[str]) -> None:
         places = config.storage.places
-        self._microphone = Collector("microphone", places.feed("microphone"))
-        self._cameras = {name: Collector(name, places.feed(name)) for name in cameras}
+        self._microphone = Collector(MICROPHONE, places.live(MICROPHONE))
+        self._cameras = {name: Collector(name, places.live(name)) for name in cameras}
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> "Listening":
         for one in (self._microphone, *self._cameras.values()):
             one.start()
         return self
@@ -169,7 +170,7 @@ def in_force_ms(config: Config, name: str, status: Status | None) -> float:
     told = told_ms(status)
     if told is not None:
         return told
-    if name == "microphone":
+    if name == MICROPHONE:
         return config.microphone.latency_ms
     return latency_ns(config.storage.places.calibration, name, camera(config, name).latency_ms) / MS_NS
 
@@ -190,7 +191,7 @@ def followed(config: Config, stored: Mapping[str, Calibration], *, within_s: flo
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CameraDelay:
     """One camera's measurement. latency_ms: its delay from light to arrival; before_ms: what was in force."""
 
     measured: Measured
@@ -198,28 +199,32 @@ class Result:
     before_ms: float
 
 
-def judge(take: Take, name: str, *, before_ms: float, microphone_ms: float) -> Result:
+def judge(take: Take, name: str, *, before_ms: float, microphone_ms: float) -> CameraDelay:
     """A camera's delay. before_ms, microphone_ms: what its track and the microphone's took off. Raises NotMeasured.
 
-    The feeds' times have these delays taken off already, so picture and sound agree where before_ms is right.
+    The live streams' times have these delays taken off already, so picture and sound agree where before_ms is right.
     """
     measured = difference(take.films[name], take.onsets_ns)
     latency_ms = before_ms + measured.difference_ms
     if latency_ms < -NEGLIGIBLE_MS:
         raise NotMeasured(
-            "{name} shows claps {early} ms before they happen: the microphone's own delay is larger than configured.",
-            "Set microphone.latency_ms to at least {least}, restart the microphone's track, and calibrate again.",
+            "claps-seen-early-microphone-delay-larger",
+            "raise-microphone-latency-and-recalibrate",
             name=name,
             early=round(-latency_ms),
             least=int(-(-(microphone_ms - latency_ms) // 5) * 5),
         )
-    return Result(measured, min(max(round(latency_ms, 1), 0.0), LARGEST_MS), before_ms)
+    return CameraDelay(measured, min(max(round(latency_ms, 1), 0.0), LARGEST_MS), before_ms)
 
 
-def calibration(result: Result, status: Status | None, *, microphone_ms: float, at: str, by: str) -> Calibration:
+def calibration(result: CameraDelay, status: Status | None, *, microphone_ms: float, at: str, by: str) -> Calibration:
     """A result as it is stored. status: of the camera's track, which says what camera it is."""
     measured = result.measured
-    device = Device(status.manufacturer, status.model, status.serial) if isinstance(status, TrackStatus) else Device()
+    device = (
+        CalibratedDevice(status.manufacturer, status.model, status.serial)
+        if isinstance(status, TrackStatus)
+        else CalibratedDevice()
+    )
     return Calibration(
         latency_ms=result.latency_ms,
         spread_ms=round(measured.spread_ms, 1),
@@ -233,7 +238,7 @@ def calibration(result: Result, status: Status | None, *, microphone_ms: float, 
     )
 
 
-def clap_for(session: Session, seconds: float, tell: Callable[[int], None]) -> Take:
+def clap_for(session: Listening, seconds: float, tell: Callable[[int], None]) -> Take:
     """Waits for so long, telling each clap that is heard. Raises DeviceSilent."""
     until, told = time.monotonic() + seconds, 0
     while (left := until - time.monotonic()) > 0:

@@ -67,7 +67,7 @@ class Loudness:
 
 
 def loudness(samples: NDArray[np.int16], rate_hz: int) -> Loudness:
-    """Of samples of shape (frames, channels)."""
+    """Level and clipping of samples of shape (frames, channels)."""
     frames = samples.astype(np.float64) / 32768
     window = max(1, round(rate_hz * WINDOW_S))
     starts = range(0, max(1, len(frames) - window + 1), window)

@@ -1,87 +1,52 @@
 """Findings and reports of the self-check as values, and where they lie: ``<root>/selfcheck/<stamp>.json`` and ``latest.json``."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from agent.config.model import Config
+from agent.devices.kinds import KINDS
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.disk.durable import Json, make_folder, read_json, write_json
-from wording import Fault, Language, say
+from recorder.faults import BadInput
+from wording import Fault
+from wording.sentence import Sentence, sentence, verbatim
 
-SCHEMA = "interview-room-selfcheck/1"
+SCHEMA = "interview-room-selfcheck/2"
+SCHEMAS = (SCHEMA, "interview-room-selfcheck/1")  # /1: version 0.1.0, with its texts in both languages
 
-Status = Literal["passed", "failed", "warning", "skipped"]
+CheckStatus = Literal["passed", "failed", "warning", "skipped"]
 Heading = Literal["devices", "connections", "sound", "picture"]
 
 HEADINGS: dict[Heading, str] = {
-    "devices": "Devices intact",
-    "connections": "Connections open",
-    "sound": "Sound clear",
-    "picture": "Picture clear",
+    "devices": "devices-intact",
+    "connections": "connections-open",
+    "sound": "sound-clear",
+    "picture": "picture-clear",
 }
 
 
-DEVICES = {
-    "overview": "overview camera",
-    "closeup": "close-up camera",
-    "microphone": "microphone",
-    "climate": "climate sensor",
-    "composer": "composer",
-    "burner": "disc drives",
-}
+DEVICES = {kind.id: kind.title for kind in KINDS}
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One text in both languages."""
-
-    en: str = ""
-    zh: str = ""
-
-    def say(self, language: Language) -> str:
-        """The text in the language."""
-        return self.zh if language == "zh" else self.en
-
-    def as_dict(self) -> dict[str, str]:
-        """For the report's JSON."""
-        return {"en": self.en, "zh": self.zh}
-
-    def __bool__(self) -> bool:
-        return bool(self.en)
+NOTHING = Sentence("")
 
 
-NOTHING = Text()
-
-
-def both(template: str, **values: object) -> Text:
-    """The template in both languages; values that are Text fill in their own language."""
-
-    def one(language: Language) -> str:
-        return say(template, language, **{k: v.say(language) if isinstance(v, Text) else v for k, v in values.items()})
-
-    return Text(one("en"), one("zh"))
-
-
-def joined(texts: list[Text]) -> Text:
-    """The texts as an enumeration."""
-    return Text(", ".join(t.en for t in texts), "、".join(t.zh for t in texts))
-
-
-def device_name(device: str) -> Text:
+def device_name(device: str) -> Sentence:
     """What a person calls the device."""
-    return both(DEVICES[device]) if device in DEVICES else Text(device, device)
+    return sentence(DEVICES[device]) if device in DEVICES else verbatim(device)
 
 
-def of_fault(fault: Fault) -> tuple[Text, Text]:
+def of_fault(fault: Fault) -> tuple[Sentence, Sentence]:
     """What a fault says, and its mend."""
-    return Text(fault.say("en"), fault.say("zh")), Text(fault.say_mend("en"), fault.say_mend("zh"))
+    return Sentence(fault.code, fault.values), Sentence(fault.mend, fault.values)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of one check on one device.
 
     check: its id. device: track or device name, "" for the room. value, threshold: what was measured, what it had to be.
@@ -90,14 +55,14 @@ class Finding:
 
     check: str
     heading: Heading
-    title: Text
+    title: Sentence
     device: str
-    status: Status
-    value: Text = NOTHING
-    threshold: Text = NOTHING
+    status: CheckStatus
+    value: Sentence = NOTHING
+    threshold: Sentence = NOTHING
     clauses: tuple[str, ...] = ()
-    what: Text = NOTHING
-    mend: Text = NOTHING
+    what: Sentence = NOTHING
+    mend: Sentence = NOTHING
     required: bool = True
     seconds: float = 0.0
 
@@ -108,19 +73,19 @@ class Finding:
 
     def as_dict(self) -> Json:
         """For the report's JSON."""
-        texts = {name: getattr(self, name).as_dict() for name in ("title", "value", "threshold", "what", "mend")}
+        texts = {name: getattr(self, name).as_json() for name in ("title", "value", "threshold", "what", "mend")}
         plain = {name: getattr(self, name) for name in ("check", "device", "heading", "status", "required")}
         return {**plain, **texts, "clauses": list(self.clauses), "seconds": round(self.seconds, 2)}
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SelfcheckReport:
     """A whole self-check. at: UTC. room: id, name, centre, class. Passed: nothing that is required failed."""
 
     at: datetime
     seconds: float
     room: dict[str, Any]
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
     timezone: str = "UTC"
     version: str = ""
 
@@ -135,13 +100,13 @@ class Report:
         return tuple(f.key for f in self.findings if f.status == "failed")
 
     @property
-    def counts(self) -> dict[Status, int]:
+    def counts(self) -> dict[CheckStatus, int]:
         """How many findings of each status."""
         counted = Counter(f.status for f in self.findings)
         return {status: counted[status] for status in ("passed", "failed", "warning", "skipped")}
 
     def as_dict(self) -> Json:
-        """The report's JSON."""
+        """The report as selfcheck.json holds it."""
         return {
             "schema": SCHEMA,
             "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -171,11 +136,11 @@ class ReportSummary:
         return rfc3339(self.at_ns)
 
     @classmethod
-    def from_dict(cls, data: Json, valid_minutes: int) -> Self:
+    def from_dict(cls, data: Mapping[str, Any], valid_minutes: int) -> Self:
         """Out of a stored report. Raises KeyError, ValueError, TypeError where it is none."""
         at = datetime.fromisoformat(str(data["at"]))
         failed = data["failed_checks"]
-        if data["schema"] != SCHEMA or not isinstance(failed, list):
+        if data["schema"] not in SCHEMAS or not isinstance(failed, list):
             raise ValueError("no self-check report")
         at_ns = round(at.timestamp() * 1000) * (SECOND_NS // 1000)
         return cls(at_ns, data["passed"] is True, tuple(str(key) for key in failed), valid_minutes * 60 * SECOND_NS)
@@ -186,12 +151,23 @@ class ReportSummary:
         return self.passed and -60 * SECOND_NS <= age <= self.valid_ns
 
 
-def store(report: Report, config: Config) -> Path:
-    """Writes the report under its stamp, and as the newest, durably. Raises StorageFault."""
+def store_report(report: Mapping[str, Any], config: Config) -> Path:
+    """Writes a report, in the form of Report.as_dict, under its stamp and as the newest, durably. For the agent alone.
+
+    Raises BadInput where it is none, or another room's; StorageFault.
+    """
+    try:
+        summary = ReportSummary.from_dict(report, config.recording.selfcheck_valid_minutes)
+        room = report["room"]["id"]
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise BadInput("selfcheck-report-not-usable", "run-selfcheck-again", why=repr(error)[:200]) from error
+    if room != config.room.id:
+        raise BadInput("selfcheck-report-of-other-room", "run-selfcheck-in-this-room", room=str(room)[:80])
     place = make_folder(config.storage.places.selfcheck)
-    path = place / f"{report.at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z.json"
-    write_json(path, report.as_dict())
-    write_json(place / "latest.json", report.as_dict())
+    at = datetime.fromtimestamp(summary.at_ns / SECOND_NS, UTC)
+    path = place / f"{at:%Y%m%dT%H%M%S.%f}Z.json"
+    write_json(path, dict(report))
+    write_json(place / "latest.json", dict(report))
     return path
 
 

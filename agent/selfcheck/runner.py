@@ -1,73 +1,50 @@
 """Runs the checks at once, each in a thread of its own; a check that crashes or hangs becomes a finding."""
 
 import logging
+import pkgutil
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from datetime import UTC, datetime
+from importlib import import_module
 
 from agent.config.model import Config
+from agent.devices.kinds import KINDS
+from agent.selfcheck import checks
 from agent.selfcheck.check import Check, Outcome, Scene, failed
-from agent.selfcheck.checks import (
-    broker,
-    camera_clock,
-    camera_frozen,
-    camera_keyframes,
-    camera_latency,
-    camera_light,
-    camera_login,
-    camera_stream,
-    climate,
-    disk_space,
-    disk_write,
-    drives,
-    encoder,
-    microphone_clipped,
-    microphone_delivers,
-    microphone_level,
-    processes,
-    room_clock,
-)
-from agent.selfcheck.result import NOTHING, Finding, Report, both, of_fault
+from agent.selfcheck.result import NOTHING, CheckResult, SelfcheckReport, of_fault
 from agent.version import product_version
 from wording import Fault
+from wording.sentence import sentence
 
 LIMIT_S = 12.0
 
-CHECKS: tuple[Check, ...] = (
-    processes.CHECK,
-    climate.CHECK,
-    drives.CHECK,
-    disk_space.CHECK,
-    disk_write.CHECK,
-    encoder.CHECK,
-    camera_login.CHECK,
-    camera_clock.CHECK,
-    room_clock.CHECK,
-    broker.CHECK,
-    microphone_delivers.CHECK,
-    microphone_level.CHECK,
-    microphone_clipped.CHECK,
-    camera_stream.CHECK,
-    camera_keyframes.CHECK,
-    camera_light.CHECK,
-    camera_frozen.CHECK,
-    camera_latency.CHECK,
-)
+
+def _found() -> tuple[Check, ...]:
+    """The CHECK of every module of agent.selfcheck.checks, in the report's order: by place, then as device kinds name them."""
+    named = list(dict.fromkeys(name for kind in KINDS for name in kind.checks))
+    others = sorted(module.name for module in pkgutil.iter_modules(checks.__path__) if module.name not in named)
+    found: list[Check] = [import_module(f"{checks.__name__}.{name}").CHECK for name in (*named, *others)]
+    return tuple(sorted(found, key=lambda check: check.place))
+
+
+CHECKS = _found()
 
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, *, at: datetime | None = None, checks: Sequence[Check] = CHECKS, limit_s: float = LIMIT_S) -> Report:
-    """Every check on every device of its, in the order of ``checks``; done after limit_s at the latest."""
+def run(
+    config: Config, *, at: datetime | None = None, chosen: Sequence[Check] = CHECKS, limit_s: float = LIMIT_S
+) -> SelfcheckReport:
+    """Every check on every device of its, in the order of ``chosen``; done after limit_s at the latest."""
     at, began = at or datetime.now(UTC), time.monotonic()
     scene = Scene(config)
-    running = [_Running(check, device, scene) for check in checks for device in check.devices(config)]
+    running = [_Running(check, device, scene) for check in chosen for device in check.devices(config)]
     findings = tuple(one.finding(began + limit_s, limit_s, required=one.check.required(config)) for one in running)
     room = {"id": config.room.id, "name": config.room.name, "centre": config.room.centre, "class": config.room.class_}
-    return Report(at, time.monotonic() - began, room, findings, config.room.timezone, product_version())
+    return SelfcheckReport(at, time.monotonic() - began, room, findings, config.room.timezone, product_version())
 
 
 class _Running:
@@ -87,14 +64,14 @@ class _Running:
         except Exception as error:  # the top of this check's thread
             log.exception("check crashed", extra={"check": self.check.id, "device": self._device})
             outcome = failed(
-                both("defect"),
+                sentence("program-defect"),
                 NOTHING,
-                both("The check itself failed: {why}.", why=f"{type(error).__name__}: {error}"),
-                both("This is a defect of the program: report it with the log."),
+                sentence("check-itself-failed", why=f"{type(error).__name__}: {error}"),
+                sentence("report-program-defect-with-log"),
             )
         self._done.set_result((outcome, time.monotonic() - self._began))
 
-    def finding(self, deadline: float, limit_s: float, *, required: bool) -> Finding:
+    def finding(self, deadline: float, limit_s: float, *, required: bool) -> CheckResult:
         try:
             outcome, seconds = self._done.result(max(0.0, deadline - time.monotonic()))
         except NotInTime:
@@ -102,13 +79,13 @@ class _Running:
             outcome = failed(
                 NOTHING,
                 NOTHING,
-                both("The check did not end within {limit:g} s.", limit=limit_s),
-                both("Check again; if it comes again, restart the device."),
+                sentence("check-timed-out", limit=limit_s),
+                sentence("check-again-or-restart-device"),
             )
-        return Finding(
+        return CheckResult(
             check=self.check.id,
             heading=self.check.heading,
-            title=both(self.check.title),
+            title=sentence(self.check.title),
             device=self._device,
             status="warning" if outcome.status == "failed" and not required else outcome.status,
             value=outcome.value,

@@ -1,4 +1,4 @@
-"""Some seconds of a track's feed, as values to judge: exactly what would be recorded at this moment."""
+"""Some seconds of a track's live stream, as values to judge: exactly what would be recorded at this moment."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recorder.clock.instants import SECOND_NS
 from recorder.media.decoding import video_decoder
-from recorder.media.live import FeedReader, Kind, Message
+from recorder.media.live import LiveKind, LiveMessage, LiveReader
 from recorder.media.packets import Format
 
 SILENCE_S = 1.6  # a track gives its device up after 1.5 s of silence
@@ -83,13 +83,13 @@ class SoundSample:
     stalled: bool
 
 
-def _messages(path: Path, window_s: float) -> Iterator[Message | None]:
-    """Messages until window_s have passed, each as it comes; None at the end where the feed stopped earlier.
+def _messages(path: Path, window_s: float) -> Iterator[LiveMessage | None]:
+    """Messages until window_s have passed, each as it comes; None at the end where the live stream stopped earlier.
 
-    Raises NothingArrivesError where there is no feed.
+    Raises NothingArrivesError where there is no live stream.
     """
     try:
-        reader = FeedReader(path, timeout_s=SILENCE_S)
+        reader = LiveReader(path, timeout_s=SILENCE_S)
     except OSError as error:
         raise NothingArrivesError from error
     with reader:
@@ -104,19 +104,19 @@ def _messages(path: Path, window_s: float) -> Iterator[Message | None]:
                 return
 
 
-def _collect(path: Path, window_s: float) -> tuple[Format, list[Message], bool]:
+def _collect(path: Path, window_s: float) -> tuple[Format, list[LiveMessage], bool]:
     """What came in the newest format, from the first key packet on (every block of sound is one), and whether it stopped coming.
 
     Raises NothingArrivesError.
     """
     format_: Format | None = None
-    data: list[Message] = []
+    data: list[LiveMessage] = []
     stalled = False
     for message in _messages(path, window_s):
-        if message is None or message.kind is Kind.LOST:
+        if message is None or message.kind is LiveKind.LOST:
             stalled = True
             break
-        if message.kind is Kind.FORMAT:
+        if message.kind is LiveKind.FORMAT:
             format_, data = message.format, []
         elif data or message.key:
             data.append(message)
@@ -126,7 +126,7 @@ def _collect(path: Path, window_s: float) -> tuple[Format, list[Message], bool]:
 
 
 def take_pictures(path: Path, *, window_s: float) -> PictureSample:
-    """Watches a camera's feed, then decodes. Raises NothingArrivesError."""
+    """Watches a camera's live stream, then decodes. Raises NothingArrivesError."""
     format_, data, stalled = _collect(path, window_s)
     tick_ns = format_.time_base * SECOND_NS
     times = tuple(round(m.pts * tick_ns) for m in data)
@@ -137,7 +137,7 @@ def take_pictures(path: Path, *, window_s: float) -> PictureSample:
     return PictureSample(Seen(format_, times, keys, bits / span_s if span_s > 0 else 0.0, stalled), lumas, full_range)
 
 
-def decode(format_: Format, data: Sequence[Message]) -> tuple[tuple[Luma, ...], bool]:
+def decode(format_: Format, data: Sequence[LiveMessage]) -> tuple[tuple[Luma, ...], bool]:
     """Luma planes spread over the messages, and whether they have the full range. Damaged pictures are left out."""
     keys = [m for m in data if m.key]
     wanted = spread(keys) if len(keys) > 1 else data
@@ -156,7 +156,7 @@ def decode(format_: Format, data: Sequence[Message]) -> tuple[tuple[Luma, ...], 
     return tuple(lumas[: KEPT + 1]), full_range
 
 
-def spread(items: Sequence[Message]) -> list[Message]:
+def spread(items: Sequence[LiveMessage]) -> list[LiveMessage]:
     """At most KEPT of the items, the first and the last included, evenly spread."""
     if len(items) <= KEPT:
         return list(items)
@@ -170,7 +170,7 @@ def _luma(frame: av.VideoFrame) -> Luma:
 
 
 def take_sound(path: Path, *, window_s: float) -> SoundSample:
-    """Listens to the microphone's feed. Raises NothingArrivesError."""
+    """Listens to the microphone's live stream. Raises NothingArrivesError."""
     format_, data, stalled = _collect(path, window_s)
     samples = np.frombuffer(b"".join(m.payload for m in data), "<i2").astype(np.int16).reshape(-1, format_.channels)
     span = data[-1].pts - data[0].pts + len(data[-1].payload) // (2 * format_.channels)

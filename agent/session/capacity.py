@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from recorder.process.status import TrackStatus
+from recorder.session.tracks import MICROPHONE
 
 if TYPE_CHECKING:
     from agent.config.model import Config
@@ -15,7 +16,7 @@ VIDEO_BPS, AUDIO_BPS = 8e6, 0.8e6
 def needed_bytes(tracks: Mapping[str, TrackStatus | None], composite_bps: float, seconds: float) -> int:
     """Bytes that so many seconds of every track and the composite will take."""
     rates = [
-        status.bitrate_bps if status and status.bitrate_bps > 0 else AUDIO_BPS if name == "microphone" else VIDEO_BPS
+        status.bitrate_bps if status and status.bitrate_bps > 0 else AUDIO_BPS if name == MICROPHONE else VIDEO_BPS
         for name, status in tracks.items()
     ]
     return round((sum(rates) + composite_bps) * seconds / 8)

@@ -23,7 +23,7 @@ def folders(places: Places) -> list[Path]:
             return sorted(path for path in map(Path, entries) if (path / "session.json").exists())
     except FileNotFoundError:
         return []
-    except OSError as error:  # a user who may not look there must not be told that there is nothing
+    except OSError as error:  # a user without the right to look must not read that there are no sessions
         raise read_fault(places.sessions, error) from error
 
 
@@ -46,7 +46,7 @@ def sessions(places: Places) -> tuple[list[Session], list[EvidenceFault | Storag
 
 
 def why_unreadable(places: Places, session: str | None) -> Fault | None:
-    """Why the session that wanted.json names cannot be taken up, None where nothing stands against it."""
+    """Why the agent cannot take up the session that wanted.json names; None where it can."""
     if session is None:
         return None
     folder = places.session(str(session))
@@ -56,9 +56,8 @@ def why_unreadable(places: Places, session: str | None) -> Fault | None:
         return None
     except (EvidenceFault, StorageFault):
         return Fault(
-            "Session {session} is not finished, and {path} cannot be read.",
-            "Its tracks go on by themselves. Restore that file from a copy and start the agent again; "
-            "where there is no copy, delete {wanted} first: that ends the recording.",
+            "unfinished-session-file-unreadable",
+            "restore-session-file-or-end-recording",
             exit_code=Exit.EVIDENCE,
             session=folder.name,
             path=folder / "session.json",
@@ -78,8 +77,8 @@ def find(places: Places, name: str) -> Path:
     path = Path(name)
     fits = [f for f in known if f.name == name or f == path] or [f for f in known if name and f.name.startswith(name)]
     if len(fits) > 1:
-        text, mend = "More than one session begins with {name}: {found}.", "Give more of its id."
+        text, mend = "session-name-ambiguous", "give-longer-session-id"
         raise BadInput(text, mend, name=name, found=", ".join(f.name for f in fits[:5]))
     if not fits:
-        raise NotFound("There is no session {name}.", "`room-agent session list` shows those of this room.", name=name)
+        raise NotFound("session-unknown", "list-sessions-of-room-for-id", name=name)
     return fits[0]

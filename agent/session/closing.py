@@ -22,7 +22,7 @@ def unfinished(session: Session, required: Sequence[str], statuses: Mapping[str,
 
 
 def waited_for(session: Session, required: Sequence[str], statuses: Mapping[str, Status]) -> list[str]:
-    """The unfinished tracks that nobody left behind."""
+    """The unfinished tracks for which the seal still waits: nobody has decided to leave them behind."""
     return [name for name in unfinished(session, required, statuses) if name not in session.left_tracks]
 
 
@@ -41,32 +41,32 @@ def check_leave(
     """
     reasons = text_faults(by=by, reason=reason)
     if active is None:
-        reasons.append(refusal("No session is being sealed.", "`room-agent session list` shows the sessions of this room."))
+        reasons.append(refusal("no-session-being-sealed", "list-sessions-of-room"))
     elif active.state != "sealing":
-        text = "Session {session} is still running."
-        reasons.append(refusal(text, "End it first: `room-agent session stop`.", session=active.id))
+        text = "session-still-running"
+        reasons.append(refusal(text, "stop-session-first", session=active.id))
     elif (seconds := leave_in_s(active, room_ns)) > 0:
-        text = "Tracks are waited for {seconds} s more before one may be left behind."
-        reasons.append(refusal(text, "Most come to their end by themselves; wait.", seconds=-int(-seconds // 1)))
+        text = "track-abandonment-too-early"
+        reasons.append(refusal(text, "wait-for-tracks-to-end", seconds=-int(-seconds // 1)))
     elif not waiting:
-        text, mend = "Session {session} waits for no track.", "`room-agent session status` shows what it waits for."
+        text, mend = "session-waits-for-no-track", "see-what-session-waits-for"
         reasons.append(refusal(text, mend, session=active.id))
     else:
         reasons += [_ends_by_itself(name) for name in waiting if works(statuses.get(name))]
     if reasons or active is None:
-        raise Refused("No track was left behind:", reasons)
+        raise Refused("track-abandonment-refused", reasons)
     return active
 
 
 def works(status: Status | None) -> bool:
-    """A track's process is alive, and the disk does not refuse what it writes."""
+    """Whether a track's process is alive and its disk takes what it writes."""
     return isinstance(status, TrackStatus) and status.state != "failed"
 
 
 def _ends_by_itself(track: str) -> Fault:
     return refusal(
-        "Track {track} is alive and comes to its end by itself.",
-        "Wait for it. Where it does not end, stop its service, and give this command again after some seconds.",
+        "live-track-ends-by-itself",
+        "wait-for-track-or-stop-service",
         track=track,
     )
 
@@ -74,11 +74,13 @@ def _ends_by_itself(track: str) -> Fault:
 def composer_done(
     session: Session, status: ComposerStatus | None, *, locked: bool, wanted: bool, waited_ns: int
 ) -> Literal["finished", "wait", "give up"]:
-    """Whether the seal must wait for the composite, which must be closed before the manifest lists it.
+    """Whether the seal must wait for the composer, which closes the composite before the manifest lists it.
 
     status: the composer's, if it is alive; locked: a composer's process exists, and may be too busy for a status; wanted: what
-    wanted.json says of the composite; waited_ns: since every track had finished. Where it was given up, one that has the session
-    open says itself that it writes no more, and one that comes later opens nothing.
+    wanted.json says of the composite; waited_ns: since every track had finished.
+
+    A composite that was given up is waited for only while a composer has it open: that composer says when it has closed it. A
+    composer that starts later does not open the session.
     """
     if status is not None and status.finished == session.id:
         return "finished"

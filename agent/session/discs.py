@@ -1,11 +1,13 @@
-"""From the wish for discs to what the session knows of them: ``burn/wanted.json`` down, ``burn/jobs/<job>.json`` up.
+"""Orders discs from the burner worker and takes up its results.
+
+The order goes into ``burn/wanted.json``; the results come from ``burn/jobs/<job>.json``.
 
 The burner worker does the work; it may be away for ever without touching anything else (invariant 6).
 """
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.config.places import Places
@@ -32,8 +34,8 @@ KEPT = (
     "fault",
 )
 NOT_FINAL = {
-    "mismatch": "Session {session} gets no disc: the times of its transcript do not agree.",
-    "not-found": "Session {session} gets no disc: no start and end were found in its transcript.",
+    "mismatch": "no-disc-transcript-times-disagree",
+    "not-found": "no-disc-transcript-times-not-found",
 }
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Discs:
     def __init__(
         self, places: Places, keeper: SessionKeeper, drives: Sequence[str], copies: int, *, now: Callable[[], int] = boottime_ns
     ) -> None:
-        """drives, copies: what a wish that names none gets. now: CLOCK_BOOTTIME, ns."""
+        """drives, copies: what an order that names none gets. now: CLOCK_BOOTTIME, ns."""
         self._places, self._keeper = places, keeper
         self._drives, self._copies = tuple(drives), copies
         self._results = places.burn / "jobs"
@@ -54,52 +56,66 @@ class Discs:
         self._retry_ns = 0
         self._seen: set[str] = set()  # jobs whose results were looked at
 
-    def want(self, session: Session, drives: Sequence[str]) -> dict[str, Any]:
-        """Asks for the discs of a session; the job's name is in the answer. Raises Fault where no final disc may be made now."""
+    def want(self, session: Session, drives: Sequence[str], *, extra: bool = False) -> dict[str, Any]:
+        """The order for the discs of a session, for ``ask``; ``finished`` where it has all of them and no extra one is asked for.
+
+        A finished session stays as it is: its discs are counted. Raises Fault where no final disc may be made now.
+        """
         check_sealed(session)
+        known = session.disc or {}
+        if session.state == "on-disc" and not extra:
+            counted = {name: known.get(name) for name in ("copies", "verified", "label")}
+            return {"finished": True, "session": session.id, **counted}
+        if extra and session.state != "on-disc":
+            raise Fault("discs-not-finished", "burn-discs-first", exit_code=Exit.REFUSED, session=session.id)
         if session.state not in ("matched", "on-disc"):
             verdict = (session.transcript or {}).get("verdict")
-            text = NOT_FINAL.get(str(verdict), "Session {session} has no transcript.")
-            mend = "Attach the right one, or have a second person accept it: `room-agent transcript`."
+            text = NOT_FINAL.get(str(verdict), "session-has-no-transcript")
+            mend = "attach-right-transcript-or-accept-exception"
             raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
         chosen = tuple(drives) or self._drives
         if not chosen:
-            text, mend = "This room has no drive.", "Name one with --drive, or in burner.drives."
+            text, mend = "room-has-no-drive", "name-drive-by-option-or-configuration"
             raise Fault(text, mend, exit_code=Exit.DEVICE)
         for drive in drives:
             if not drive.startswith(("/", "stdio:/")):
-                text, mend = "--drive is no drive: {value}.", "Name it as /dev/… or stdio:/…; `room-agent devices` lists them."
+                text, mend = "drive-option-invalid", "name-drive-as-device-path"
                 raise BadInput(text, mend, value=drive[:80] or '""')
         if running := self._running():
-            text, mend = "The burn job {job} is not finished.", "Wait for it; `room-agent session status` shows its progress."
+            text, mend = "burn-job-unfinished", "wait-for-burn-job"
             raise Fault(text, mend, exit_code=Exit.REFUSED, job=running["job"])
         job = f"{session.id}-{self._next_number(session):03d}"
-        wish = {"job": job, "session": session.id, "drives": list(chosen), "copies": self._copies}
+        copies = int(known.get("verified") or 0) + 1 if extra else self._copies
+        order = {"job": job, "session": session.id, "drives": list(chosen), "copies": copies, "extra": extra}
+        return {"finished": False, **order}
+
+    def ask(self, order: Mapping[str, Any]) -> None:
+        """Gives the burner worker an order of ``want``. Raises StorageFault."""
         make_folder(self._places.burn)
-        write_json(self._places.burn / "wanted.json", wish)
-        log.info("discs wanted", extra={"session": session.id, "job": job})
-        return dict(wish)
+        wanted = {name: order[name] for name in ("job", "session", "drives", "copies", "extra")}
+        write_json(self._places.burn / "wanted.json", wanted)
+        log.info("discs wanted", extra={"session": order["session"], "job": order["job"]})
 
     def check_idle(self, session: Session) -> None:
         """Raises Fault while discs of the session are being made: what they hold may not change under them."""
-        wish = self._wish()
-        if wish.get("session") == session.id and wish.get("job") not in self._seen:  # a result counts once it was taken up
-            text, mend = "Discs of session {session} are being burned.", "Wait until they are done."
+        order = self._order()
+        if order.get("session") == session.id and order.get("job") not in self._seen:  # done when its result was taken up
+            text, mend = "session-discs-being-burned", "wait-for-discs"
             raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
 
-    def _wish(self) -> dict[str, Any]:
-        """What was asked for last; empty where nothing was, or it cannot be read."""
+    def _order(self) -> dict[str, Any]:
+        """The last order for discs; empty where there is none or it cannot be read."""
         try:
             return dict(read_json(self._places.burn / "wanted.json"))
         except (NotFound, EvidenceFault):
             return {}
 
     def _running(self) -> dict[str, Any] | None:
-        """The wish that has no result yet."""
-        wish = self._wish()
-        job = wish.get("job")
+        """The last order, as long as it has no result."""
+        order = self._order()
+        job = order.get("job")
         done = not job or (self._results / f"{job}.json").exists()
-        return None if done else wish
+        return None if done else order
 
     def _next_number(self, session: Session) -> int:
         names = [path.stem for path in self._results.glob(f"{session.id}-*.json")]
@@ -145,7 +161,11 @@ class Discs:
         if known >= job or session.active:  # a session's jobs are numbered: an older result says nothing new
             return
         facts = {key: result.get(key) for key in KEPT}
-        copies = result.get("copies")
+        for key in ("label", "image_bytes", "image_sha256"):  # a job that made nothing leaves the earlier result as it is
+            facts[key] = facts[key] if facts[key] is not None else (session.disc or {}).get(key)
+        if session.state == "on-disc" and result.get("ok") is not True:  # an extra copy failed: the session has what it had
+            facts |= {key: (session.disc or {}).get(key) for key in ("copies", "verified")}
+        copies = facts["copies"]
         wanted = copies if isinstance(copies, int) else self._copies
         changed = self._keeper.change(folder, lambda s: s.with_disc(facts, wanted), "burned", **facts)
         log.info("discs done", extra={"session": changed.id, "job": job, "verified": facts["verified"], "state": changed.state})

@@ -15,7 +15,7 @@ from recorder.disk.durable import fsync_folder, make_folder, storage_fault, writ
 from recorder.disk.journal import Head, Journal, open_or_set_aside
 from recorder.faults import StorageFault
 from recorder.session.epoch import Epoch, Tie
-from recorder.session.record import Session
+from recorder.session.record import STARTED, Session
 
 TAIL_BYTES = 1 << 16
 
@@ -31,7 +31,9 @@ class SessionFolder:
 
     @classmethod
     def taken_up(cls, path: Path, session: Session) -> Self:
-        """For an active session. A damaged journal is kept beside a new one that names it: the session must come to its end.
+        """Opens an active session.
+
+        Its journal may be damaged. Then a new one begins and names the damaged one, because the session must come to its end.
 
         Raises StorageFault.
         """
@@ -49,7 +51,7 @@ class SessionFolder:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[Self]:
-        """For one change. Raises NotFound, StorageFault, EvidenceFault."""
+        """Opens a session to make one change. Raises NotFound, StorageFault, EvidenceFault."""
         folder = cls(path, read_session(path))
         try:
             yield folder
@@ -70,7 +72,7 @@ class SessionFolder:
         return Counter(str(entry["kind"]) for entry in journal.read(self.path / "journal.jsonl"))
 
     def close(self) -> None:
-        """Releases the journal."""
+        """Closes the journal's file."""
         self._journal.close()
 
 
@@ -83,7 +85,7 @@ def free_path(path: Path) -> Path:
 
 
 def make_session_folder(path: Path, tracks: Iterable[str]) -> None:
-    """The session's folder with everybody's own inside and an empty journal, durable. Raises StorageFault."""
+    """Creates the session's folder durably, with the folder of each writer inside and an empty journal. Raises StorageFault."""
     make_folder(path.parent)
     try:
         path.mkdir()
@@ -98,7 +100,7 @@ def make_session_folder(path: Path, tracks: Iterable[str]) -> None:
 
 
 def unlink_session(path: Path) -> None:
-    """Takes session.json out of a folder, durably: what is left is no session. Raises StorageFault."""
+    """Removes session.json durably; a folder without it counts as no session. Raises StorageFault."""
     try:
         (path / "session.json").unlink(missing_ok=True)
         fsync_folder(path)
@@ -128,19 +130,21 @@ def _last_line(path: Path) -> bytes:
 
 
 def start_fields(session: Session) -> dict[str, object]:
-    """Of the line ``started``."""
+    """The fields of the journal's line ``started``."""
     facts = session.as_dict()
-    names = ("start_ns", "official_start", "room", "case", "planned_minutes", "selfcheck")
-    return {"session": session.id, **{name: facts[name] for name in names}}
+    return {"session": session.id, **{name: facts[name] for name in STARTED}}
 
 
 def stop_fields(session: Session) -> dict[str, object]:
-    """Of the line ``stopping``."""
+    """The fields of the journal's line ``stopping``."""
     return {"stop_ns": session.stop_ns, "official_end": session.official_end, **dict(session.stop or {})}
 
 
 def missing_lines(session: Session, kinds: Mapping[str, int]) -> list[tuple[str, Mapping[str, object]]]:
-    """What session.json says and the journal, with so many lines of each kind, does not yet: a death came between."""
+    """The lines that session.json calls for and the journal lacks, because the agent died between the two writes.
+
+    kinds: how many lines of each kind the journal holds.
+    """
     lines: list[tuple[str, Mapping[str, object]]] = []
     if not kinds.get("started"):
         lines.append(("started", start_fields(session)))
@@ -150,7 +154,7 @@ def missing_lines(session: Session, kinds: Mapping[str, int]) -> list[tuple[str,
 
 
 def tie_fields(tie: Tie, epoch: Epoch) -> dict[str, object]:
-    """Of a line ``tie``."""
+    """The fields of a journal's line ``tie``."""
     fields = asdict(tie)
-    del fields["ahead_ns"]  # of the wall clock as it is nothing is added
+    del fields["ahead_ns"]  # the wall clock that the epoch was made from had nothing added to it
     return {**fields, "room_ns": epoch.room_ns(tie.boottime_ns)}

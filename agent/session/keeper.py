@@ -1,4 +1,6 @@
-"""Keeps the room's session: does what agent.session.rules decides, on the disk. The one writer of wanted.json and of each session.json.
+"""Keeps the room's session: what agent.session.rules decides, the keeper writes to the disk.
+
+The keeper alone writes wanted.json and each session.json.
 
 ``wanted.json`` follows from ``session.json`` (Session.wanted) and is written again wherever it differs, so that a death between
 any two steps, or a hand at that file, is made good by ``resume`` or by the next ``tick``. Used by one thread, the agent's.
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from agent.authority.person import Person
 from agent.config.places import Places
 from agent.session import catalogue
 from agent.session.capacity import needed_bytes
@@ -29,12 +32,11 @@ from agent.session.folder import (
 )
 from agent.session.rules import Readiness, StartRequest, check_sealed, check_start, check_stop, new_session, session_id
 from agent.session.seal_wait import SealWait
-from agent.session.sealing import Seal, Sealer, SealResult, Sign
-from agent.session.wanted_state import WantedState
+from agent.session.sealing import MakeSeal, Sealer, SealResult, SignJournal
 from recorder.clock.instants import CLOCK_STEP_NS, SECOND_NS, boot_id, boottime_ns, snap_end, snap_start
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.process.status import Status, TrackStatus
-from recorder.process.wanted import Wanted
+from recorder.process.wanted import Wanted, WantedState
 from recorder.session.epoch import Epoch, Tie, epoch_path, session_epoch
 from recorder.session.files import is_sealed
 from recorder.session.record import Session
@@ -72,8 +74,8 @@ class SessionKeeper:
         room: RoomFacts,
         *,
         tie: Callable[[], Tie],
-        seal: Seal,
-        sign: Sign,
+        seal: MakeSeal,
+        sign: SignJournal,
         now: Callable[[], int] = boottime_ns,
     ) -> None:
         """tie: the wall clock now. seal: seals a session's folder, in a thread of its own. sign: signs the head of a sealed
@@ -86,10 +88,10 @@ class SessionKeeper:
         self._wanted = WantedState(places.wanted)
         self._folder: SessionFolder | None = None  # of the active session
         self._epoch: Epoch | None = None
-        self._owed: list[tuple[str, Mapping[str, object]]] = []  # lines of the journal that the disk refused
-        self._undo: Callable[[], None] | None = None  # of a command that failed, where the disk refused that too
+        self._pending_lines: list[tuple[str, Mapping[str, object]]] = []  # lines of the journal that the disk refused
+        self._undo: Callable[[], None] | None = None  # undoes a failed command; the disk refused the undoing as well
         self._unreadable: Fault | None = None  # the session that wanted.json names
-        self._untaken: Session | None = None  # unfinished, and the disk does not let it be taken up
+        self._not_resumed: Session | None = None  # an unfinished session that the disk does not let the agent take up
         self._clock_offset_ns: int | None = None
         self._clock_known: bool | None = None  # whether the wall clock was said to be synchronised
         self._minute_ns = 0
@@ -100,7 +102,7 @@ class SessionKeeper:
     @property
     def active(self) -> Session | None:
         """The session that is recorded or sealed now."""
-        return self._folder.session if self._folder else self._untaken
+        return self._folder.session if self._folder else self._not_resumed
 
     @property
     def unfinished(self) -> str | None:
@@ -121,7 +123,7 @@ class SessionKeeper:
         return leave_in_s(active, self.room_ns()) if active is not None and names - active.left_tracks else None
 
     def utc_ns(self) -> int:
-        """The wall clock."""
+        """The wall clock now, ns since 1970 UTC, read through the keeper's tie."""
         return self._tie().utc_ns
 
     def room_ns(self) -> int:
@@ -129,13 +131,13 @@ class SessionKeeper:
         return self._epoch.room_ns(self._now()) if self._epoch else self._tie().utc_ns
 
     def path(self, session: Session) -> Path:
-        """The session's folder."""
+        """The folder of the session below the storage root."""
         return self._places.session(session.id)
 
     # -- start-up and end of the agent --
 
     def resume(self) -> None:
-        """Takes up what a dead agent, or a PC without power, left; what the disk refuses meanwhile, ``tick`` does."""
+        """Takes up a session that was left when the agent died or the PC lost power. ``tick`` repeats what the disk refuses."""
         known, broken = catalogue.sessions(self._places)
         for fault in broken:
             log.error("session unreadable", extra={"fault": str(fault)})
@@ -155,7 +157,7 @@ class SessionKeeper:
         try:
             self._write_wanted()
             if self._folder is not None:
-                self._pay(self._folder)
+                self._write_pending(self._folder)
         except StorageFault as fault:  # a full disk must not keep a person from ending the session
             log.error("what the agent found is not written yet", extra={"fault": str(fault)})
 
@@ -163,12 +165,12 @@ class SessionKeeper:
         try:
             self._take_up(found)
         except (StorageFault, EvidenceFault) as fault:
-            if self._untaken is None:
+            if self._not_resumed is None:
                 log.error("the unfinished session is not taken up yet", extra={"session": found.id, "fault": str(fault)})
-            self._untaken, self.fault = found, fault
+            self._not_resumed, self.fault = found, fault
             self._retry_ns = self._now() + TAKE_UP_NS
         else:
-            self._untaken, self.fault, self._retry_ns = None, None, 0
+            self._not_resumed, self.fault, self._retry_ns = None, None, 0
 
     def _take_up(self, found: Session) -> None:
         path = self.path(found)
@@ -183,8 +185,8 @@ class SessionKeeper:
             folder.close()
             raise
         self._folder, self._epoch = folder, epoch
-        self._owed += missing_lines(found, kinds)
-        self._owed += [("event", {"event": "agent-started", "boot_id": boot_id()}), ("tie", self._tie_fields())]
+        self._pending_lines += missing_lines(found, kinds)
+        self._pending_lines += [("event", {"event": "agent-started", "boot_id": boot_id()}), ("tie", self._tie_fields())]
         self._minute_ns = self._now() + MINUTE_NS
         log.info("session taken up", extra={"session": found.id, "state": found.state})
 
@@ -203,17 +205,17 @@ class SessionKeeper:
 
     @property
     def _hindrance(self) -> Fault | None:
-        """Why no session can be started or stopped: an unfinished one is not in the agent's hands."""
-        return self._unreadable or (self.fault if self._untaken is not None else None)
+        """The fault for a command while an unfinished session cannot be taken up; None where commands may go on."""
+        return self._unreadable or (self.fault if self._not_resumed is not None else None)
 
-    def start(self, request: StartRequest, ready: Readiness) -> Session:
+    def start(self, request: StartRequest, ready: Readiness, asked: Person) -> Session:
         """Begins a session. Raises Refused, StorageFault.
 
         Its official start is taken last: a disk may take seconds for each step, and the tracks look back 10 s. From there on
         come session.json and wanted.json alone; the journal's first lines follow.
         """
         if (hindrance := self._hindrance) is not None:
-            raise Refused("The session was not started:", [hindrance])
+            raise Refused("session-start-refused", [hindrance])
         check_start(request, ready)
         self._undo_failed()
         tie = self._tie()
@@ -221,7 +223,7 @@ class SessionKeeper:
         make_session_folder(path, self._room.required)
         epoch = session_epoch(path, lambda: tie)
         start_ns = snap_start(epoch.room_ns(self._now()))
-        session = new_session(path.name, request, ready, start_ns, room=self._room.facts, zone=self._room.zone)
+        session = new_session(path.name, request, ready, start_ns, room=self._room.facts, zone=self._room.zone, asked=asked)
         folder = SessionFolder(path, session)
         self._folder, self._epoch, before, self.current = folder, epoch, self.current, session
         try:
@@ -230,25 +232,25 @@ class SessionKeeper:
         except Fault:
             self._take_back(folder, before)
             raise
-        self._owed += [("started", start_fields(session)), ("tie", tie_fields(tie, epoch))]
+        self._pending_lines += [("started", start_fields(session)), ("tie", tie_fields(tie, epoch))]
         self._minute_ns = self._now() + MINUTE_NS
         self._retry_ns, self.fault = 0, None
         self._wait.reset()
         try:
-            self._pay(folder)
+            self._write_pending(folder)
         except Fault as fault:  # the start stands in session.json: it is official, and the tick goes on
             log.error("start is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)})
         log.info("session started", extra={"session": session.id, "official_start": session.official_start})
         return session
 
     def _take_back(self, folder: SessionFolder, before: Session | None) -> None:
-        """A start that could not be made known: without session.json its folder is no session."""
+        """Undoes a start that the recording processes could not be told of: it removes session.json from the new folder."""
         folder.close()
         self._folder, self._epoch, self.current = None, None, before
-        self._undo_by(lambda: unlink_session(folder.path))
+        self._undo_with(lambda: unlink_session(folder.path))
 
-    def _undo_by(self, undo: Callable[[], None]) -> None:
-        """For a command that failed: what it wrote may have arrived all the same."""
+    def _undo_with(self, undo: Callable[[], None]) -> None:
+        """Undoes a command that failed, since its writes may have reached the disk all the same."""
         self._undo = undo
         with suppress(StorageFault):  # the next tick tries again
             self._undo_failed()
@@ -258,45 +260,46 @@ class SessionKeeper:
             self._undo()
             self._undo = None
 
-    def stop(self, by: str, reason: str) -> Session:
+    def stop(self, by: str, reason: str, asked: Person) -> Session:
         """Ends the session at the next whole second after its start. Raises Refused, StorageFault."""
         if (hindrance := self._hindrance) is not None:
-            raise Refused("No session was stopped:", [hindrance])
+            raise Refused("session-stop-refused", [hindrance])
         session = check_stop(self.active, by, reason)
         assert self._folder is not None
         folder = self._folder
-        stopping = session.stopping(snap_end(session.start_ns, self.room_ns()), by, reason, self._room.zone)
+        end_ns = snap_end(session.start_ns, self.room_ns())
+        stopping = session.stopping(end_ns, by, reason, self._room.zone, asked.as_json())
         self._put(folder, stopping)
-        self._owed += [("stopping", stop_fields(stopping)), ("tie", self._tie_fields())]
+        self._pending_lines += [("stopping", stop_fields(stopping)), ("tie", self._tie_fields())]
         try:
             self._write_wanted()
-            self._pay(folder)
+            self._write_pending(folder)
         except Fault as fault:  # the end stands in session.json: it is official, and the tick goes on
             log.error("stop is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)})
         log.info("session stopping", extra={"session": session.id, "official_end": stopping.official_end})
         return stopping
 
-    def leave(self, by: str, reason: str, statuses: Mapping[str, Status]) -> Session:
+    def leave(self, by: str, reason: str, statuses: Mapping[str, Status], asked: Person) -> Session:
         """Lets the seal go on without the tracks that it waits for. Raises Refused, StorageFault."""
         if (hindrance := self._hindrance) is not None:
-            raise Refused("No track was left behind:", [hindrance])
+            raise Refused("track-abandonment-refused", [hindrance])
         active, folder = self.active, self._folder
         waiting: list[str] = []
         if active is not None and folder is not None and not self._sealer.busy and not is_sealed(folder.path):
             waiting = waited_for(active, self._room.required, statuses)
         session = check_leave(active, by, reason, waiting=waiting, statuses=statuses, room_ns=self.room_ns())
         assert folder is not None
-        leaving = session.leaving(waiting, by, reason)
+        leaving = session.leaving(waiting, by, reason, asked.as_json())
         self._put(folder, leaving)
         assert leaving.left is not None
-        self._owed.append(("left", leaving.left[-1]))
+        self._pending_lines.append(("left", leaving.left[-1]))
         try:
-            self._pay(folder)
+            self._write_pending(folder)
         except Fault as fault:  # it stands in session.json, and the tick goes on
             log.error(
                 "what was left behind is not on the disk as a whole yet", extra={"session": session.id, "fault": str(fault)}
             )
-        log.warning("tracks left behind", extra={"session": session.id, "tracks": waiting, "by": by.strip()})
+        log.warning("tracks left behind", extra={"session": session.id, "tracks": waiting})
         return leaving
 
     def _put(self, folder: SessionFolder, changed: Session) -> None:
@@ -306,15 +309,15 @@ class SessionKeeper:
         try:
             folder.put(changed)
         except Fault:
-            self._undo_by(lambda: folder.put(before))
+            self._undo_with(lambda: folder.put(before))
             raise
         self.current = changed
 
-    def _pay(self, folder: SessionFolder) -> None:
-        while self._owed:
-            kind, fields = self._owed[0]
+    def _write_pending(self, folder: SessionFolder) -> None:
+        while self._pending_lines:
+            kind, fields = self._pending_lines[0]
             folder.note(kind, **fields)
-            del self._owed[0]
+            del self._pending_lines[0]
 
     def change(self, path: Path, change: Callable[[Session], Session], kind: str, /, **fields: object) -> Session:
         """One change of a sealed session: a line of its journal, then its session.json. Raises Fault."""
@@ -328,7 +331,10 @@ class SessionKeeper:
         return changed
 
     def _note_signed(self, folder: SessionFolder, kind: str, /, **fields: object) -> None:
-        """Signs first as well: while the key cannot be used, an attempt leaves no line."""
+        """Adds a line to the journal of a sealed session and signs the journal's head.
+
+        The head is signed before as well, so that a key that cannot be used is found before the line is added.
+        """
         self._sign(folder.path, folder.session)
         folder.note(kind, **fields)
         self._sign(folder.path, folder.session)
@@ -338,15 +344,15 @@ class SessionKeeper:
     def tick(self, statuses: Mapping[str, Status], free_bytes: int | None) -> None:
         """Some times a second. free_bytes: None where unknown. Raises StorageFault, EvidenceFault; the next tick goes on."""
         self._watch_clock()
-        if self._untaken is not None and self._now() >= self._retry_ns:
-            self._try_take_up(self._untaken)
+        if self._not_resumed is not None and self._now() >= self._retry_ns:
+            self._try_take_up(self._not_resumed)
         self._undo_failed()
         self._write_wanted()
         folder = self._folder
         if folder is None:
             return
         if not self._sealer.busy:  # the seal reads the journal
-            self._pay(folder)
+            self._write_pending(folder)
         if folder.session.state == "recording":
             self._minute(folder)
             self._spare_disk(folder, statuses, free_bytes)
@@ -359,13 +365,15 @@ class SessionKeeper:
         before, self._clock_offset_ns = self._clock_offset_ns, offset
         known, self._clock_known = self._clock_known, tie.source == "ntp"
         if self._clock_known and known is False and self._folder is not None:
-            self._owed.append(("tie", self._tie_fields()))  # the next boot goes on by it (recorder.session.epoch.session_epoch)
+            self._pending_lines.append(
+                ("tie", self._tie_fields())
+            )  # the next boot goes on by it (recorder.session.epoch.session_epoch)
         if before is None or abs(offset - before) <= CLOCK_STEP_NS:
             return
         step_s = round((offset - before) / SECOND_NS, 3)
         log.warning("wall clock stepped", extra={"step_s": step_s})
         if self._folder is not None:
-            self._owed += [("event", {"event": "clock-step", "step_s": step_s}), ("tie", self._tie_fields())]
+            self._pending_lines += [("event", {"event": "clock-step", "step_s": step_s}), ("tie", self._tie_fields())]
 
     def _tie_fields(self) -> dict[str, object]:
         assert self._epoch is not None
@@ -379,7 +387,7 @@ class SessionKeeper:
         folder.note("anchor", heads=track_heads(folder.path, self._room.required))
 
     def _spare_disk(self, folder: SessionFolder, statuses: Mapping[str, Status], free_bytes: int | None) -> None:
-        """Invariant 7: nearing the limit, the composite stops first."""
+        """Gives the composite up when the disk is nearly full, so that the originals can go on (invariant 7)."""
         if free_bytes is None:
             return
         tracks = {name: s if isinstance(s := statuses.get(name), TrackStatus) else None for name in self._room.required}
@@ -411,8 +419,8 @@ class SessionKeeper:
     def _give_up_composite(self, folder: SessionFolder, event: str, **fields: int) -> None:
         self._wanted.put(replace(self._wanted.now, composite=False))
         log.error("composite given up", extra={"why": event, **fields})
-        self._owed.append(("event", {"event": event, **fields}))
-        self._pay(folder)
+        self._pending_lines.append(("event", {"event": event, **fields}))
+        self._write_pending(folder)
 
     def _take_seal(self, folder: SessionFolder) -> None:
         result = self._sealer.take()
@@ -432,7 +440,7 @@ class SessionKeeper:
         self._write_wanted()
 
     def _end_seal(self, folder: SessionFolder, result: SealResult) -> None:
-        self._pay(folder)
+        self._write_pending(folder)
         self._note_signed(folder, "sealed", manifest_sha256=result.manifest_sha256)
         sealed = folder.session.sealed(result.coverage, result.composite)
         folder.put(sealed)

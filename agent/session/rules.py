@@ -1,4 +1,4 @@
-"""One session as a value, and what may follow what. Pure: no file, no clock; agent.session.keeper does what is decided here.
+"""The rules of a session: what a command may change, and into what. Pure; agent.session.keeper carries it out.
 
 States: ``recording → sealing → sealed → matched → on-disc``. What lies in session.json: docs/formats.md.
 """
@@ -10,17 +10,19 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from agent.authority.person import Person
 from agent.session.capacity import gigabytes, needed_bytes
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.faults import BadInput
 from recorder.process.status import TrackStatus
-from recorder.session.record import Case, Session
+from recorder.session.record import CASE_FIELDS, Case, Session
+from recorder.session.tracks import DELIVERS_NOTHING, track_name
 from wording import Exit, Fault, Language
+from wording.border import directs
 from wording.refusals import Refused, refusal
 
 LONGEST_MINUTES = 1440  # a day
 LONGEST_TEXT = 200  # characters of a case number, a name or a reason: the overlay and the disc have one line for each
-DIRECTING = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")  # they turn the text around them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def check_start(request: StartRequest, ready: Readiness) -> None:
     """Raises Refused with every reason why the session may not start now."""
     reasons = [*_busy(ready.active), *_metadata(request), *_selfcheck(request, ready), *_disk(request, ready), *_tracks(ready)]
     if reasons:
-        raise Refused("The session was not started:", reasons)
+        raise Refused("session-start-refused", reasons)
 
 
 def _busy(active: Session | None) -> list[Fault]:
@@ -70,33 +72,33 @@ def _busy(active: Session | None) -> list[Fault]:
     if active.state == "recording":
         return [
             refusal(
-                "Session {session} has been running since {start}.",
-                "End it first: `room-agent session stop`.",
+                "session-already-running",
+                "stop-session-first",
                 session=active.id,
                 start=active.official_start,
             )
         ]
-    mend = "Wait until it is sealed; `room-agent session status` shows what it waits for."
-    return [refusal("Session {session} is still being sealed.", mend, session=active.id)]
+    mend = "wait-for-sealing-and-check-cause"
+    return [refusal("session-still-being-sealed", mend, session=active.id)]
 
 
 def text_faults(**texts: str) -> list[Fault]:
-    """A fault each text that is missing, or cannot stand on one line; the names are those of the options."""
-    mend = "Give it; the record must name it."
-    missing = [BadInput("--{option} is missing or empty.", mend, option=_option(k)) for k, v in texts.items() if not v.strip()]
+    """One fault for each text that is missing or does not fit on one line. The names are those of the options."""
+    mend = "give-value-required-by-record"
+    missing = [BadInput("option-missing-or-empty", mend, option=_option(k)) for k, v in texts.items() if not v.strip()]
     return [*missing, *unfit_texts(**texts)]
 
 
 def unfit_texts(**texts: str) -> list[Fault]:
-    """A fault each text that is too long, or holds line breaks, control or direction characters."""
+    """One fault for each text that is too long or holds line breaks, control or direction characters."""
     reasons: list[Fault] = []
     for name, value in texts.items():
-        plain = "".join("\ufffd" if _unfit(c) else c for c in value.strip())
+        plain = "".join("\ufffd" if directs(c) else c for c in value.strip())
         if "\ufffd" in plain:
-            text = "--{option} holds a line break or another control character: {value}."
-            reasons.append(BadInput(text, "Type it again on one line.", option=_option(name), value=plain[:40]))
+            text = "option-holds-control-character"
+            reasons.append(BadInput(text, "retype-on-one-line", option=_option(name), value=plain[:40]))
         elif len(plain) > LONGEST_TEXT:
-            text, mend = "--{option} has {count} characters; at most {limit} are kept.", "Give a shorter one."
+            text, mend = "option-too-long", "give-shorter-value"
             reasons.append(BadInput(text, mend, option=_option(name), count=len(plain), limit=LONGEST_TEXT))
     return reasons
 
@@ -105,33 +107,35 @@ def _option(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _unfit(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in DIRECTING
-
-
 def _metadata(request: StartRequest) -> list[Fault]:
     case = request.case
-    reasons = text_faults(case=case.number, cause=case.cause, handler="".join(case.handlers)[:1], interviewee=case.interviewee)
-    reasons += [fault for handler in case.handlers for fault in unfit_texts(handler=handler)]
+    reasons: list[Fault] = []
+    for each in CASE_FIELDS:
+        value = getattr(case, each.name)
+        if not each.many:
+            reasons += text_faults(**{each.option: value})
+            continue
+        reasons += text_faults(**{each.option: "".join(value)[:1]})
+        reasons += [fault for text in value for fault in unfit_texts(**{each.option: text})]
     reasons += unfit_texts(override_by=request.override_by, override_reason=request.override_reason)
     if not 1 <= request.planned_minutes <= LONGEST_MINUTES:
-        text = "--planned-minutes is {value}."
-        reasons.append(BadInput(text, "Give a whole number from 1 to 1440.", value=request.planned_minutes))
+        text = "planned-minutes-option-invalid"
+        reasons.append(BadInput(text, "give-minutes-from-1-to-1440", value=request.planned_minutes))
     if bool(request.override_by.strip()) != bool(request.override_reason.strip()):
-        reasons.append(BadInput("An override needs a name and a reason.", "Give both --override-by and --override-reason."))
+        reasons.append(BadInput("override-needs-name-and-reason", "give-override-name-and-reason"))
     return reasons
 
 
 def selfcheck_fault(ready: Readiness) -> Fault | None:
     """Why the newest self-check does not let a session start, None where it does."""
-    mend = "Run `room-agent selfcheck`, mend what it names, or start with --override-by NAME --override-reason TEXT."
+    mend = "run-selfcheck-or-override"
     if not ready.selfcheck_at:
-        return refusal("There is no self-check yet.", mend)
+        return refusal("no-selfcheck-yet", mend)
     if not ready.selfcheck_passed:
-        return refusal("The last self-check did not pass: {checks}.", mend, checks=", ".join(ready.failed_checks))
+        return refusal("last-selfcheck-failed", mend, checks=", ".join(ready.failed_checks))
     if not -60 <= ready.selfcheck_age_s <= ready.selfcheck_limit_s:
         age, limit = round(ready.selfcheck_age_s / 60), round(ready.selfcheck_limit_s / 60)
-        return refusal("The last self-check is {age} minutes old; {limit} are allowed.", mend, age=age, limit=limit)
+        return refusal("last-selfcheck-too-old", mend, age=age, limit=limit)
     return None
 
 
@@ -146,8 +150,8 @@ def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
         return []
     return [
         Fault(
-            "The disk has {free} GB free; {minutes} planned minutes take {needed} GB and {reserve} GB stay in reserve.",
-            "Make room on {root}, or plan fewer minutes with --planned-minutes.",
+            "disk-space-short-for-planned-minutes",
+            "free-disk-or-reduce-planned-option",
             exit_code=Exit.STORAGE,
             free=gigabytes(ready.free_bytes),
             needed=gigabytes(needed),
@@ -158,24 +162,15 @@ def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
     ]
 
 
-DELIVERS_NOTHING = {
-    "overview": "The overview camera delivers nothing.",
-    "closeup": "The close-up camera delivers nothing.",
-    "microphone": "The microphone delivers nothing.",
-}
-
-
 def _tracks(ready: Readiness) -> list[Fault]:
     reasons: list[Fault] = []
     for name, status in ready.tracks.items():
         if status is None:
-            mend = "Look whether its service runs, and at its log."
-            reasons.append(Fault("The process of track {track} does not run.", mend, exit_code=Exit.DEVICE, track=name))
+            mend = "check-service-and-its-log"
+            reasons.append(Fault("track-process-not-running", mend, exit_code=Exit.DEVICE, track=track_name(name)))
         elif not delivers(status, ready.now_ns, ready.armed_within_ns):
-            mend = "Look at the device and its cable; `room-agent selfcheck` measures it."
-            reasons.append(
-                Fault(DELIVERS_NOTHING.get(name, "Track {track} delivers nothing."), mend, exit_code=Exit.DEVICE, track=name)
-            )
+            mend = "check-device-and-cable-with-selfcheck"
+            reasons.append(Fault(DELIVERS_NOTHING.get(name, "track-delivers-nothing"), mend, exit_code=Exit.DEVICE, track=name))
             if status.fault:
                 reasons.append(Fault.from_dict(status.fault))
     return reasons
@@ -188,9 +183,9 @@ def delivers(status: TrackStatus, now_ns: int, within_ns: int) -> bool:
 
 
 def new_session(
-    name: str, request: StartRequest, ready: Readiness, start_ns: int, *, room: Mapping[str, Any], zone: ZoneInfo
+    name: str, request: StartRequest, ready: Readiness, start_ns: int, *, room: Mapping[str, Any], zone: ZoneInfo, asked: Person
 ) -> Session:
-    """A session that begins; an override is on the record where it was needed."""
+    """The session that a start command begins. Its record names the override where it needed one. asked: who asked for it."""
     override = None
     if selfcheck_fault(ready) is not None:
         override = {"by": request.override_by.strip(), "reason": request.override_reason.strip()}
@@ -204,6 +199,7 @@ def new_session(
         case=request.case,
         planned_minutes=request.planned_minutes,
         selfcheck={"at": ready.selfcheck_at or None, "passed": ready.selfcheck_passed, "override": override},
+        asked=asked.as_json(),
     )
 
 
@@ -224,20 +220,20 @@ def check_stop(active: Session | None, by: str, reason: str) -> Session:
     """The session that a stop command ends. Raises Refused."""
     reasons = text_faults(by=by, reason=reason)
     if active is None:
-        reasons.append(refusal("No session is running.", "`room-agent session list` shows the sessions of this room."))
+        reasons.append(refusal("no-session-running", "list-sessions-of-room"))
     elif active.state != "recording":
-        text = "Session {session} was stopped already; its official end is {end}."
-        mend = "It seals itself; `room-agent session status` shows how far it is."
+        text = "session-already-stopped"
+        mend = "see-sealing-progress"
         reasons.append(refusal(text, mend, session=active.id, end=active.official_end))
     if reasons or active is None:
-        raise Refused("No session was stopped:", reasons)
+        raise Refused("session-stop-refused", reasons)
     return active
 
 
 def check_sealed(session: Session) -> None:
     """Raises Fault where the session is not sealed yet."""
     if session.active:
-        text, mend = "Session {session} is not sealed yet.", "Stop it, and wait until it is sealed."
+        text, mend = "session-not-sealed-yet", "stop-session-and-wait-for-sealing"
         raise refusal(text, mend, session=session.id)
 
 
@@ -245,8 +241,8 @@ def check_attach(session: Session) -> None:
     """Raises Fault where no transcript may be attached."""
     check_sealed(session)
     if session.state == "on-disc":
-        text = "Session {session} is on its discs already, with its transcript."
-        raise refusal(text, "A transcript that came later needs a new case file.", session=session.id)
+        text = "session-discs-made-with-transcript"
+        raise refusal(text, "late-transcript-needs-new-case-file", session=session.id)
 
 
 def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]:
@@ -255,16 +251,16 @@ def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]
     reasons = text_faults(by=by, reason=reason)
     transcript = session.transcript
     if transcript is None:
-        mend = "Attach it first: `room-agent transcript attach SESSION FILE`."
-        reasons.append(refusal("Session {session} has no transcript.", mend, session=session.id))
+        mend = "attach-transcript-first"
+        reasons.append(refusal("session-has-no-transcript", mend, session=session.id))
     elif transcript["verdict"] not in ("mismatch", "not-found"):
-        reasons.append(refusal("The transcript's times agree already; there is nothing to accept.", "Go on with the disc."))
+        reasons.append(refusal("transcript-times-agree-already", "continue-with-disc"))
     involved = {_plain(name) for name in (*session.case.handlers, str((session.stop or {}).get("by", "")))}
     if by.strip() and _plain(by) in involved:
-        mend = "Let a person accept it who neither questioned nor stopped the recording."
-        reasons.append(refusal("{by} took part in the interview and cannot accept its exception.", mend, by=by.strip()))
+        mend = "have-uninvolved-person-accept-exception"
+        reasons.append(refusal("accepting-person-took-part-in-interview", mend, by=by.strip()))
     if reasons or transcript is None:
-        raise Refused("The exception was not accepted:", reasons)
+        raise Refused("transcript-exception-refused", reasons)
     return transcript
 
 

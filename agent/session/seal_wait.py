@@ -1,4 +1,7 @@
-"""What the seal waits for, from statuses and locks; and the tracks it leaves behind, which may not write while it is made."""
+"""What the seal waits for, judged by statuses and locks.
+
+It also holds the locks of tracks that were left behind, so that they cannot write while the seal is made.
+"""
 
 import logging
 import os
@@ -28,14 +31,17 @@ class SealWait:
         self.waiting_for: list[str] = []
 
     def reset(self) -> None:
-        """Nothing is being sealed."""
+        """Forgets what was waited for; for a room in which nothing is being sealed."""
         self.release()
         self._finished_ns, self.waiting_for = None, []
 
     def look(
         self, session: Session, statuses: Mapping[str, Status], *, composite: bool, now_ns: int
     ) -> Literal["finished", "wait", "give up"]:
-        """Whether everybody has come to the session's end. composite: wanted.json's word; "give up": it is to be given up."""
+        """Tells whether every track and the composer have ended the session.
+
+        composite: what wanted.json says of it. "give up": the keeper must give the composite up.
+        """
         self.waiting_for = waited_for(session, self._required, statuses)
         if self.waiting_for:
             self._finished_ns = None
@@ -79,7 +85,10 @@ class SealWait:
             os.kill(pid, signal.SIGKILL)
 
     def release(self) -> None:
-        """What was left behind may run again; it finds the seal, or goes on where there is none yet."""
+        """Releases the locks of the tracks that were left behind, so that their processes may start again.
+
+        They find the seal, or go on recording where there is none yet.
+        """
         for lock in self._held.values():
             lock.close()
         self._held.clear()

@@ -1,4 +1,4 @@
-"""The seal in a thread of its own, so that the console and the feed go on meanwhile."""
+"""Seals in a thread of its own, so that the console and the feed go on meanwhile."""
 
 import logging
 import threading
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config.model import TRACKS, Config
+from agent.config.model import Config
 from agent.version import product_version
 from recorder.faults import StorageFault
 from recorder.session.record import Session
+from recorder.session.tracks import TRACKS
 from wording import Fault
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,11 @@ class SealResult:
     manifest_sha256: str
 
 
-Seal = Callable[[Path, Session], SealResult]
-Sign = Callable[[Path, Session], None]
+MakeSeal = Callable[[Path, Session], SealResult]
+SignJournal = Callable[[Path, Session], None]
 
 
-def sealing(config: Config) -> Seal:
+def sealing(config: Config) -> MakeSeal:
     """Makes manifest and signature with this PC's key."""
 
     def make(folder: Path, session: Session) -> SealResult:
@@ -42,7 +43,7 @@ def sealing(config: Config) -> Seal:
     return make
 
 
-def signing(config: Config) -> Sign:
+def signing(config: Config) -> SignJournal:
     """Signs the head of a sealed session's journal after a line was added."""
 
     def sign(folder: Path, session: Session) -> None:
@@ -56,14 +57,14 @@ def signing(config: Config) -> Sign:
 class Sealer:
     """Runs one seal at a time. ``result`` is None while it runs; a Fault where it failed."""
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: MakeSeal) -> None:
         self._seal = seal
         self._thread: threading.Thread | None = None
         self._result: SealResult | Fault | None = None
 
     @property
     def busy(self) -> bool:
-        """A seal was begun and its result was not taken yet."""
+        """Whether a seal was begun whose result nobody has taken yet."""
         return self._thread is not None
 
     def begin(self, folder: Path, session: Session) -> None:
@@ -85,9 +86,7 @@ class Sealer:
             self._result = self._seal(folder, session)
         except Fault as fault:
             self._result = fault
-        except Exception as error:  # the top of this thread: whatever it was, sealing is tried again and the cause is shown
+        except Exception as error:  # the top of this thread: any failure is shown, and sealing is tried again
             log.exception("seal failed", extra={"session": session.id})
             why = f"{type(error).__name__}: {error}"
-            self._result = StorageFault(
-                "The session could not be sealed: {why}.", "It is tried again; the log has the details.", why=why
-            )
+            self._result = StorageFault("session-sealing-failed", "sealing-retried-see-log", why=why)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from agent.authority.person import Person
 from agent.session.rules import check_attach, check_exception
 from recorder.disk.durable import make_folder, write_bytes
 from recorder.disk.journal import utc_now
@@ -20,14 +21,14 @@ NAME_BYTES = 180
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A transcript that was read. facts: what session.json keeps of it, but for ``file``."""
+    """A transcript that was read and compared. facts: what session.json keeps of it, without ``file``."""
 
     name: str
     data: bytes
     facts: Mapping[str, Any]
 
 
-def judge(session: Session, name: str, data: bytes, tolerance_s: float) -> Judged:
+def judge(session: Session, name: str, data: bytes, tolerance_s: float, asked: Person) -> Judged:
     """Reads the interview's times and compares them with the official ones. Touches nothing. Raises Refused, BadInput."""
     check_attach(session)
     plain = _plain_name(name)
@@ -42,6 +43,7 @@ def judge(session: Session, name: str, data: bytes, tolerance_s: float) -> Judge
         "tolerance_s": tolerance_s,
         "at": utc_now(),
         "exception": None,
+        "asked": asked.as_json(),
     }
     return Judged(plain, data, facts)
 
@@ -49,7 +51,7 @@ def judge(session: Session, name: str, data: bytes, tolerance_s: float) -> Judge
 def _plain_name(name: str) -> str:
     plain = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
     if not plain or plain.startswith(".") or not plain.isprintable() or len(plain.encode()) > NAME_BYTES:
-        text, mend = "The transcript's file name cannot be kept: {name}.", "Give the file a shorter, plain name."
+        text, mend = "transcript-file-name-unusable", "give-shorter-plain-file-name"
         raise BadInput(text, mend, name=ascii(name[:80]))
     return plain
 
@@ -67,8 +69,9 @@ def store(folder: Path, judged: Judged) -> str:
     return f"transcript/{path.name}"
 
 
-def excepted(session: Session, by: str, reason: str) -> Mapping[str, Any]:
+def excepted(session: Session, by: str, reason: str, asked: Person) -> Mapping[str, Any]:
     """The transcript as accepted by a second person. Raises Refused."""
     transcript = check_exception(session, by, reason)
-    exception = {"by": by.strip(), "reason": reason.strip(), "at": utc_now(), "verdict": transcript["verdict"]}
+    said = {"by": by.strip(), "reason": reason.strip(), "asked": asked.as_json()}
+    exception = {**said, "at": utc_now(), "verdict": transcript["verdict"]}
     return {**transcript, "verdict": "excepted", "exception": exception}

@@ -1,6 +1,6 @@
 """The contract of the health feed: its topics, and a JSON Schema (draft-07) for each message beside this file.
 
-``docs/asyncapi.yaml`` is made from this table (``python -m agent.feed.contract.asyncapi``) and from nothing else; `agent.feed.room`
+``docs/asyncapi.yaml`` is made from this table (``python -m agent.feed.contract.asyncapi``) and from nothing else; the feed
 publishes by it, so that the document and the messages cannot part.
 """
 
@@ -44,7 +44,6 @@ CHANNELS: Mapping[str, Channel] = MappingProxyType(
             Channel("device", "device/{device}", True, "On a change, and every 60 s.", expiry_s=150, period_s=60.0),
             Channel("session", "session", True, "On a change."),
             Channel("event", "event", False, "As it happens; kept on the room's disk until the broker has it, 30 days at most."),
-            Channel("alarm", "alarm", True, "As it happens, until cleared. Reserved."),
             Channel("guidance", "guidance", False, "From the command room, for the officer. Never a command.", from_room=False),
         )
     }

@@ -1,15 +1,20 @@
-"""Writes docs/asyncapi.yaml from the table of channels: ``python -m agent.feed.contract.asyncapi > docs/asyncapi.yaml``."""
+"""Writes docs/asyncapi.yaml from the table of channels: ``python -m agent.feed.contract.asyncapi > docs/asyncapi.yaml``.
+
+It also brings the ids of devices in the schemas beside it up to agent.devices.kinds.
+"""
 
 import json
+import re
 import sys
 from typing import Any
 
-from agent.feed.contract import CHANNELS, ROOT, Channel, schema
+from agent.devices.kinds import KINDS, WITHOUT_PROCESS, id_pattern
+from agent.feed.contract import CHANNELS, FOLDER, ROOT, Channel, schema
 
 HEAD = (
-    "# Made by `python -m agent.feed.contract.asyncapi` from agent/schemas/; a test compares them. Change those, not this file.\n"
+    "# Made by `python -m agent.feed.contract.asyncapi` from agent/feed/contract/. Change that, not this file: a test compares.\n"
 )
-SCHEMAS = "../agent/schemas"  # from docs/
+SCHEMAS = "../agent/feed/contract"  # from docs/
 
 ABOUT = """The health feed of the interview rooms of a centre, seen from a room: it sends all channels but guidance.
 Every message is JSON, QoS 1. Delivery is at least once and in order: (boot, seq) names a message of a room; a number that
@@ -19,7 +24,9 @@ number, nothing that was said. How to read it: docs/feed.md."""
 PARAMETERS = {
     "centre": "Identity of the case-handling centre: a-z, 0-9 and -.",
     "room": "Identity of the room: a-z, 0-9 and -.",
-    "device": "overview, closeup, microphone, climate, composer, disk, clock, agent, drive-1, drive-2, … as configured.",
+    "device": ", ".join(
+        [*(kind.id for kind in KINDS if not kind.pattern), *WITHOUT_PROCESS, "drive-1, drive-2, … as configured."]
+    ),
 }
 
 
@@ -109,5 +116,20 @@ def render() -> str:
     return HEAD + to_yaml(document())
 
 
+DEVICE_IDS = re.compile(r"\^\(overview\|[^\"]*\)\$")
+
+
+def with_device_ids(text: str) -> str:
+    """The text of a schema with the ids of the devices as agent.devices.kinds has them."""
+    return DEVICE_IDS.sub(lambda _: id_pattern().replace("\\", "\\\\"), text)
+
+
+def write_device_ids() -> None:
+    """Brings the schemas of this folder up to the kinds of devices."""
+    for path in sorted(FOLDER.glob("*.json")):
+        path.write_text(with_device_ids(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 if __name__ == "__main__":
+    write_device_ids()
     sys.stdout.write(render())

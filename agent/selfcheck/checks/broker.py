@@ -3,9 +3,10 @@
 import time
 
 from agent.selfcheck.check import Check, Outcome, Scene, failed, never, passed, skipped
-from agent.selfcheck.result import NOTHING, both, of_fault
+from agent.selfcheck.result import NOTHING, of_fault
 from drivers.mqtt import Broker, Link
 from wording import Fault
+from wording.sentence import sentence
 
 ANSWER_S = 4.0
 
@@ -14,8 +15,8 @@ def look(scene: Scene, _: str) -> Outcome:
     """One short connection under an id of its own, so that the room's client stays connected. Publishes nothing."""
     settings = scene.config.mqtt
     if not settings.enabled:
-        return skipped(both("The health feed is switched off (mqtt.enabled = false)."))
-    threshold = both("answers and accepts {user}", user=settings.user or "-")
+        return skipped(sentence("health-feed-switched-off"))
+    threshold = sentence("answers-and-accepts-user", user=settings.user or "-")
     began = time.monotonic()
     try:
         broker = Broker(
@@ -27,7 +28,7 @@ def look(scene: Scene, _: str) -> Outcome:
         return failed(NOTHING, threshold, *of_fault(fault))
     seconds = time.monotonic() - began
     link.close()
-    return passed(both("{host}:{port}, {seconds:.2f} s", host=settings.host, port=settings.port, seconds=seconds), threshold)
+    return passed(sentence("broker-address-and-answer-time", host=settings.host, port=settings.port, seconds=seconds), threshold)
 
 
-CHECK = Check("broker", "connections", "Broker of the command room", ("W-6.2.2.5.3", "H-5.2.1"), look, required=never)
+CHECK = Check("broker", "connections", "command-room-broker", ("W-6.2.2.5.3", "H-5.2.1"), look, required=never, place=4)

@@ -2,8 +2,8 @@
 
 from agent.config.settings import camera
 from agent.selfcheck.check import Check, Outcome, Scene, cameras, never, passed, skipped, warned
-from agent.selfcheck.result import both
 from wording import Fault
+from wording.sentence import sentence
 
 
 def look(scene: Scene, device: str) -> Outcome:
@@ -14,16 +14,16 @@ def look(scene: Scene, device: str) -> Outcome:
     except Fault:
         offset = None
     if offset is None:
-        return skipped(both("The camera did not tell its clock."))
-    value, threshold = both("{offset:+.1f} s", offset=offset), both("at most ±{limit:g} s", limit=limit)
+        return skipped(sentence("camera-clock-not-told"))
+    value, threshold = sentence("clock-offset-seconds", offset=offset), sentence("clock-offset-limit", limit=limit)
     if abs(offset) > limit:
         return warned(
             value,
             threshold,
-            both("The camera's clock is {offset:+.1f} s off ours. The recording is not touched by it.", offset=offset),
-            both("Enter the centre's time server (NTP) in the camera, and its time zone."),
+            sentence("camera-clock-off", offset=offset),
+            sentence("set-camera-time-server-and-zone"),
         )
     return passed(value, threshold)
 
 
-CHECK = Check("camera-clock", "connections", "Camera clock", ("W-7.3.5",), look, cameras, never)
+CHECK = Check("camera-clock", "connections", "camera-clock", ("W-7.3.5",), look, cameras, never)

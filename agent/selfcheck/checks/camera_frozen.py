@@ -2,8 +2,8 @@
 
 from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, skipped, warned
 from agent.selfcheck.judge import moving_share
-from agent.selfcheck.result import both
 from agent.selfcheck.samples import NothingArrivesError
+from wording.sentence import sentence
 
 LITTLE = 0.005  # a clock that the camera itself draws is about so much of the picture
 
@@ -15,17 +15,17 @@ def look(scene: Scene, device: str) -> Outcome:
     except NothingArrivesError:
         share = None
     if share is None:
-        return skipped(both("There is no picture to look at."))
+        return skipped(sentence("no-picture-to-examine"))
     value, threshold = (
-        both("{percent:.1f} % of the picture changes", percent=100 * share),
-        both("more than {percent:g} %", percent=100 * LITTLE),
+        sentence("picture-change-percent", percent=100 * share),
+        sentence("picture-change-minimum", percent=100 * LITTLE),
     )
-    mend = both("Restart the camera; hold a hand before the lens and check again.")
+    mend = sentence("restart-camera-and-test-motion")
     if share == 0:
-        return failed(value, threshold, both("The picture is frozen: the camera sends the same picture again and again."), mend)
+        return failed(value, threshold, sentence("picture-frozen"), mend)
     if share <= LITTLE:
-        return warned(value, threshold, both("Hardly anything in the picture changes; it may be frozen."), mend)
+        return warned(value, threshold, sentence("picture-hardly-changes"), mend)
     return passed(value, threshold)
 
 
-CHECK = Check("camera-frozen", "picture", "Picture lives", ("W-8.1.3",), look, cameras)
+CHECK = Check("camera-frozen", "picture", "picture-liveness", ("W-8.1.3",), look, cameras)

@@ -1,8 +1,8 @@
 """Key frames come often enough: segments are cut there, and "smart" codecs stretch their distance to minutes."""
 
 from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, skipped
-from agent.selfcheck.result import both
 from agent.selfcheck.samples import NothingArrivesError
+from wording.sentence import sentence
 
 SLACK_S = 0.1  # a late picture or two is no stretched group
 
@@ -13,26 +13,26 @@ def look(scene: Scene, device: str) -> Outcome:
     try:
         seen = scene.pictures(device).seen
     except NothingArrivesError:
-        return skipped(both("There is no picture to look at."))
-    threshold = both("at most {limit:g} s", limit=limit)
+        return skipped(sentence("no-picture-to-examine"))
+    threshold = sentence("at-most-seconds", limit=limit)
     distance = max(seen.key_distance_s or 0.0, seen.since_key_s)
     if distance > limit + SLACK_S:
         more = seen.key_distance_s is None or seen.since_key_s >= distance
-        value = both("more than {seconds:.1f} s", seconds=distance) if more else both("{seconds:.1f} s", seconds=distance)
+        value = sentence("more-than-seconds", seconds=distance) if more else sentence("seconds-measured", seconds=distance)
         return failed(
             value,
             threshold,
-            both("Key frames are too far apart: a recording could only begin, and be cut, at one of them."),
-            both("Set the key frame interval (I-frame interval, GOP) to 1 s and switch “smart” coding (H.264+, H.265+) off."),
+            sentence("key-frames-too-far-apart"),
+            sentence("shorten-key-frame-interval"),
         )
     if seen.key_distance_s is None:
         return failed(
-            both("not seen"),
+            sentence("not-seen"),
             threshold,
-            both("Too few pictures came to measure it."),
-            both("Check the camera's network cable and its load."),
+            sentence("too-few-pictures-to-measure"),
+            sentence("check-camera-cable-and-load"),
         )
-    return passed(both("{seconds:.1f} s", seconds=seen.key_distance_s), threshold)
+    return passed(sentence("seconds-measured", seconds=seen.key_distance_s), threshold)
 
 
-CHECK = Check("camera-keyframes", "picture", "Key frame distance", ("W-7.3.5",), look, cameras)
+CHECK = Check("camera-keyframes", "picture", "key-frame-distance", ("W-7.3.5",), look, cameras)

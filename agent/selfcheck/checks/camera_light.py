@@ -2,8 +2,8 @@
 
 from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, skipped
 from agent.selfcheck.judge import light
-from agent.selfcheck.result import both
 from agent.selfcheck.samples import NothingArrivesError
+from wording.sentence import sentence
 
 
 def look(scene: Scene, device: str) -> Outcome:
@@ -12,29 +12,27 @@ def look(scene: Scene, device: str) -> Outcome:
     try:
         sample = scene.pictures(device)
     except NothingArrivesError:
-        return skipped(both("There is no picture to look at."))
+        return skipped(sentence("no-picture-to-examine"))
     if not sample.lumas:
-        return skipped(both("There is no picture to look at."))
+        return skipped(sentence("no-picture-to-examine"))
     found = light(sample.lumas, full_range=sample.full_range)
-    value = both("brightness {low:.0f} to {high:.0f}", low=found.low, high=found.high)
-    threshold = both(
-        "bright parts at least {dark:g}, dark parts at most {bright:g}, of 255", dark=limits.luma_dark, bright=limits.luma_bright
-    )
+    value = sentence("brightness-range-measured", low=found.low, high=found.high)
+    threshold = sentence("brightness-range-required", dark=limits.luma_dark, bright=limits.luma_bright)
     if found.high < limits.luma_dark:
         return failed(
             value,
             threshold,
-            both("The picture is dark."),
-            both("Switch the light on; take the cover off the lens; check the exposure."),
+            sentence("picture-dark"),
+            sentence("switch-light-on-uncover-lens"),
         )
     if found.low > limits.luma_bright:
         return failed(
             value,
             threshold,
-            both("The picture is overexposed."),
-            both("Turn the camera away from the light or the window; set its exposure to automatic."),
+            sentence("picture-overexposed"),
+            sentence("turn-camera-from-light"),
         )
     return passed(value, threshold)
 
 
-CHECK = Check("camera-light", "picture", "Brightness", ("W-6.1.3", "W-8.1.3"), look, cameras)
+CHECK = Check("camera-light", "picture", "brightness", ("W-6.1.3", "W-8.1.3"), look, cameras)

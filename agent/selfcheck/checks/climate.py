@@ -2,21 +2,22 @@
 
 from agent.config.model import Config
 from agent.selfcheck.check import Check, Outcome, Scene, failed, never, passed, skipped
-from agent.selfcheck.result import NOTHING, both, of_fault
+from agent.selfcheck.result import NOTHING, of_fault
 from recorder.clock.instants import SECOND_NS, boottime_ns
-from recorder.process.status import ClimateStatus
+from recorder.process.status import READING_NS, ClimateStatus
 from wording import Fault
+from wording.sentence import sentence
 
-FRESH_S = 10.0  # after it the overlay shows --.-
+FRESH_S = READING_NS / SECOND_NS
 
 
 def look(scene: Scene, _: str) -> Outcome:
     """From the climate process's status, whose driver already refuses implausible readings."""
     if not scene.config.climate.enabled:
-        return skipped(both("The room has no climate sensor (climate.enabled = false)."))
+        return skipped(sentence("climate-sensor-not-configured"))
     (cold, hot), (dry, wet) = scene.config.selfcheck.temperature_c, scene.config.selfcheck.humidity_pct
-    threshold = both(
-        "{cold:g} to {hot:g} °C, {dry:g} to {wet:g} %, at most {fresh:g} s old",
+    threshold = sentence(
+        "climate-required-range",
         cold=cold,
         hot=hot,
         dry=dry,
@@ -25,33 +26,34 @@ def look(scene: Scene, _: str) -> Outcome:
     )
     status = scene.statuses().get("climate")
     if not isinstance(status, ClimateStatus):
-        what, mend = both("The process of the climate sensor does not run."), both("Start its service and look at its log.")
+        what, mend = sentence("climate-process-not-running"), sentence("start-service-and-check-log")
         return failed(NOTHING, threshold, what, mend)
     if status.fault:
         return failed(NOTHING, threshold, *of_fault(Fault.from_dict(status.fault)))
     if status.reading_ns is None or status.temperature_c is None or status.humidity_pct is None:
-        what, mend = both("The climate sensor has not given a reading yet."), both("Wait a few seconds and check again.")
+        what, mend = sentence("climate-no-reading-yet"), sentence("wait-and-check-again")
         return failed(NOTHING, threshold, what, mend)
-    age = (boottime_ns() - status.reading_ns) / SECOND_NS
-    value = both(
-        "{temperature:.1f} °C, {humidity:.1f} %, {age:.1f} s old",
+    now = boottime_ns()
+    age = (now - status.reading_ns) / SECOND_NS
+    value = sentence(
+        "climate-reading",
         temperature=status.temperature_c,
         humidity=status.humidity_pct,
         age=max(age, 0.0),
     )
-    if age > FRESH_S or not (cold <= status.temperature_c <= hot and dry <= status.humidity_pct <= wet):
+    if not status.fresh(now) or not (cold <= status.temperature_c <= hot and dry <= status.humidity_pct <= wet):
         return failed(
             value,
             threshold,
-            both("The reading is too old, or no room has it."),
-            both("Check the sensor's power and wires, and climate.model."),
+            sentence("climate-reading-old-or-implausible"),
+            sentence("check-climate-sensor-and-model"),
         )
     return passed(value, threshold)
 
 
 def devices(_: Config) -> tuple[str, ...]:
-    """The sensor."""
+    """The one device that this check looks at."""
     return ("climate",)
 
 
-CHECK = Check("climate", "devices", "Temperature and humidity", ("W-6.2.2.4.6",), look, devices, never)
+CHECK = Check("climate", "devices", "temperature-and-humidity", ("W-6.2.2.4.6",), look, devices, never)

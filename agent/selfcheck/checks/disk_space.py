@@ -2,11 +2,11 @@
 
 import os
 
-from agent.config.model import TRACKS
 from agent.selfcheck.check import Check, Outcome, Scene, failed, passed
-from agent.selfcheck.result import both
 from agent.session.capacity import composite_bps, gigabytes, needed_bytes
 from recorder.disk.durable import storage_fault
+from recorder.session.tracks import TRACKS
+from wording.sentence import sentence
 
 
 def look(scene: Scene, _: str) -> Outcome:
@@ -20,9 +20,9 @@ def look(scene: Scene, _: str) -> Outcome:
     except OSError as error:
         raise storage_fault(config.storage.root, error) from error
     free = disk.f_bavail * disk.f_frsize
-    value = both("{free} GB free", free=gigabytes(free))
-    threshold = both(
-        "{sum} GB: {needed} GB for {minutes} minutes and {reserve} GB in reserve",
+    value = sentence("free-disk-space", free=gigabytes(free))
+    threshold = sentence(
+        "needed-disk-space-with-reserve",
         sum=gigabytes(needed + reserve),
         needed=gigabytes(needed),
         minutes=minutes,
@@ -32,10 +32,10 @@ def look(scene: Scene, _: str) -> Outcome:
         return failed(
             value,
             threshold,
-            both("The disk of {root} has no room for a session of the planned length.", root=config.storage.root),
-            both("Make room on it, or plan fewer minutes in recording.planned_minutes."),
+            sentence("disk-too-full-for-session", root=config.storage.root),
+            sentence("free-disk-or-reduce-planned-setting"),
         )
     return passed(value, threshold)
 
 
-CHECK = Check("disk-space", "devices", "Free space on the data disk", ("W-7.3.5", "W-8.1.4"), look)
+CHECK = Check("disk-space", "devices", "data-disk-free-space", ("W-7.3.5", "W-8.1.4"), look, place=1)

@@ -5,8 +5,8 @@ import tempfile
 import time
 
 from agent.selfcheck.check import Check, Outcome, Scene, failed, passed
-from agent.selfcheck.result import both
 from recorder.disk.durable import storage_fault
+from wording.sentence import sentence
 
 PROBE_BYTES = 4 << 20  # some seconds of every track
 LIMIT_S = 2.0
@@ -27,20 +27,18 @@ def look(scene: Scene, _: str) -> Outcome:
             same = probe.read() == data
     except OSError as error:
         raise storage_fault(root, error) from error
-    value = both("4 MiB on stable storage in {seconds:.2f} s", seconds=seconds)
-    threshold = both("at most {limit:g} s", limit=LIMIT_S)
+    value = sentence("disk-write-time", seconds=seconds)
+    threshold = sentence("at-most-seconds", limit=LIMIT_S)
     if not same:
-        return failed(
-            value, threshold, both("What was written to {root} was read back different.", root=root), both("Replace the disk.")
-        )
+        return failed(value, threshold, sentence("disk-read-back-differs", root=root), sentence("replace-disk"))
     if seconds > LIMIT_S:
         return failed(
             value,
             threshold,
-            both("The disk of {root} is too slow to record on.", root=root),
-            both("Look what else writes on it; check the disk's health (smartctl)."),
+            sentence("disk-too-slow-to-record", root=root),
+            sentence("check-disk-load-and-health"),
         )
     return passed(value, threshold)
 
 
-CHECK = Check("disk-write", "devices", "Data disk takes and keeps data", ("W-7.3.5", "W-8.1.3"), look)
+CHECK = Check("disk-write", "devices", "disk-write-check", ("W-7.3.5", "W-8.1.3"), look, place=2)

@@ -8,11 +8,12 @@ from typing import Any
 
 from agent.config.model import Config
 from agent.selfcheck.check import Check, Outcome, Scene, failed, passed, skipped, warned
-from agent.selfcheck.result import Text, both, joined
+from agent.selfcheck.result import of_fault
 from drivers.optical import DriveState
 from drivers.optical import look as look_at_drive
 from recorder.process.status import BurnerStatus
 from wording import Fault
+from wording.sentence import in_a_row, sentence
 
 LOOK_S = 9.0
 WORKER_LOOKS_S = 6.0
@@ -25,10 +26,10 @@ def look(scene: Scene, _: str) -> Outcome:
     burner = _burner(scene)
     if burner and burner.state in BUSY:
         return warned(
-            both("burning"),
-            both("idle"),
-            both("A disc is being burned; the drives were not looked at."),
-            both("Put blank discs in when it is done."),
+            sentence("burning"),
+            sentence("idle"),
+            sentence("drives-not-checked-while-burning"),
+            sentence("insert-blank-discs-after-burn"),
         )
     if burner and burner.drives:
         states = [from_dict(drive) for drive in burner.drives]
@@ -61,23 +62,22 @@ def judge(states: Sequence[DriveState], copies: int, centre_class: int) -> Outco
     present = [s for s in states if s.present]
     blank = [s for s in present if s.blank]
     wanted = max(1, min(copies, len(present)))
-    value = both("{present} of {all} drives, {blank} blank disc(s)", present=len(present), all=len(states), blank=len(blank))
-    threshold = both("{wanted} blank disc(s)", wanted=wanted)
+    value = sentence("drives-and-blank-discs-found", present=len(present), all=len(states), blank=len(blank))
+    threshold = sentence("blank-discs-required", wanted=wanted)
     if not present and centre_class != 1:
-        return skipped(both("This centre needs no burner of its own (class {number}).", number=centre_class))
+        return skipped(sentence("centre-needs-no-burner", number=centre_class))
     problems = [s.problem for s in states if s.problem]
-    what = Text(" ".join(p.say("en") for p in problems), "".join(p.say("zh") for p in problems))
-    mends = list(dict.fromkeys((p.say_mend("en"), p.say_mend("zh")) for p in problems))
-    mend = Text(" ".join(m[0] for m in mends), "".join(m[1] for m in mends))
+    what = in_a_row([of_fault(p)[0] for p in problems])
+    mend = in_a_row(list({p.say_mend(): of_fault(p)[1] for p in problems if p.mend}.values()))
     if not present:
         return failed(
-            value, threshold, what or both("No drive is configured."), mend or both("Enter the drives in burner.drives.")
+            value, threshold, what or sentence("no-drive-configured"), mend or sentence("enter-drives-in-configuration")
         )
     if len(blank) < wanted:
-        return failed(value, threshold, what or both("There are too few blank discs."), mend or both("Put blank discs in."))
+        return failed(value, threshold, what or sentence("too-few-blank-discs"), mend or sentence("insert-blank-discs"))
     if len(present) < len(states):
-        names = joined([Text(s.device, s.device) for s in states if not s.present])
-        return warned(value, threshold, what or both("Drives are missing: {names}.", names=names), mend)
+        names = tuple(s.device for s in states if not s.present)
+        return warned(value, threshold, what or sentence("drives-missing", names=names), mend)
     return passed(value, threshold)
 
 
@@ -87,5 +87,5 @@ def required(config: Config) -> bool:
 
 
 CHECK = Check(
-    "drives", "devices", "Disc drives and blank discs", ("W-6.2.2.4.7", "W-7.3.5"), look, lambda _: ("burner",), required
+    "drives", "devices", "drives-and-blank-discs-check", ("W-6.2.2.4.7", "W-7.3.5"), look, lambda _: ("burner",), required
 )

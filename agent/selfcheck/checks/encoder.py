@@ -2,11 +2,12 @@
 
 from agent.config.settings import encoder_settings
 from agent.selfcheck.check import Check, Outcome, Scene, failed, never, passed, skipped, warned
-from agent.selfcheck.result import NOTHING, both, of_fault
+from agent.selfcheck.result import NOTHING, of_fault
 from recorder.composite.encoder import EncoderFault
 from recorder.composite.encoder_trial import PSNR_DB, try_encoder
 from recorder.process.status import ComposerStatus
 from wording import Fault
+from wording.sentence import sentence
 
 PICTURES = 25
 LIMIT_S = 8.0
@@ -18,35 +19,33 @@ def look(scene: Scene, _: str) -> Outcome:
     """A second of test pictures through the configured encoder into an MP4 and back. A session can do without hardware."""
     composer = scene.statuses().get("composer")
     if composer is not None and composer.state == "recording":
-        return skipped(both("A session is being recorded; its encoder is not disturbed."))
+        return skipped(sentence("encoder-not-checked-while-recording"))
     settings = encoder_settings(scene.config)
     hardware = settings.kind != "software"
     least = SPEED if hardware else SOFTWARE_SPEED
-    threshold = both("at least {speed:g} times real time, {psnr:g} dB", speed=least, psnr=PSNR_DB)
+    threshold = sentence("encoder-speed-and-quality-required", speed=least, psnr=PSNR_DB)
     try:
         trial = try_encoder(settings, PICTURES, limit_s=LIMIT_S)
     except EncoderFault as fault:
         return failed(NOTHING, threshold, *of_fault(fault))
-    value = both(
-        "{encoder}: {speed:.1f} times real time, {psnr:.0f} dB", encoder=settings.kind, speed=trial.speed, psnr=trial.psnr_db
-    )
+    value = sentence("encoder-speed-and-quality-measured", encoder=settings.kind, speed=trial.speed, psnr=trial.psnr_db)
     if trial.speed < least and not hardware:
         return warned(
             value,
             threshold,
-            both("The PC encodes pictures more slowly than they come."),
-            both("End other programs; set composite.encoder_threads = 2, or a hardware encoder."),
+            sentence("pc-encodes-slower-than-real-time"),
+            sentence("reduce-load-or-change-encoder-settings"),
         )
     if trial.speed < least:
         return failed(
             value,
             threshold,
-            both("The encoder {encoder} is too slow.", encoder=settings.kind),
-            both('End other programs that use the graphics processor, or set composite.encoder = "software".'),
+            sentence("encoder-too-slow", encoder=settings.kind),
+            sentence("reduce-gpu-load-or-encode-software"),
         )
     if hardware and isinstance(composer, ComposerStatus) and composer.encoder == "software" and composer.fault is not None:
         return warned(value, threshold, *of_fault(Fault.from_dict(composer.fault)))
     return passed(value, threshold)
 
 
-CHECK = Check("encoder", "devices", "Composite's encoder works", ("W-8.1.3",), look, required=never)
+CHECK = Check("encoder", "devices", "composite-encoder-check", ("W-8.1.3",), look, required=never)

@@ -2,8 +2,8 @@
 
 from agent.selfcheck.check import Check, Outcome, Scene, failed, microphone, passed, skipped
 from agent.selfcheck.judge import loudness
-from agent.selfcheck.result import both
 from agent.selfcheck.samples import NothingArrivesError
+from wording.sentence import sentence
 
 
 def look(scene: Scene, _: str) -> Outcome:
@@ -12,13 +12,13 @@ def look(scene: Scene, _: str) -> Outcome:
     try:
         sample = scene.sound()
     except NothingArrivesError:
-        return skipped(both("There is no sound to listen to."))
+        return skipped(sentence("no-sound-to-check"))
     heard = loudness(sample.samples, sample.format.rate_hz)
-    value = both("{percent:.2f} % at full scale, peak {peak:.0f} dBFS", percent=heard.clipped_pct, peak=heard.peak_dbfs)
-    threshold = both("at most {limit:g} %", limit=limit)
+    value = sentence("sound-clipping-and-peak-measured", percent=heard.clipped_pct, peak=heard.peak_dbfs)
+    threshold = sentence("sound-clipping-limit", limit=limit)
     if heard.clipped_pct > limit:
-        return failed(value, threshold, both("The sound is overdriven and distorted."), both("Turn the microphone's gain down."))
+        return failed(value, threshold, sentence("sound-overdriven"), sentence("turn-microphone-gain-down"))
     return passed(value, threshold)
 
 
-CHECK = Check("microphone-clipped", "sound", "Sound is not overdriven", ("W-8.1.3",), look, microphone)
+CHECK = Check("microphone-clipped", "sound", "sound-overdrive-check", ("W-8.1.3",), look, microphone)

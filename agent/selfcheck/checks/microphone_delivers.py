@@ -2,8 +2,9 @@
 
 from agent.selfcheck.check import Check, Outcome, Scene, failed, microphone, passed
 from agent.selfcheck.checks.camera_stream import why_nothing
-from agent.selfcheck.result import NOTHING, both
+from agent.selfcheck.result import NOTHING
 from agent.selfcheck.samples import NothingArrivesError
+from wording.sentence import sentence
 
 HOLE_S = 0.1
 LEAST_S = 2.0
@@ -12,31 +13,29 @@ LEAST_S = 2.0
 def look(scene: Scene, device: str) -> Outcome:
     """Samples that came in three seconds against their own count."""
     promised = scene.config.microphone
-    threshold = both("{rate} Hz, {channels} channel(s), no hole", rate=promised.rate_hz, channels=promised.channels)
+    threshold = sentence("microphone-format-required", rate=promised.rate_hz, channels=promised.channels)
     try:
         sample = scene.sound()
     except NothingArrivesError:
         return failed(NOTHING, threshold, *why_nothing(scene, device))
     form = sample.format
     seconds = len(sample.samples) / form.rate_hz
-    value = both(
-        "{rate} Hz, {channels} channel(s), {seconds:.1f} s heard", rate=form.rate_hz, channels=form.channels, seconds=seconds
-    )
+    value = sentence("microphone-format-measured", rate=form.rate_hz, channels=form.channels, seconds=seconds)
     if (form.rate_hz, form.channels) != (promised.rate_hz, promised.channels):
         return failed(
             value,
             threshold,
-            both("The microphone delivers another rate or number of channels."),
-            both("Correct microphone.rate_hz and microphone.channels."),
+            sentence("microphone-format-differs-from-configuration"),
+            sentence("correct-microphone-rate-and-channels"),
         )
     if sample.stalled or seconds < LEAST_S or sample.span_s - seconds > HOLE_S:
         return failed(
             value,
             threshold,
-            both("The sound from the microphone has holes."),
-            both("Check its plug; use another USB socket; look at the PC's load."),
+            sentence("microphone-sound-has-gaps"),
+            sentence("check-microphone-plug-and-pc-load"),
         )
     return passed(value, threshold)
 
 
-CHECK = Check("microphone-delivers", "sound", "Microphone delivers", ("W-6.2.2.4.5", "W-8.1.3"), look, microphone)
+CHECK = Check("microphone-delivers", "sound", "microphone-delivery-check", ("W-6.2.2.4.5", "W-8.1.3"), look, microphone)

@@ -24,14 +24,14 @@ def thread_states(pid: int, proc: Path = Path("/proc")) -> frozenset[str]:
 
 
 def _state(process: Path) -> str:
-    """Of a folder of /proc; "" where it is gone."""
+    """The state letter of the process with this folder of /proc; "" where the process is gone."""
     try:
         return (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2][:1]
     except OSError:
         return ""
 
 
-class Pulse:
+class Heartbeat:
     """Looks at one process some times a second.
 
     hung_ns: how long its heartbeat (the time of change of its status file) may fail to come while it neither computes nor waits
