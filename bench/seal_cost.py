@@ -3,7 +3,7 @@
 Cameras: two tracks of a stand-in's H.264 packets, 25 a second, at ``--mbps`` each (the bytes of four hours at a room's 4 Mbit/s
 would be 14 GB; digests are kept while recording, so a seal reads none of them: give two rates and see). Microphone: the
 stand-in's speech as FLAC. Segments of 10 s with their journals and digests; the composite is one part of three seconds, since a
-part is one file whatever its length. ``seal_s`` is the median of three seals (recorder.evidence.manifest.seal, the agent's function) of
+part is one file whatever its length. ``seal_s`` is the median of three seals (recorder.evidence.manifest.seal) of
 the same folder, just written, of the slowest rate; ``rates`` has each. Everything is removed at the end.
 """
 

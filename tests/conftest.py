@@ -1,8 +1,54 @@
-"""``--failing-world``: the whole suite of tests/failing_world/, not only its short part; its last line is JSON."""
+"""What the whole suite does with its tests.
+
+``--failing-world``: the whole suite of tests/failing_world/, not only its short part; its last line is JSON.
+
+A test fails where ``say`` met a code that it does not know, or values that do not fill the code's text, unless it is marked
+``unknown_code``: no code may reach a reader bare, whatever table or file it came through.
+"""
 
 import json
+from collections.abc import Generator, Mapping
 
 import pytest
+
+from wording import Shown, text
+
+bare_codes: list[str] = []  # that ``say`` could only show as they are, since somebody last looked
+_shown_bare = text._unknown
+
+
+def _noted(code: str, values: Mapping[str, object]) -> Shown:
+    told = _shown_bare(code, values)
+    bare_codes.append(told)
+    return told
+
+
+text._unknown = _noted
+
+
+def _look(item: pytest.Item) -> None:
+    met = [*bare_codes]
+    bare_codes.clear()
+    if met and not item.get_closest_marker("unknown_code"):
+        pytest.fail(f"said without a text of the catalogue: {sorted(set(met))}", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    yield
+    _look(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    yield
+    _look(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    yield
+    _look(item)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.disk import journal
 from recorder.process.status import ComposerStatus, TrackStatus, read_status, read_statuses
@@ -18,6 +16,7 @@ from recorder.session.epoch import read_tie
 from tests.demo.command import DemoError, RoomAgent
 from tests.demo.interview import Agent, end_room, wait_until_armed
 from tests.demo.subscriber import Subscriber
+from tests.equipment import process
 from tests.equipment.room import Overrides, StandInRoom
 from wording import Exit
 
@@ -36,14 +35,8 @@ CHEAP: Overrides = {"recording": {"segment_s": 3.0}, "composite": {"preset": "ul
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit_s: float = 20.0) -> Any:
-    """The first true value of the condition. Fails naming what was waited for."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    pytest.fail(f"not within {limit_s} s: {what}")
+    """As every test waits, and longer: a whole room starts on a small PC."""
+    return process.wait_for(condition, what, limit_s)
 
 
 class LiveRoom:

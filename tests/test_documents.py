@@ -1,5 +1,6 @@
 """What the documents say of the product is so: links, commands, exit codes, sections, checks, clauses and paths."""
 
+import ast
 import os
 import re
 import shlex
@@ -8,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from agent.authority.gate import ACTS
 from agent.cli import build_parser
-from agent.config.model import Camera, Config
+from agent.config.model import CameraSection, Config
+from agent.feed.contract import CHANNELS
+from agent.feed.contract import ROOT as TOPICS
 from agent.feed.watch import PASSWORD, USER
 from agent.logs import LEVEL
 from agent.selfcheck.runner import CHECKS
+from recorder.session.lines import KINDS
 from wording import Exit
 
 ROOT = Path(__file__).parents[1]
+SOURCES = {"agent", "bench", "burner", "docs", "drivers", "recorder", "systemd", "tests", "wording"}
 LEFT_OUT = {"demo-out", "build", "node_modules"}
 FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -67,7 +73,15 @@ def rows(text: str) -> Iterator[list[str]]:
 
 def test_the_documents_that_a_reader_expects_are_there() -> None:
     names = {str(path.relative_to(ROOT)) for path in DOCUMENTS}
-    assert {"README.md", "README.zh-CN.md", "CHANGELOG.md", "docs/operations.md", "docs/architecture.md"} <= names
+    assert {
+        "README.md",
+        "README.zh-CN.md",
+        "CHANGELOG.md",
+        "docs/operations.md",
+        "docs/architecture.md",
+        "docs/development.md",
+        "docs/glossary.md",
+    } <= names
     assert read("LICENSE").split("\n", 2)[1].strip() == "Apache License"
 
 
@@ -86,7 +100,7 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 @EACH
 def test_no_document_names_a_path_of_one_machine(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert not re.findall(r"/(?:work|home|root|tmp|Users)/\S*", text)
+    assert not re.findall(r"(?<![\w.])/(?:work|home|root|tmp|Users)/\S*", text)
     assert str(ROOT) not in text or str(ROOT) == "/"
 
 
@@ -144,10 +158,47 @@ def test_the_table_of_exit_codes_is_the_product_s() -> None:
     assert table == {int(code): code.name for code in Exit}
 
 
+def test_operations_say_who_may_do_what_as_the_gate_does(capsys: pytest.CaptureFixture[str]) -> None:
+    table = list(rows(section(read("docs/operations.md"), "Who may do what")))
+    assert {act: who for act, _, who in table} == ACTS
+    for act, shown, _ in table:
+        command, *options = SPAN.findall(f"`{shown}`")
+        assert understood([*command.split(), "--help"]), act
+        text = capsys.readouterr().out
+        assert not [option for option in options if option not in text.split()], act
+
+
+OF_ANOTHER_COMMAND = {"session.override", "disc.extra"}  # acts that an argument of another command asks for
+
+
+def test_formats_give_every_command_to_the_agent_and_who_may_give_it() -> None:
+    table = {command: who for command, who, *_ in rows(section(read("docs/formats.md"), "Commands to the agent"))}
+    assert ACTS.keys() - OF_ANOTHER_COMMAND <= table.keys()
+    assert {act: table[act] for act in ACTS if act in table} == {act: who for act, who in ACTS.items() if act in table}
+    assert table.keys() - ACTS.keys() == {"session.status", "disc.authored"}
+
+
+def test_formats_give_every_kind_of_line_that_a_journal_s_reader_knows() -> None:
+    text = section(read("docs/formats.md"), "Journals")
+    in_every_journal = SPAN.findall(text.partition("\n|")[0])
+    named = {kind for cells in rows(text) for kind in re.findall(r"[a-z-]+", cells[0])}
+    assert not KINDS.keys() - named.union(in_every_journal)
+
+
+PLACE = re.compile(r"(?:agent|burner|recorder|wording|drivers|systemd|tests|bench|docs)/[\w./@-]*")
+
+
+@pytest.mark.parametrize("path", ["docs/formats.md", "docs/operations.md", "docs/feed.md", "README.md", "README.zh-CN.md"])
+def test_every_file_of_the_project_that_is_named_is_there(path: str) -> None:
+    named = [span for span in SPAN.findall(FENCE.sub("", read(path))) if PLACE.fullmatch(span)]
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
 def test_operations_name_every_section_of_the_configuration() -> None:
     expected = {f"[{name}]" for name in Config.model_fields if name != "camera"}
     cameras = Config.model_fields["camera"].default
-    expected |= {f"[camera.{name}]" for name in type(cameras).model_fields if isinstance(getattr(cameras, name), Camera)}
+    expected |= {f"[camera.{name}]" for name in type(cameras).model_fields if isinstance(getattr(cameras, name), CameraSection)}
     text = section(read("docs/operations.md"), "Configuration")
     named = {span for cells in rows(text) for span in re.findall(r"\[[a-z.]+\]", cells[0])}
     assert named == expected
@@ -160,6 +211,12 @@ def test_operations_explain_every_check_and_whether_it_is_required() -> None:
         first, second = (check.required(Config.model_validate({"room": {"class": number}})) for number in (1, 2))
         said[check.id] = "yes" if second else "in class 1" if first else "no"
     assert table == said
+
+
+def test_the_broker_s_access_list_lets_a_room_write_topics_that_exist() -> None:
+    written = re.findall(rf"^pattern write {TOPICS}/%u/([a-z]+)", read("docs/mqtt/acl"), re.MULTILINE)
+    assert "health" in written
+    assert not [name for name in written if name not in CHANNELS or not CHANNELS[name].from_room]
 
 
 def test_operations_name_every_environment_variable() -> None:
@@ -183,19 +240,47 @@ def test_every_duty_says_whether_it_is_met() -> None:
         assert cells[3] or cells[2] == "not yet", cells[0]
 
 
-def places(text: str) -> Iterator[str]:
-    """The paths that "Where is what" names: a folder, then items between ·, each with its names first, as ``a, b/ meaning``."""
-    [(_, block)] = FENCE.findall(section(text, "Where is what"))
-    for folder, items in re.findall(r"^([a-z]+/) +(.*?)(?=^[a-z]+/ |\Z)", block, re.MULTILINE | re.DOTALL):
-        yield folder
-        for item in re.split(r" · *", " ".join(items.split())):
-            names = re.match(r"[\w.-]+/?(?:, [\w.-]+/?)*(?= |$)", item)
-            assert names, f"{folder}: {item!r} begins with no name"
-            yield from (folder + name for name in names.group().split(", "))
+PACKAGES = ("agent", "burner", "drivers", "recorder", "wording")
+ROOMS = sorted(path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py"))
+EACH_ROOM = pytest.mark.parametrize("room", ROOMS, ids=lambda p: str(p.relative_to(ROOT)))
 
 
-def test_everything_in_the_architecture_s_map_exists() -> None:
-    found = list(places(read("docs/architecture.md")))
-    assert len(found) > 60
-    wrong = [p for p in found if not any((ROOT / (p + end)).exists() for end in ("", ".py", ".md", ".yaml"))]
-    assert not wrong
+def said_of(room: Path) -> str:
+    """The docstring of a package."""
+    return ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring, on one line."""
+    found = re.match(r".+?\.(?=\s|$)", text, re.DOTALL)
+    return " ".join(found.group().split()) if found else ""
+
+
+def test_the_table_of_rooms_is_what_the_packages_say_of_themselves() -> None:
+    table = [(room, said) for room, said in rows(section(read("docs/architecture.md"), "Rooms"))]
+    assert table == [(f"{room.relative_to(ROOT)}/", first_sentence(said_of(room))) for room in ROOMS]
+    assert len(table) > 30 and all(said for _, said in table)
+
+
+@EACH_ROOM
+def test_the_modules_that_a_room_s_docstring_names_are_in_it(room: Path) -> None:
+    functions = set(re.findall(r"^def (\w+)", (room / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE))
+    there = {path.stem for path in room.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert not set(re.findall(r"``([a-z_]+)``", said_of(room))) - there - functions
+
+
+# Documents for whoever changes the code: each file and each test that they name is there.
+OF_THE_CODE = ("architecture", "continuity", "development", "glossary", "performance", "requirements")
+
+
+@pytest.mark.parametrize("name", OF_THE_CODE)
+def test_every_file_and_test_that_a_document_names_exists(name: str) -> None:
+    every = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*")]
+    tests = {test for path in every if path.suffix == ".py" for test in re.findall(r"def (test_\w+)", path.read_text("utf-8"))}
+    spans = set(SPAN.findall(FENCE.sub("", read(f"docs/{name}.md"))))
+    files = {span for span in spans if re.fullmatch(r"[\w./-]+\.(?:py|toml|c)", span)}
+    alone = {path.name for path in every}  # a name without a folder is enough where the folder was named before it
+    assert not {file for file in files if not (ROOT / file).exists() and file not in alone}
+    assert not {span for span in spans if re.fullmatch(r"test_\w+", span)} - tests
+    folders = {span for span in spans if re.fullmatch(r"(?:[\w.-]+/)+", span) and span.split("/")[0] in SOURCES}
+    assert not {folder for folder in folders if not (ROOT / folder).is_dir()}

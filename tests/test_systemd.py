@@ -100,3 +100,16 @@ def test_recording_waits_for_neither_network_nor_clock() -> None:
 
 def test_the_agent_s_unit_links_to_the_common_part() -> None:
     assert (UNITS / "room-agent.service.d" / "10-common.conf").resolve() == UNITS / "room-agent-.service.d" / "10-common.conf"
+
+
+def test_the_guide_s_line_copies_every_unit_as_a_file_of_its_owner_alone(tmp_path: Path) -> None:
+    text = (UNITS.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+    lines = set(re.findall(r"^.*install -D .*$", text, re.MULTILINE))
+    [line] = lines
+    assert "-o root" in line and "/etc/systemd/system/" in line
+    line = line.replace("/etc/systemd/system/", f"{tmp_path}/").replace("-o root -g root ", "")
+    subprocess.run(["sh", "-c", f"umask 0; {line}"], cwd=UNITS.parent, check=True, timeout=60)
+    copied = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*") if not path.is_dir()}
+    source = {str(path.relative_to(UNITS)): path for path in UNITS.rglob("*") if not path.is_dir()}
+    assert {name: path.read_bytes() for name, path in copied.items()} == {n: p.read_bytes() for n, p in source.items()}
+    assert not [name for name, path in copied.items() if path.is_symlink() or path.stat().st_mode & 0o777 != 0o644]

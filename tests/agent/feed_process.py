@@ -1,5 +1,6 @@
 """A room's feed as a process of its own, to be killed: ``python -m tests.agent.feed_process PORT CA_FILE USER ROOM OUTBOX``."""
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from agent.feed.outbox import Outbox
 from agent.feed.room import Feed, FeedSettings
 from drivers.mqtt import Broker
 from tests.agent.broker_fixture import CENTRE, PASSWORD
-from tests.agent.room_samples import room
+from tests.agent.room_samples import checked, room
 
 
 def main() -> None:
@@ -17,9 +18,8 @@ def main() -> None:
     broker = Broker("127.0.0.1", int(port), user, PASSWORD, True, ca_file)
     feed = Feed(FeedSettings(CENTRE, name, broker), Outbox(Path(outbox)))
     feed.start()
-    while True:
-        feed.update(room())
-        feed.event("overdue", session="20261121T093000-room-01", duty="burn")
+    for number in itertools.count():
+        feed.update(checked(room(), number, "burner"))
         time.sleep(0.1)
 
 

@@ -7,32 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.config.model import TRACKS, parse
+from agent.config.model import parse
 from agent.config.places import Places
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.disk.durable import make_folder, write_json
 from recorder.process.status import ComposerStatus, TrackStatus
 from recorder.process.wanted import Wanted
+from recorder.session.tracks import TRACKS
 from tests.agent.room import config_text
-
-LIMIT_S = 20.0
-
-
-def wait_for(what: str, done: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-    """Polls until done() is true; its value."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if value := done():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {limit_s} s: {what}")
+from tests.live_room import wait_for
 
 
 @dataclass
@@ -51,7 +41,7 @@ class Answer:
 
 
 @dataclass
-class LiveRoom:
+class LiveAgent:
     """root and run hold Chinese characters and spaces. silent: tracks that write no status."""
 
     folder: Path
@@ -131,7 +121,7 @@ class LiveRoom:
             )
         try:
             if wait:
-                wait_for("the agent answers", lambda: process.poll() is not None or self.command("session", "status").code == 0)
+                wait_for(lambda: process.poll() is not None or self.command("session", "status").code == 0, "the agent answers")
                 assert process.poll() is None, log.read_text()
             yield process
         finally:
@@ -139,7 +129,7 @@ class LiveRoom:
                 process.send_signal(signal.SIGTERM)
             process.wait(15)
 
-    def __enter__(self) -> "LiveRoom":
+    def __enter__(self) -> "LiveAgent":
         self._children.start()
         return self
 

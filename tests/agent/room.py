@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from agent import app
-from agent.config.model import TRACKS, Config, parse
+from agent.authority.person import Person
+from agent.config.model import Config, parse
 from agent.config.places import Places
 from agent.health.look import track_statuses
 from agent.session import catalogue
@@ -20,10 +21,12 @@ from recorder.process.status import ComposerStatus, Status, TrackStatus, read_st
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import Tie
 from recorder.session.record import Case, Session
+from recorder.session.tracks import TRACKS
 
 CASE = Case("温市监罚〔2026〕1号", "无证经营", ("张三", "李四"), "王五")
 START_UTC_NS = 1_795_224_605_300_000_000  # 2026-11-21T01:30:05.300Z
 LOTS = 1 << 50
+PERSON = Person(1000, "zhao")  # who asks the agent
 
 
 def config_text(root: Path, run: Path, more: str = "") -> str:
@@ -102,7 +105,7 @@ class Room:
         return Readiness(**{**facts, **changes})
 
     def start(self, keeper: SessionKeeper, request: StartRequest | None = None, **changes: Any) -> Session:
-        return keeper.start(request or StartRequest(CASE, 120), self.readiness(keeper, **changes))
+        return keeper.start(request or StartRequest(CASE, 120), self.readiness(keeper, **changes), asked=PERSON)
 
     def started(self) -> tuple[SessionKeeper, Session]:
         """A keeper whose session runs."""
@@ -147,7 +150,7 @@ class Room:
         keeper, session = self.started()
         self.pass_s(59.5)
         self.tracks()
-        keeper.stop("赵六", "询问结束")
+        keeper.stop("赵六", "询问结束", asked=PERSON)
         self.pass_s(1)
         self.finished(session)
         self.until(keeper, lambda: keeper.active is None)

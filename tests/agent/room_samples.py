@@ -86,6 +86,11 @@ def room(now_ns: int | None = None, *, state: RoomState = "ready", session: dict
     )
 
 
+def checked(view: RoomView, number: int, failed: str) -> RoomView:
+    """With the result of the numberth self-check, in which one check failed."""
+    return replace(view, selfcheck=SelfcheckView(1_795_000_000 * SECOND_NS + number, False, False, (failed,)))
+
+
 def without(view: RoomView, *processes: str) -> RoomView:
     """The same look with these processes dead."""
     return replace(view, statuses={n: s for n, s in view.statuses.items() if n not in processes})

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.seal_cost import one_rate, timed_seals, write_session
-from recorder.disk.sink import file_sha256
+from recorder.disk.digest import file_sha256
 from tests.equipment.clips import SMALL
 
 HALF_MINUTE = 30

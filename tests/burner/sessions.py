@@ -17,7 +17,9 @@ from recorder.disk.durable import write_json
 from recorder.disk.journal import Journal
 from recorder.evidence.manifest import seal, sign_journal
 from recorder.media.packets import Format, Packet
+from recorder.session.lines import cause_fields
 from recorder.track.segments import open_writer
+from wording.sentence import Sentence
 
 ZONE = ZoneInfo("Asia/Shanghai")
 T0 = 1_795_224_605_280_000_000  # 2026-11-21T09:30:05.280+08:00
@@ -26,6 +28,7 @@ SESSION = "20261121T093005-room-01"
 TRANSCRIPT = "询问笔录 王某 2026.txt"
 SOUND_HZ = 48_000
 OFFSET_TICKS = 90_000 * 3600  # the camera's own clock began an hour ago
+CAUSE = Sentence("camera-ended-connection", {"name": "<closeup>"})  # no markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
             )
             number, total = number + 1, total + stored
         if stretch.end_s < SECONDS:
-            journal.append("lost", from_ns=T0 + stretch.end_s * SECOND_NS, cause="The camera <closeup> does not answer.")
+            journal.append("lost", from_ns=T0 + stretch.end_s * SECOND_NS, **cause_fields(CAUSE))
     journal.append("end", stop_ns=T0 + SECONDS * SECOND_NS, segments=number, packets=total, samples=0)
     journal.close()
 

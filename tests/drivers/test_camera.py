@@ -22,7 +22,7 @@ import pytest
 
 from drivers.camera import credentialed, describe, describe_apart, read_answer
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
-from drivers.onvif_device import Profile, at_host, choose, wsdl_folder
+from drivers.onvif_device import CameraProfile, at_host, choose, wsdl_folder
 from drivers.ports import CameraAddress, CameraDescription, Stream
 from tests.equipment.onvif import OnvifService, Refusal
 from tests.equipment.onvif_messages import SOAP
@@ -240,8 +240,8 @@ def test_loading_the_library_leaves_the_process_as_it_was(camera: Camera, monkey
     assert wsdl_folder().joinpath("media.wsdl").is_file()
 
 
-def offered(token: str, codec: str, width: int, height: int, fps: float = 25.0, *, source: str = "") -> Profile:
-    return Profile(token, Stream("", codec, width, height, fps), source)
+def offered(token: str, codec: str, width: int, height: int, fps: float = 25.0, *, source: str = "") -> CameraProfile:
+    return CameraProfile(token, Stream("", codec, width, height, fps), source)
 
 
 def test_choice_of_profiles() -> None:

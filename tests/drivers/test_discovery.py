@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from drivers.camera import REFUSED_SPARE_S, UNCLEAR_SPARE_S, Search, describe, find, find_apart
+from drivers.camera import REJECTED_S, UNCLEAR_S, Search, describe, find, find_apart
 from drivers.discovery import Answer, Target, interface_towards, probe, probe_message, read_answers
 from drivers.faults import DeviceFault
 from drivers.ports import CameraAddress, CameraDescription, Place, Stream
@@ -234,10 +234,10 @@ def test_a_stranger_is_not_taken_and_sees_one_password_a_minute(target: Target) 
     with network(target, stranger, locked):
         result = find(elsewhere(), known, target, listen_s=0.6)
         asked = (f"127.0.0.5:{stranger.port}", f"127.0.0.6:{locked.port}")
-        assert result == Search(spare_s=dict.fromkeys(asked, REFUSED_SPARE_S))
+        assert result == Search(rejected_s=dict.fromkeys(asked, REJECTED_S))
         assert (stranger.passwords, locked.passwords) == (1, 1)
-        again = find(elsewhere(), known, target, listen_s=0.6, spare=result.spare_s or {})
-        assert again == Search(spare_s={})
+        again = find(elsewhere(), known, target, listen_s=0.6, rejected=result.rejected_s or {})
+        assert again == Search(rejected_s={})
         assert (stranger.passwords, locked.passwords) == (1, 1)
 
 
@@ -248,7 +248,7 @@ def test_a_candidate_that_hangs_holds_nothing_up_for_long(target: Target) -> Non
         hanging.faults = replace(hanging.faults, delay_s=30.0)
         result = find(elsewhere(), known, target, timeout_s=0.5, listen_s=0.6)
         assert result.host == "127.0.0.6"
-        assert set((result.spare_s or {}).values()) <= {UNCLEAR_SPARE_S}
+        assert set((result.rejected_s or {}).values()) <= {UNCLEAR_S}
 
 
 @pytest.mark.parametrize("body", ["", "<!-- nothing -->", None])
@@ -262,7 +262,7 @@ def test_a_candidate_whose_answers_cannot_be_read_ends_no_search(target: Target,
         places = ((strange.reached, strange.port), (camera.reached, camera.port))
         result = find(elsewhere(), known, target, places=places, listen_s=0.3)
         assert (result.host, result.port) == (camera.reached, camera.port)
-        assert result.spare_s == {f"127.0.0.5:{strange.port}": UNCLEAR_SPARE_S}
+        assert result.rejected_s == {f"127.0.0.5:{strange.port}": UNCLEAR_S}
     finally:
         strange.stop()
         camera.stop()
@@ -275,7 +275,7 @@ def test_a_camera_back_where_it_is_configured_needs_no_discovery(target: Target)
         known = describe(address_of(camera))
         result = find(address_of(camera), known, target, places=((camera.reached, camera.port),), listen_s=0.3)
         assert (result.host, result.port) == ("127.0.0.5", camera.port)
-        assert find(address_of(camera), known, target, listen_s=0.3) == Search(spare_s={})
+        assert find(address_of(camera), known, target, listen_s=0.3) == Search(rejected_s={})
     finally:
         camera.stop()
 

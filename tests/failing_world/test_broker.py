@@ -18,6 +18,7 @@ from tests.equipment.process import HOST, free_port
 from tests.failing_world.account import Json, came_at, events, happened_ns, lost, said, unique, whole
 from tests.failing_world.conftest import MakeRoom
 from tests.live_room import CHEAP, SECOND, LiveRoom, wait_for
+from wording import Fault
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
 
@@ -215,7 +216,7 @@ def feed_fault(room: LiveRoom) -> str:
     """What keeps the feed from the command room, as `session status` tells it; "" where nothing does."""
     feed = room.command.ask("session", "status")["feed"]
     assert feed["connected"] is (feed["fault"] is None)
-    return str(feed["fault"]["text"]) if feed["fault"] else ""
+    return Fault.from_dict(feed["fault"]).say() if feed["fault"] else ""
 
 
 class Dropper:

@@ -9,6 +9,7 @@ import pytest
 
 from drivers.discovery import LISTEN_S
 from recorder.disk import journal
+from recorder.session.lines import cause_of
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.truth import (
     LOSS_EVENTS,
@@ -92,7 +93,7 @@ def check(room: LiveRoom, outage: Outage) -> None:
     started, truth = outage.started, outage.truth
     check_ledger(truth, outage.manifest, "overview")
     gap = outage.gap
-    assert "overview" in gap["cause"], gap["cause"]
+    assert "overview" in cause_of(gap).say(), gap
     returned_ns = truth.first_sent(outage.back_ns - PICTURE_NS)
     assert gap["to_ns"] - returned_ns <= BACK_S * SECOND, (
         f"{(gap['to_ns'] - returned_ns) / SECOND:.2f} s after the camera was back"

@@ -4,7 +4,7 @@ The clock is changed under the product's processes (world.py); this PC's own, an
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import events, happened_ns, whole
 from tests.failing_world.machine import Machine
 from tests.live_room import SECOND, wait_for
+from wording import Shown
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
 
@@ -158,7 +159,7 @@ def strips(path: Path) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
                 yield n, frame.to_ndarray(format="gray")[:STRIP_HEIGHT]
 
 
-def nearest(strip: np.ndarray[Any, Any], texts: list[str]) -> int:
+def nearest(strip: np.ndarray[Any, Any], texts: Sequence[Shown]) -> int:
     """Which of the texts the line shows: the one whose letters are the bright ones."""
     masks = [cv2.GaussianBlur(render_line(text), (3, 3), 0).astype(float) for text in texts]
     return int(np.argmin([np.abs(strip.astype(float) - mask).mean() for mask in masks]))

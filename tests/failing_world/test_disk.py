@@ -15,6 +15,7 @@ import pytest
 
 from recorder.clock.instants import boottime_ns
 from recorder.evidence.continuity import GIVEN_UP
+from recorder.session.lines import cause_of
 from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import as_the_truth, events, happened_ns, whole
@@ -68,7 +69,7 @@ def test_no_room_at_the_start(pc: Machine) -> None:
     with small(pc, 1 * GB):
         refused = pc.command.ask(*START, "--planned-minutes", "120", expected=(int(Exit.STORAGE), int(Exit.REFUSED)))
         (reason,) = refused["fault"].get("reasons") or [refused["fault"]]
-        assert reason["text"].startswith("The disk has {free} GB free;")
+        assert reason["code"] == "disk-space-short-for-planned-minutes"
         assert reason["values"]["free"] == "1.0"
         assert reason["values"]["minutes"] == 120
         assert reason["values"]["reserve"] == "0.5"
@@ -171,7 +172,7 @@ def test_one_folder_has_i_o_errors(pc: Machine, pc_feed: Subscriber, track: str)
     for from_ns, to_ns in as_the_truth(pc, started, track):
         print(f"{track}: lost {(to_ns - from_ns) / SECOND:.2f} s")
         assert from_ns > pc.room_ns(started, broke_ns) - SECOND
-    assert all("cannot be written" in gap["cause"] for gap in manifest["tracks"][track]["gaps"])
+    assert all("cannot be written" in cause_of(gap).say() for gap in manifest["tracks"][track]["gaps"])
     all_playable(pc, started)
     pc.verified(started)
 

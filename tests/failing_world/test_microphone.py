@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from recorder.evidence.continuity import Span
+from recorder.session.lines import cause_of
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.hang import Hang
 from tests.failing_world.sound_truth import (
@@ -67,10 +68,11 @@ def check_sound(room: LiveRoom, started: dict[str, Any], late: Sequence[Span] = 
     for entry in room.journal(started, "microphone"):
         if entry["kind"] == "lost":
             near = [hole for hole in lost if abs(entry["from_ns"] - hole.from_ns) <= CREPT_NS]
-            assert near, f"nothing is missing: {entry['cause']}; {said}"
-            seconds = entry["fault"]["values"].get("seconds")
-            if "are missing" in entry["cause"] or "discarded" in entry["cause"]:
-                assert abs(seconds * SECOND - near[0].ns) <= CRUMB_NS, f"{entry['cause']} {said}"
+            cause = cause_of(entry).say()
+            assert near, f"nothing is missing: {cause}; {said}"
+            seconds = entry["values"].get("seconds")
+            if "are missing" in cause or "discarded" in cause:
+                assert abs(seconds * SECOND - near[0].ns) <= CRUMB_NS, f"{cause} {said}"
     astray = [p for p in found if abs(p.error_ms) > IN_STEP_MS]
     where = [(round((p.room_ns - manifest["start_ns"]) / SECOND, 3), round(p.error_ms, 1)) for p in astray]
     assert sum(p.samples for p in astray) <= 48_000 * ASTRAY_S * len(lost), f"from (s) on out of step by (ms): {where}; {said}"

@@ -19,7 +19,8 @@ import av
 
 from burner.disc import sealed_session
 from burner.disc.deliver import deliver, disc_folder
-from recorder.evidence.continuity import JOIN_NS, Span, holes
+from recorder.clock.instants import GAP_FLOOR_NS
+from recorder.evidence.continuity import Span, holes
 from tests.demo.subscriber import Subscriber
 from tests.live_room import SECOND, LiveRoom, gap_spans, monotonic_to_boottime_ns, wait_for
 
@@ -163,7 +164,9 @@ def truth_of(room: LiveRoom, answer: dict[str, Any], camera: str, damaged: int =
         assert b > a, f"{packet.file} holds a packet {'twice' if b == a else 'out of order'}"
     covered = [Span(sent[place].at_ns, sent[place].at_ns + PICTURE_NS) for place in found]
     errors = [packet.room_ns - sent[place].at_ns for packet, place in zip(stored, found, strict=True)]
-    gaps, each = (holes(covered, manifest["start_ns"], manifest["end_ns"], join_ns) for join_ns in (JOIN_NS, PICTURE_NS // 2))
+    gaps, each = (
+        holes(covered, manifest["start_ns"], manifest["end_ns"], join_ns) for join_ns in (GAP_FLOOR_NS, PICTURE_NS // 2)
+    )
     return Truth(sent, found, gaps, each, errors)
 
 

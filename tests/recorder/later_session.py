@@ -20,7 +20,7 @@ from recorder.composite.settings import ComposerSettings
 from recorder.disk.durable import encode, make_folder, write_json
 from recorder.disk.journal import Journal
 from recorder.evidence import manifest
-from recorder.later.make import Order
+from recorder.later.composing import Order
 from recorder.media.packets import Format, Packet
 from recorder.track.segments import open_writer
 from tests.equipment.process import wait_for
@@ -189,8 +189,8 @@ def settings(root: Path) -> ComposerSettings:
     return ComposerSettings(
         root=root,
         run=root / "run",
-        main=VideoInputSettings("overview", root / "run" / "feed-overview.sock", 0),
-        inset=VideoInputSettings("closeup", root / "run" / "feed-closeup.sock", 0),
+        main=VideoInputSettings("overview", root / "run" / "live-overview.sock", 0),
+        inset=VideoInputSettings("closeup", root / "run" / "live-closeup.sock", 0),
         inset_width=480,
         inset_height=270,
         inset_corner="bottom-right",

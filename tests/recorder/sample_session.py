@@ -21,8 +21,10 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, rfc3339
 from recorder.disk.durable import encode, write_json
 from recorder.disk.journal import Journal
 from recorder.evidence import manifest
+from recorder.session.lines import cause_fields
 from recorder.transcript.comparing import compare
 from recorder.transcript.document import read_transcript, times_of
+from wording.sentence import Sentence
 
 ZONE = ZoneInfo("Asia/Shanghai")
 START_NS = int(datetime(2026, 11, 21, 1, 30, 5, 280_000, UTC).timestamp() * 1000) * 1_000_000
@@ -153,10 +155,10 @@ def _write_track(folder: Path, track: str, seconds: int, gap: tuple[float, float
     for number, (first, end) in enumerate(_spans(seconds, gap)):
         first_ns, end_ns = START_NS + int(first * SECOND_NS), START_NS + int(end * SECOND_NS)
         if gap and number and first == gap[1]:
-            template = "No answer from {host}."
-            values = {"host": "192.168.1.64"}
-            fault = {"text": template, "mend": "Check its cable and power.", "values": values, "exit_code": 7}
-            journal.append("lost", from_ns=START_NS + int(gap[0] * SECOND_NS), cause=template.format(**values), fault=fault)
+            cause = Sentence(
+                "camera-unreachable", {"name": track, "host": "192.168.1.64", "port": 554, "why": "No route to host"}
+            )
+            journal.append("lost", from_ns=START_NS + int(gap[0] * SECOND_NS), **cause_fields(cause))
         path = folder / f"{number:06d}.mkv"
         codec = "flac" if sound else "h264"
         journal.append("open", file=path.name, first_ns=first_ns, codec=codec)

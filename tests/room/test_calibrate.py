@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.config.model import load
-from agent.selfcheck.clap_measurement import Session, clap_for
+from agent.selfcheck.clap_measurement import Listening, clap_for
 from recorder.capture.clap import difference
 from recorder.capture.latency import read
 from tests.equipment.scene import FLASH_PERIOD_S
@@ -48,7 +48,7 @@ def test_claps_are_measured_and_stored(armed: LiveRoom) -> None:
 
 def test_a_lamp_with_a_beep_is_measured(armed: LiveRoom) -> None:
     """The lamp goes on with a picture, which is taken for half a picture earlier on the average."""
-    with Session(load(armed.command.config), CAMERAS) as session:
+    with Listening(load(armed.command.config), CAMERAS) as session:
         take = clap_for(session, SECONDS, lambda _: None)
     clocks_ns = armed.stand_ins.epoch_ns  # CLOCK_MONOTONIC, which is CLOCK_BOOTTIME where nothing suspends
     late_ns = (take.onsets_ns - clocks_ns + SECOND) % (FLASH_PERIOD_S * SECOND) - SECOND

@@ -17,10 +17,10 @@ from agent.selfcheck.checks import camera_latency as check
 from agent.selfcheck.clap_measurement import Collector, Take, film, heard, in_force_ms, judge
 from drivers.faults import DeviceSilent
 from recorder.capture.clap import Film, NotMeasured
-from recorder.capture.latency import Calibration, Device, store
+from recorder.capture.latency import CalibratedDevice, Calibration, store
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.disk.durable import make_folder
-from recorder.media.live import FeedServer, Kind, Message, format_message
+from recorder.media.live import LiveKind, LiveMessage, LiveServer, format_message
 from recorder.media.packets import Format
 from recorder.process.status import TrackStatus
 from recorder.process.wanted import Wanted
@@ -49,8 +49,8 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not (root / "calibration.json").exists()
 
 
-def block(count: int, samples: np.ndarray[tuple[int, int], np.dtype[np.int16]], time_ns: int) -> Message:
-    return Message(Kind.DATA, True, time_ns, count, 0, samples.astype("<i2").tobytes())
+def block(count: int, samples: np.ndarray[tuple[int, int], np.dtype[np.int16]], time_ns: int) -> LiveMessage:
+    return LiveMessage(LiveKind.DATA, True, time_ns, count, 0, samples.astype("<i2").tobytes())
 
 
 def test_a_clap_s_instant_is_that_of_its_block() -> None:
@@ -68,7 +68,7 @@ def test_a_clap_s_instant_is_that_of_its_block() -> None:
     assert len(heard(None, [])) == len(heard(SOUND, [])) == 0
 
 
-def encoded(levels: Sequence[int]) -> list[Message]:
+def encoded(levels: Sequence[int]) -> list[LiveMessage]:
     """Plain pictures of these levels in H.264 with B-frames, in decoding order; time_ns tells the picture's place."""
     encoder = av.CodecContext.create("libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
@@ -80,14 +80,16 @@ def encoded(levels: Sequence[int]) -> list[Message]:
         frame.pts = n
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
-    return [Message(Kind.DATA, p.is_keyframe, int(p.pts or 0) * PICTURE_NS, int(p.pts or 0), 0, bytes(p)) for p in packets]
+    return [
+        LiveMessage(LiveKind.DATA, p.is_keyframe, int(p.pts or 0) * PICTURE_NS, int(p.pts or 0), 0, bytes(p)) for p in packets
+    ]
 
 
 def test_pictures_come_in_their_own_order_each_with_its_time() -> None:
     levels = list(range(40, 220, 6))
     units = encoded(levels)
     assert [u.pts for u in units] != sorted(u.pts for u in units)
-    damaged = Message(Kind.DATA, False, 5, -1, 0, b"\0\0\1garbage")
+    damaged = LiveMessage(LiveKind.DATA, False, 5, -1, 0, b"\0\0\1garbage")
     found = film(Format("video", "h264", Fraction(1, 25), width=320, height=180, fps=25.0), [*units, damaged])
     assert found.times_ns.tolist() == [n * PICTURE_NS for n in range(len(levels))]
     assert found.pictures.shape == (len(levels), 90, 160)
@@ -95,7 +97,7 @@ def test_pictures_come_in_their_own_order_each_with_its_time() -> None:
 
 
 def test_a_collector_takes_the_newest_format_and_says_when_a_track_is_lost(tmp_path: Path) -> None:
-    server = FeedServer(tmp_path / "feed.sock")
+    server = LiveServer(tmp_path / "feed.sock")
     collector = Collector("microphone", tmp_path / "feed.sock")
     try:
         collector.start()
@@ -111,11 +113,11 @@ def test_a_collector_takes_the_newest_format_and_says_when_a_track_is_lost(tmp_p
         server.publish(block(0, samples, 0))
         assert shown(1)
         server.publish(format_message(SOUND))
-        server.publish(Message(Kind.DATA, False, 0, 0, 0, b""))
+        server.publish(LiveMessage(LiveKind.DATA, False, 0, 0, 0, b""))
         server.publish(block(10, samples, 1))
         server.publish(block(20, samples, 2))
         assert shown(2), "what was encoded otherwise, and what nobody could decode, is left out"
-        server.publish(Message(Kind.LOST))
+        server.publish(LiveMessage(LiveKind.LOST))
         collector.join(5)
         with pytest.raises(DeviceSilent, match="microphone"):
             collector.take()
@@ -162,7 +164,9 @@ def test_what_is_in_force(tmp_path: Path) -> None:
     assert [in_force_ms(room, name, None) for name in ("overview", "closeup", "microphone")] == [182.4, 30.0, 5.0]
 
 
-CALIBRATION = Calibration(182.4, 6.1, 5, "clap", 0.0, "2026-11-21T01:30:05.123Z", "李工", "1.0", Device("ACME", "C1", "123"))
+CALIBRATION = Calibration(
+    182.4, 6.1, 5, "clap", 0.0, "2026-11-21T01:30:05.123Z", "李工", "1.0", CalibratedDevice("ACME", "C1", "123")
+)
 
 
 def test_the_self_check_knows_whose_delay_it_is(tmp_path: Path) -> None:
@@ -170,17 +174,25 @@ def test_the_self_check_knows_whose_delay_it_is(tmp_path: Path) -> None:
     make_folder(room.storage.root)
     place = room.storage.places.calibration
     unknown = check.look(Scene(room), "overview")
-    assert (unknown.status, "not calibrated" in unknown.value.en, "未校准" in unknown.value.zh) == ("passed", True, True)
+    assert (unknown.status, "not calibrated" in unknown.value.say("en"), "未校准" in unknown.value.say("zh")) == (
+        "passed",
+        True,
+        True,
+    )
     store(place, {"overview": CALIBRATION})
     track(room, serial="123")
     good = check.look(Scene(room), "overview")
-    assert (good.status, good.value.en) == ("passed", "182 ms, measured 2026-11-21")
+    assert (good.status, good.value.say("en")) == ("passed", "182 ms, measured 2026-11-21")
     track(room, serial="124", model="C1")
     swapped = check.look(Scene(room), "overview")
-    assert (swapped.status, "ACME C1 123" in swapped.what.en, "C1 124" in swapped.what.zh) == ("warning", True, True)
+    assert (swapped.status, "ACME C1 123" in swapped.what.say("en"), "C1 124" in swapped.what.say("zh")) == (
+        "warning",
+        True,
+        True,
+    )
     track(room, serial="123")
     other = config(tmp_path, "[microphone]\nlatency_ms = 40\n")
     moved = check.look(Scene(other), "overview")
-    assert (moved.status, "it is 40" in moved.what.en) == ("warning", True)
+    assert (moved.status, "it is 40" in moved.what.say("en")) == ("warning", True)
     fixed = check.look(Scene(config(tmp_path, "[camera.overview]\nlatency_ms = 90\n")), "overview")
-    assert (fixed.status, fixed.value.en) == ("passed", "90 ms, configured")
+    assert (fixed.status, fixed.value.say("en")) == ("passed", "90 ms, configured")

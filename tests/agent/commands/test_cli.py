@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import EXITS, build_parser, main
+from agent.cli import build_parser, main
 from recorder.clock.instants import SECOND_NS
 from recorder.disk.locks import lock_holder
 from recorder.process.wanted import Wanted
-from tests.agent.live import START, STOP, Answer, LiveRoom, wait_for
-from wording import Exit
+from tests.agent.live import START, STOP, Answer, LiveAgent
+from tests.live_room import wait_for
+from wording import Exit, say
+from wording.fault import EXIT_TEXTS
 
 HEAVY = ("pydantic", "av", "numpy", "cv2", "cryptography", "zeep", "paho", "sqlite3", "asyncio", "xml")
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[LiveRoom]:
-    with LiveRoom(tmp_path) as room:
+def room(tmp_path: Path) -> Iterator[LiveAgent]:
+    with LiveAgent(tmp_path) as room:
         room.selfcheck()
         yield room
 
@@ -47,7 +49,7 @@ def times(session: dict[str, str]) -> str:
     return f"Interview time: {start} to {end}\n"
 
 
-def test_a_whole_session(room: LiveRoom) -> None:
+def test_a_whole_session(room: LiveAgent) -> None:
     """Start, status, stop, seal, transcript, exception's rules, verify: through the command line alone."""
     with room.agent():
         refused(room.command(*STOP), Exit.REFUSED, "No session is running")
@@ -57,7 +59,7 @@ def test_a_whole_session(room: LiveRoom) -> None:
         assert session["official_start"].endswith("+08:00") and "年" in session["start_text"]["zh"]
         refused(room.command(*START), Exit.REFUSED, "has been running since")
         status = wait_for(
-            "bytes of every track", lambda: (s := room.command("session", "status", "--json").json())["recording"] and s
+            lambda: (s := room.command("session", "status", "--json").json())["recording"] and s, "bytes of every track"
         )
         assert status["session"]["id"] == session["session"] and status["not_on_disk"] == []
         shown = room.command("session", "status", "--language", "zh").out
@@ -102,7 +104,7 @@ def test_a_whole_session(room: LiveRoom) -> None:
     assert kinds[kinds.index("sealed") :] == ["sealed", "transcript", "transcript", "exception", "transcript"]
 
 
-def test_kill_9_of_the_agent_loses_nothing(room: LiveRoom) -> None:
+def test_kill_9_of_the_agent_loses_nothing(room: LiveAgent) -> None:
     with room.agent() as agent:
         started = room.command(*START, "--json").json()
         agent.send_signal(signal.SIGKILL)
@@ -120,11 +122,11 @@ def test_kill_9_of_the_agent_loses_nothing(room: LiveRoom) -> None:
     with room.agent():
         assert room.command("session", "status", "--json").json()["waiting_for"] == ["closeup"]
         room.unfinished.clear()
-        wait_for("the seal", lambda: room.command("session", "status", "--json").json()["session"]["state"] == "sealed")
+        wait_for(lambda: room.command("session", "status", "--json").json()["session"]["state"] == "sealed", "the seal")
     assert room.command("verify", "last").code == 0
 
 
-def test_an_agent_that_is_asked_to_stop_leaves_the_session(room: LiveRoom) -> None:
+def test_an_agent_that_is_asked_to_stop_leaves_the_session(room: LiveAgent) -> None:
     with room.agent() as agent:
         room.command(*START)
         agent.send_signal(signal.SIGTERM)
@@ -133,7 +135,7 @@ def test_an_agent_that_is_asked_to_stop_leaves_the_session(room: LiveRoom) -> No
     assert not room.places.socket.exists()
 
 
-def test_two_agents_on_one_folder(room: LiveRoom) -> None:
+def test_two_agents_on_one_folder(room: LiveAgent) -> None:
     with room.agent() as first:
         second = room.command("run", "--no-children")
         refused(second, Exit.ALREADY_RUNNING, "already runs on", f"process {first.pid}")
@@ -141,13 +143,13 @@ def test_two_agents_on_one_folder(room: LiveRoom) -> None:
     assert lock_holder(room.places.agent_lock) is None
 
 
-def test_a_start_without_what_it_needs_names_everything(room: LiveRoom) -> None:
+def test_a_start_without_what_it_needs_names_everything(room: LiveAgent) -> None:
     room.selfcheck(passed=False)
     room.silent.add("microphone")
     (room.places.status / "microphone.json").unlink(missing_ok=True)
     with room.agent():
-        answer = wait_for("a refusal", lambda: (a := room.command(*START)).code == Exit.REFUSED and a)
-        refused(answer, Exit.REFUSED, "did not pass: camera-light:closeup", "process of track microphone does not run")
+        answer = wait_for(lambda: (a := room.command(*START)).code == Exit.REFUSED and a, "a refusal")
+        refused(answer, Exit.REFUSED, "did not pass: camera-light:closeup", "process of track Microphone does not run")
         chinese = room.command(*START, "--language", "zh")
         assert "未能开始录制" in chinese.err and "设备自检未通过" in chinese.err
         told = room.command(*START, "--json")
@@ -155,8 +157,8 @@ def test_a_start_without_what_it_needs_names_everything(room: LiveRoom) -> None:
         assert told.code == Exit.REFUSED == fault["exit_code"] and len(fault["reasons"]) == 2 and told.err == ""
 
 
-def test_what_is_wrong_before_any_agent(room: LiveRoom, tmp_path: Path) -> None:
-    refused(room.command("session", "status"), Exit.NO_AGENT, "room-agent.target")
+def test_what_is_wrong_before_any_agent(room: LiveAgent, tmp_path: Path) -> None:
+    refused(room.command("session", "status"), Exit.NO_AGENT, "`room-agent run`")
     assert room.command("session", "list").out == "There is no session yet.\n"
     refused(room.command("disc", "author", "last", "--out", str(tmp_path / "x.iso")), Exit.NOT_FOUND, "no session last")
     refused(room.command("disc", "verify", "20200101"), Exit.NOT_FOUND, "no session 20200101")
@@ -172,7 +174,7 @@ def test_what_is_wrong_before_any_agent(room: LiveRoom, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("track", "overview"), ("composer",), ("run", "--no-children")])
-def test_a_folder_that_cannot_be_written(room: LiveRoom, words: tuple[str, ...]) -> None:
+def test_a_folder_that_cannot_be_written(room: LiveAgent, words: tuple[str, ...]) -> None:
     text = room.config.read_text("utf-8").replace(str(room.places.run), "/proc/no-such-folder")
     room.config.write_text(text, "utf-8")
     answer = room.command(*words)
@@ -197,7 +199,7 @@ def test_help_is_in_the_reader_s_language(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_sessions_that_may_not_be_looked_at_are_not_none(
-    room: LiveRoom, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    room: LiveAgent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Root may look everywhere, so the refusal is the test's."""
     scandir = os.scandir
@@ -219,9 +221,9 @@ def test_sessions_that_may_not_be_looked_at_are_not_none(
 def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help", "--language", "en"]) == 0
     shown = capsys.readouterr().out
-    assert set(EXITS) == set(Exit)
-    for code, text in EXITS.items():
-        assert f"{int(code):3d}  {text}" in shown
+    assert set(EXIT_TEXTS) == set(Exit)
+    for code, text in EXIT_TEXTS.items():
+        assert f"{int(code):3d}  {say(text, 'en')}" in shown
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_config_is_taken_in_every_place(words: list[str]) -> None:
 
 
 def test_a_defect_is_one_line_and_debug_shows_it(
-    room: LiveRoom, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    room: LiveAgent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of all things")
@@ -246,7 +248,7 @@ def test_a_defect_is_one_line_and_debug_shows_it(
         main([*words, "--debug"])
 
 
-def test_a_reader_that_goes_away_is_no_fault(room: LiveRoom) -> None:
+def test_a_reader_that_goes_away_is_no_fault(room: LiveAgent) -> None:
     command = [sys.executable, "-m", "agent", "--config", str(room.config), "session", "list"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -254,7 +256,7 @@ def test_a_reader_that_goes_away_is_no_fault(room: LiveRoom) -> None:
         assert process.wait(10) == 141 and process.stderr.read() == b""
 
 
-def test_the_client_is_light(room: LiveRoom) -> None:
+def test_the_client_is_light(room: LiveAgent) -> None:
     """`session start` answers quickly because it imports next to nothing."""
     code = (
         "import sys; from agent.cli import main; code = main(sys.argv[1:]); "
@@ -272,7 +274,7 @@ def test_the_client_is_light(room: LiveRoom) -> None:
         assert "正式开始时间" in done.stdout
 
 
-def test_the_agent_carries_no_media_library_and_is_small(room: LiveRoom) -> None:
+def test_the_agent_carries_no_media_library_and_is_small(room: LiveAgent) -> None:
     with room.agent() as agent:
         room.command(*START)
         room.command(*STOP)
@@ -285,7 +287,7 @@ def test_the_agent_carries_no_media_library_and_is_small(room: LiveRoom) -> None
         assert rss_kb < 60_000
 
 
-def test_the_official_start_is_the_instant_of_the_command(room: LiveRoom) -> None:
+def test_the_official_start_is_the_instant_of_the_command(room: LiveAgent) -> None:
     with room.agent():
         began = time.time_ns()
         room.command(*START)

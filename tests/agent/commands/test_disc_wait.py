@@ -4,28 +4,27 @@ import os
 import subprocess
 import sys
 import threading
-from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.commands.context import Context
 from agent.console.client import PatientStatus
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.disk.durable import make_folder, write_json
 from recorder.faults import StorageFault
 from recorder.process.status import BurnerStatus
-from tests.agent.live import START, STOP, LiveRoom, wait_for
+from tests.agent.live import START, STOP, LiveAgent
+from tests.live_room import wait_for
 from wording import Exit, Fault
 
-FULL = StorageFault("{path} cannot be written: {why}.", "", path="/data/burn", why="No space left on device")
+FULL = StorageFault("file-not-writable", "", path="/data/burn", why="No space left on device")
 
 
 @contextmanager
-def worker(room: LiveRoom, **says: Any) -> Iterator[None]:
+def worker(room: LiveAgent, **says: Any) -> Iterator[None]:
     """A burner's status, as its worker writes it."""
     over = threading.Event()
 
@@ -43,7 +42,7 @@ def worker(room: LiveRoom, **says: Any) -> Iterator[None]:
         thread.join()
 
 
-def matched(room: LiveRoom) -> str:
+def matched(room: LiveAgent) -> str:
     """A session whose discs may be burned."""
     assert room.command(*START).code == 0
     stopped = room.command(*STOP, "--json").json()
@@ -54,7 +53,7 @@ def matched(room: LiveRoom) -> str:
 
 
 def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_for(tmp_path: Path) -> None:
-    with LiveRoom(tmp_path) as room:
+    with LiveAgent(tmp_path) as room:
         room.selfcheck()
         words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--language", "en", "--config", str(room.config))
         told = tmp_path / "told"
@@ -63,7 +62,7 @@ def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_fo
                 job = f"{matched(room)}-001"
                 burn = subprocess.Popen([sys.executable, "-m", "agent", *words], stdout=out, stderr=subprocess.STDOUT)
                 with worker(room, state="failed", job=job, fault=FULL.as_dict()):
-                    wait_for("the fault is told", lambda: "No space left" in told.read_text())
+                    wait_for(lambda: "No space left" in told.read_text(), "the fault is told")
             with worker(room, state="verifying", job=job):
                 with pytest.raises(subprocess.TimeoutExpired):  # nobody answers
                     burn.wait(1)
@@ -77,13 +76,13 @@ def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_fo
 
 
 def test_discs_that_are_not_whole_are_said_to_be_so(tmp_path: Path) -> None:
-    with LiveRoom(tmp_path) as room, room.agent():
+    with LiveAgent(tmp_path) as room, room.agent():
         room.selfcheck()
         job = f"{matched(room)}-001"
         words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--config", str(room.config))
         burn = subprocess.Popen([sys.executable, "-m", "agent", *words], stdout=subprocess.PIPE, text=True)
         with worker(room, state="verifying", job=job):
-            wait_for("the wish", (room.places.burn / "wanted.json").exists)
+            wait_for((room.places.burn / "wanted.json").exists, "the wish")
             disc = {"device": "d", "image": "d", "verified": True, "sha256": "ab", "fault": None}
             result = {"job": job, "session": job[:-4], "copies": 2, "verified": 2, "discs": [disc, disc], "fault": None}
             write_json(
@@ -96,26 +95,24 @@ def test_discs_that_are_not_whole_are_said_to_be_so(tmp_path: Path) -> None:
             assert "tracks/closeup/000001.mkv" in text and ("不完整" in text or "NOT WHOLE" in text)
 
 
-class Answers(Context):
+def answers(*script: dict[str, Any] | None) -> Callable[..., dict[str, Any]]:
     """What the agent answers, one after the other; None: nobody is there."""
+    left = iter(script)
 
-    script: tuple[dict[str, Any] | None, ...] = ()
+    def ask(command: str, /, **arguments: Any) -> dict[str, Any]:
+        assert (command, arguments) == ("session.status", {"session": "s"})
+        told = next(left)
+        if told is None:
+            raise Fault("agent-answer-timeout", "", exit_code=Exit.NO_AGENT)
+        return told
 
-    def ask(self, command: str, /, **_arguments: Any) -> dict[str, Any]:
-        first, *rest = self.script
-        object.__setattr__(self, "script", tuple(rest))
-        if first is None:
-            raise Fault("x", "", exit_code=Exit.NO_AGENT)
-        return first
+    return ask
 
 
 def test_an_agent_that_stays_away_ends_the_wait() -> None:
-    answers = Answers(Namespace(), Path("x"), False, "en")
-    object.__setattr__(answers, "script", (None, {"a": 1}, None, None))
-    patient = PatientStatus(answers, "s")
+    patient = PatientStatus(answers(None, {"a": 1}, None, None), "s")
     assert (patient.ask(), patient.ask(), patient.ask()) == (None, {"a": 1}, None)
     with pytest.raises(Fault):
         patient.ask(deadline=0.0)
-    object.__setattr__(answers, "script", (None,))
     with pytest.raises(Fault):
-        PatientStatus(answers, "s", away_s=-1.0).ask()
+        PatientStatus(answers(None), "s", away_s=-1.0).ask()

@@ -9,11 +9,11 @@ import pytest
 
 from burner.check.disc import verify_disc
 from burner.disc.author import author
-from burner.disc.sealed_session import MADE_LATER, read
+from burner.disc.sealed_session import read
 from recorder.disk.durable import read_json
 from recorder.faults import EvidenceFault
-from recorder.process.wanted import Wanted
-from tests.agent.live import Answer, LiveRoom
+from recorder.session.tracks import MADE_LATER
+from tests.agent.live import START, STOP, Answer, LiveAgent
 from tests.recorder import later_session as sample
 from wording import Exit
 
@@ -29,17 +29,18 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def room(tmp_path: Path, sealed: Path) -> Iterator[LiveRoom]:
-    with LiveRoom(tmp_path, '[composite]\npreset = "ultrafast"\n') as room:
+def room(tmp_path: Path, sealed: Path) -> Iterator[LiveAgent]:
+    with LiveAgent(tmp_path, '[composite]\npreset = "ultrafast"\n') as room:
         shutil.copytree(sealed, room.places.root, dirs_exist_ok=True)
-        yield room
+        with room.agent():
+            yield room
 
 
-def complete(room: LiveRoom, *more: str) -> Answer:
-    return room.command("session", "complete", "last", "--by", "赵六", *more)
+def complete(room: LiveAgent, *more: str, session: str = "last") -> Answer:
+    return room.command("session", "complete", session, "--by", "赵六", *more)
 
 
-def test_a_gap_is_composed_once_shown_and_checked(room: LiveRoom) -> None:
+def test_a_gap_is_composed_once_shown_and_checked(room: LiveAgent) -> None:
     folder = room.places.session(sample.SESSION)
     done = complete(room, "--json")
     assert done.code == Exit.OK, done
@@ -54,29 +55,29 @@ def test_a_gap_is_composed_once_shown_and_checked(room: LiveRoom) -> None:
 
     checked = room.command("verify", "last")
     assert checked.code == Exit.OK and "by 赵六, not live" in checked.out, checked
-    with room.agent():
-        status = room.command("session", "status", "last")
-        assert f"made later: {SPAN}" in status.out and "40 of 100 pictures" in status.out, status
-        assert room.command("session", "status", "last", "--json").json()["made_later"] == answer["made_later"]
+    status = room.command("session", "status", "last")
+    assert f"made later: {SPAN}" in status.out and "40 of 100 pictures" in status.out, status
+    assert room.command("session", "status", "last", "--json").json()["made_later"] == answer["made_later"]
     part = folder / "later" / "part-001.mp4"
     part.chmod(0o640)
     part.write_bytes(part.read_bytes()[:-1])
     assert room.command("verify", "last").code == Exit.NO
 
 
-def test_what_is_refused(room: LiveRoom) -> None:
-    Wanted("20261121T100000-room-01", 1).write(room.places.wanted)
-    busy = complete(room)
+def test_what_is_refused(room: LiveAgent) -> None:
+    room.selfcheck()
+    assert room.command(*START).code == Exit.OK
+    busy = complete(room, session=sample.SESSION)
     assert busy.code == Exit.REFUSED and "A session is being recorded" in busy.err
     assert not (room.places.session(sample.SESSION) / "later").exists()
     assert room.command("session", "complete", "last", "--by", " ").code == Exit.INPUT
     assert room.command("session", "complete", "1999", "--by", "赵六").code == Exit.NOT_FOUND
-    room.places.wanted.unlink()
+    assert room.command(*STOP).code == Exit.OK
     (room.places.session(sample.SESSION) / "manifest.json").unlink()
-    assert complete(room).code == Exit.REFUSED
+    assert complete(room, session=sample.SESSION).code == Exit.REFUSED
 
 
-def test_the_disc_holds_it_in_a_place_of_its_own(room: LiveRoom, tmp_path: Path) -> None:
+def test_the_disc_holds_it_in_a_place_of_its_own(room: LiveAgent, tmp_path: Path) -> None:
     folder = room.places.session(sample.SESSION)
     plain = author(folder, tmp_path / "before.iso", language="en", draft=True)
     assert verify_disc(str(plain.path)).ok

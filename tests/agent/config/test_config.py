@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.model import Config, ConfigFault, check_secrets, describe, load, parse, render_sample
+from agent.config.model import Config, check_secrets, describe, load, parse, render_sample
+from agent.config.problems import ConfigFault
 from wording import Exit
 from wording.text import catalogue
 

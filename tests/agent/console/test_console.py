@@ -1,5 +1,6 @@
 """The console's socket, and sockets at paths that the kernel's address cannot hold."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -8,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from agent.authority.gate import Gate
 from agent.config.model import parse
 from agent.console import client as console_client
 from agent.console import server as console_server
 from agent.console.client import ask
-from agent.console.handlers import Arguments, Handlers
+from agent.console.handlers import Asked, Handlers
 from agent.console.server import ConsoleServer, Request
 from agent.health.look import ViewBuilder
 from agent.session.discs import Discs
 from recorder.faults import BadInput, StorageFault
 from recorder.process import local_socket
+from recorder.transcript.document import LARGEST_BYTES
 from tests.agent.room import CASE, Room, config_text
 from wording import Exit, Fault
 
@@ -38,7 +41,7 @@ def serving(path: Path) -> Iterator[ConsoleServer]:
     def work() -> None:
         while isinstance(request := server.requests.get(), Request):
             if request.command == "fail":
-                request.fail(BadInput("{what} is wrong.", "Mend it.", what="时间"))
+                request.fail(BadInput("session-unknown", "give-longer-session-id", name="时间\u202e"))
             elif request.command != "silence":
                 request.succeed({"command": request.command, **request.arguments})
 
@@ -47,7 +50,7 @@ def serving(path: Path) -> Iterator[ConsoleServer]:
     try:
         yield server
     finally:
-        server.wake()
+        server.requests.put(lambda: None)
         thread.join(5)
         server.close()
         assert not thread.is_alive()
@@ -61,6 +64,13 @@ def exchange(path: Path, data: bytes) -> dict[str, object]:
     return answer
 
 
+def code(answer: dict[str, object]) -> object:
+    """Of the fault in an answer."""
+    fault = answer["fault"]
+    assert isinstance(fault, dict)
+    return fault["code"]
+
+
 def test_a_command_and_its_answer(path: Path) -> None:
     with serving(path):
         assert ask(path, "session.start", {"case": "案号〔1〕"}) == {"command": "session.start", "case": "案号〔1〕"}
@@ -70,11 +80,12 @@ def test_a_command_and_its_answer(path: Path) -> None:
 def test_a_fault_comes_back_as_it_was(path: Path) -> None:
     with serving(path), pytest.raises(Fault) as raised:
         ask(path, "fail")
-    assert raised.value.exit_code == Exit.INPUT and raised.value.say("en") == "时间 is wrong."
+    assert raised.value.exit_code == Exit.INPUT and raised.value.values == {"name": "时间\u202e"}
+    assert str(raised.value) == "There is no session 时间\\u202e. Give more of its id."
 
 
-def test_16_mebibytes_travel(path: Path) -> None:
-    content = "a" * (16 << 20)
+def test_the_largest_transcript_travels(path: Path) -> None:
+    content = base64.b64encode(bytes(LARGEST_BYTES)).decode()
     with serving(path):
         assert ask(path, "x", {"content": content})["content"] == content
 
@@ -85,25 +96,25 @@ def test_16_mebibytes_travel(path: Path) -> None:
 def test_what_is_no_command_is_answered_with_the_mend(path: Path, line: bytes) -> None:
     with serving(path):
         answer = exchange(path, line)
-        assert answer["ok"] is False and "no JSON line" in str(answer["fault"])
+        assert answer["ok"] is False and code(answer) == "command-not-json-line"
         assert ask(path, "still alive") == {"command": "still alive"}
 
 
 @pytest.mark.parametrize("half", [rb"\ud83d", b"\xed\xa0\xbd"])
 def test_halves_of_characters_are_answered(path: Path, half: bytes) -> None:
     with serving(path):
-        assert "no JSON line" in str(exchange(path, b'{"command": "' + half + b'"}\n')["fault"])
+        assert code(exchange(path, b'{"command": "' + half + b'"}\n')) == "command-not-json-line"
         answer = exchange(path, b'{"command": "x", "arguments": {"case": "' + half + b'"}}\n')
-        assert answer["ok"] is False and "The agent failed on" in str(answer["fault"])
+        assert answer["ok"] is False and code(answer) == "agent-command-failed"
         assert ask(path, "still alive") == {"command": "still alive"}
 
 
 def test_arguments_with_halves_of_characters_are_refused() -> None:
-    arguments = Arguments({"case": "a\ud83d", "handlers": ["张三", "\udc00"]})
+    arguments = Asked(Request("x", {"case": "a\ud83d", "handlers": ["张三", "\udc00"]}))
     for read in (lambda: arguments.text("case"), lambda: arguments.texts("handlers")):
         with pytest.raises(BadInput, match=r"no UTF-8 text: '\\ud"):
             read()
-    assert Arguments({"case": "😀"}).text("case") == "😀"
+    assert Asked(Request("x", {"case": "😀"})).text("case") == "😀"
 
 
 def test_an_answer_that_is_no_json_is_a_defect(path: Path) -> None:
@@ -194,7 +205,13 @@ def test_a_start_whose_client_was_told_that_no_answer_comes_is_left_undone(
     keeper.resume()
     discs, views = Discs(room.places, keeper, (), 2), ViewBuilder(config, now=lambda: room.now_ns)
     handlers = Handlers(
-        config, keeper, discs, look=lambda: views.look(keeper.current, 0, 0, None), later=lambda _: None, feed=lambda: None
+        config,
+        keeper,
+        discs,
+        Gate(room.root / "acts.jsonl"),
+        look=lambda: views.look(keeper.current, 0, 0, None),
+        later=lambda _: None,
+        feed=lambda: None,
     )
     case = {"case": CASE.number, "cause": CASE.cause, "handlers": list(CASE.handlers), "interviewee": CASE.interviewee}
     start = {**case, "planned_minutes": 1, "override_by": "甲", "override_reason": "测试"}

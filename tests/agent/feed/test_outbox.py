@@ -38,7 +38,7 @@ def clocks() -> Clocks:
 
 
 def event(n: int) -> dict[str, object]:
-    return {"kind": "alarm", "data": {"alarm": f"button-{n}", "raised": True}}
+    return {"kind": "selfcheck", "data": {"passed": False, "failed_checks": [f"button-{n}"]}}
 
 
 def seqs(rows: list[Row]) -> list[int | None]:
@@ -95,7 +95,7 @@ from pathlib import Path
 from agent.feed.outbox import Draft, Outbox
 outbox = Outbox(Path(sys.argv[1]))
 while True:
-    outbox.add({"kind": "alarm", "data": {}})
+    outbox.add({"kind": "selfcheck", "data": {}})
     rows = outbox.issue(outbox.unsent(9), [Draft("health", {})])
     print(*(row.seq for row in rows), flush=True)
     outbox.acknowledge(row.id for row in rows)
@@ -222,7 +222,7 @@ def test_a_full_disk_at_the_start_stops_nothing(tmp_path: Path, clocks: Clocks) 
 
 def killed(outbox: Outbox) -> None:
     """What a killed process leaves: its file as it is, and nothing of its memory."""
-    for db in (outbox._file, outbox._spare):
+    for db in (outbox._file, outbox._in_memory):
         if db is not None:
             db.close()
 

@@ -21,13 +21,15 @@ from agent.feed.outbox import Draft, Outbox
 from agent.feed.publisher import Schedule
 from agent.feed.room import Feed, FeedSettings, Guidance, feed_settings
 from agent.feed.watch import SequenceCheck, WatchSettings, listen
+from agent.health.events import Event
 from agent.health.room_view import RoomView
-from drivers.mqtt import REFUSED, Broker, Link, Message
+from drivers.mqtt import REFUSED, Broker, Link, MqttMessage
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from tests.agent.broker_fixture import CENTRE, ROOMS, PrivateBroker
 from tests.agent.contract import keeps
-from tests.agent.room_samples import PERSONAL, SESSION, changed, room, without
+from tests.agent.room_samples import PERSONAL, SESSION, changed, checked, room, without
 from tests.equipment.process import Child, free_port, wait_for
+from wording.border import Given
 
 Json = dict[str, Any]
 _rooms = iter(ROOMS)
@@ -58,7 +60,7 @@ class Reader:
     """The command room: keeps everything it receives of one room, and holds each message against the contract."""
 
     def __init__(self, broker: PrivateBroker, name: str) -> None:
-        self.got: list[tuple[Message, Json]] = []
+        self.got: list[tuple[MqttMessage, Json]] = []
         self.check = SequenceCheck()
         self._stop, self._ready = threading.Event(), threading.Event()
         settings = WatchSettings(broker.reach("command-room"), f"reader-{name}-{id(self)}", f"{topic_root(CENTRE, name)}/#")
@@ -71,7 +73,7 @@ class Reader:
 
         listen(settings, self._take, self._stop.is_set, on_turn=turn, session_expiry_s=60)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: MqttMessage) -> None:
         if message.topic.endswith("/guidance"):
             return
         data = json.loads(message.payload)
@@ -105,13 +107,27 @@ class Running:
         self.feed = Feed(FeedSettings(CENTRE, name, broker), self.outbox, on_guidance=on_guidance)
         self.look: Callable[[], RoomView] = room
         self.looking = True
+        self._lock, self._checks, self._failed = threading.Lock(), 0, "camera-light:overview"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._agent, daemon=True)
 
     def _agent(self) -> None:
         while not self._stop.wait(0.1):
             if self.looking:
-                self.feed.update(self.look())
+                with self._lock:
+                    self.feed.update(self._seen())
+
+    def _seen(self) -> RoomView:
+        view = self.look()
+        return checked(view, self._checks, self._failed) if view is not None else view
+
+    def check(self, failed: str) -> None:
+        """A self-check ends, which is an event; it is at the feed when this returns. failed: what did not pass."""
+        with self._lock:
+            if self._checks == 0:
+                self.feed.update(self._seen())  # events are told against the look before
+            self._checks, self._failed = self._checks + 1, failed
+            self.feed.update(self._seen())
 
     def __enter__(self) -> "Running":
         self.feed.start()
@@ -138,8 +154,8 @@ def test_a_command_room_sees_the_whole_room(broker: PrivateBroker, name: str, tm
             running.look = lambda: room(state="recording", session=SESSION)
             reader.wait("session", lambda: reader.all("session"))
             reader.wait("devices", lambda: len({d["device"] for d in reader.all("device")}) == 10)
-            running.feed.event("overdue", session=SESSION["id"], duty="burn")
-            reader.wait("event", lambda: reader.all("event", kind="overdue"))
+            running.check("burner")
+            reader.wait("event", lambda: reader.all("event", kind="selfcheck"))
             assert running.feed.connected
             assert running.feed.lost_reason is None
         reader.wait("offline", lambda: reader.all("state", online=False))
@@ -158,7 +174,7 @@ def test_a_command_room_sees_the_whole_room(broker: PrivateBroker, name: str, tm
 def test_what_is_kept_and_for_how_long(broker: PrivateBroker, name: str, tmp_path: Path) -> None:
     with Running(broker.room(name), name, tmp_path / "o") as running:
         with Reader(broker, name) as reader:
-            running.feed.event("overdue", session=SESSION["id"], duty="burn")
+            running.check("burner")
             reader.wait("everything", lambda: all(reader.all(kind) for kind in ("state", "health", "device", "session", "event")))
         with Reader(broker, name) as late:
             late.wait("health and session", lambda: late.all("health") and late.all("session"))
@@ -208,7 +224,7 @@ def test_a_failing_device_is_there_within_two_seconds(broker: PrivateBroker, nam
         reader.wait("event", lambda: reader.all("event", kind="device-lost"), 2)
         assert time.monotonic() - failed_at < 2
         lost = reader.all("event", kind="device-lost")[0]
-        assert lost["data"]["cause"] == {"en": "The process does not answer.", "zh": "进程没有响应。"}
+        assert lost["data"]["cause"] == {"en": "The process does not answer.", "zh": "程序没有响应。"}
         assert lost["historical"] is False
         assert reader.all("health", overall="failed")[0]["causes"][0]["device"] == "closeup"
         running.look = room
@@ -245,7 +261,7 @@ def test_the_will_speaks_for_a_killed_agent_and_its_successor_leaves_no_hole(
         everything = [d for _, d in reader.got]
         assert reader.check.lost() == 0, reader.check.holes()
         assert numbers(everything) == list(range(numbers(everything)[-1] + 1))
-        events = [d["seq"] for d in reader.all("event", kind="overdue")]
+        events = [d["seq"] for d in reader.all("event", kind="selfcheck")]
         first_seen = list(dict.fromkeys(events))
         assert first_seen == sorted(first_seen)
 
@@ -257,7 +273,7 @@ def test_the_broker_may_come_later(own_broker: PrivateBroker, name: str, tmp_pat
         assert not running.feed.connected
         assert "does not answer" in str(running.feed.lost_reason)
         began = time.monotonic()
-        running.feed.event("overdue", session=SESSION["id"], duty="burn")
+        running.check("burner")
         assert time.monotonic() - began < 0.5
         own_broker.start()
         with Reader(own_broker, name) as reader:
@@ -302,7 +318,7 @@ def test_an_outage_loses_no_event_and_no_number(own_broker: PrivateBroker, name:
         wait_for(lambda: not running.feed.connected, "the outage is noticed", 5)
         noticed_ms = boottime_ns() // 1_000_000
         for step in range(30):
-            running.feed.event("alarm", alarm=f"button-{step}", raised=True)
+            running.check(f"button-{step}")
         running.look = lambda: without(room(), "overview")
         wait_for(lambda: len(running.outbox.unsent(99)) == 31, "the lost device is stored too", 5)
         aged = time.monotonic() + 2.1
@@ -311,13 +327,13 @@ def test_an_outage_loses_no_event_and_no_number(own_broker: PrivateBroker, name:
         own_broker.start()
         reader.wait("all events", lambda: len(reader.all("event")) >= 31)
         reader.wait("health", lambda: reader.all("health", historical=False)[-1]["overall"] == "failed")
-        alarms = reader.all("event", kind="alarm")
-        assert [d["data"]["alarm"] for d in alarms] == [f"button-{step}" for step in range(30)]
+        checks = reader.all("event", kind="selfcheck")
+        assert [d["data"]["failed_checks"][0] for d in checks] == [f"button-{step}" for step in range(30)]
         assert all(d["historical"] for d in reader.all("event"))
         assert [d["data"]["device"] for d in reader.all("event", kind="device-lost")] == ["overview"]
         assert not [d for d in reader.all("health") if noticed_ms < d["monotonic_ms"] < back_ms]
         assert reader.check.lost() == 0
-        assert alarms[0]["time"] < reader.all("health", historical=False)[-1]["time"]
+        assert checks[0]["time"] < reader.all("health", historical=False)[-1]["time"]
 
 
 def test_a_frozen_broker_holds_nobody_up(own_broker: PrivateBroker, name: str, tmp_path: Path) -> None:
@@ -326,13 +342,12 @@ def test_a_frozen_broker_holds_nobody_up(own_broker: PrivateBroker, name: str, t
         own_broker.signal(signal.SIGSTOP)
         began = time.monotonic()
         for step in range(40):
-            running.feed.update(room())
-            running.feed.event("alarm", alarm=f"button-{step}", raised=True)
+            running.check(f"button-{step}")
         assert time.monotonic() - began < 2
         wait_for(lambda: not running.feed.connected, "the freeze is noticed", 8)
         own_broker.signal(signal.SIGCONT)
-        reader.wait("all events", lambda: len({d["seq"] for d in reader.all("event", kind="alarm")}) == 40, 10)
-        first_seen = list(dict.fromkeys(d["data"]["alarm"] for d in reader.all("event", kind="alarm")))
+        reader.wait("all events", lambda: len({d["seq"] for d in reader.all("event", kind="selfcheck")}) == 40, 10)
+        first_seen = list(dict.fromkeys(d["data"]["failed_checks"][0] for d in reader.all("event", kind="selfcheck")))
         assert first_seen == [f"button-{step}" for step in range(40)]
         assert reader.check.lost() == 0
 
@@ -347,7 +362,7 @@ def test_a_refused_topic_is_noticed_and_made_up_for(tmp_path: Path, name: str, m
     try:
         with Running(shipped.room(name), name, tmp_path / "o") as running, Reader(shipped, name) as reader:
             reader.wait("health", lambda: reader.all("health"))
-            running.feed.event("alarm", alarm="button", raised=True)
+            running.check("button")
             wait_for(lambda: running.feed.lost_reason is not None, "the refusal is noticed", 5)
             assert not running.feed.connected
             assert "reason code 135" in str(running.feed.lost_reason)
@@ -356,7 +371,7 @@ def test_a_refused_topic_is_noticed_and_made_up_for(tmp_path: Path, name: str, m
             reader.wait("other topics go on", lambda: reader.all("device", device="climate", status="failed"))
             shipped.acl.write_text(whole)
             shipped.signal(signal.SIGHUP)
-            reader.wait("the event", lambda: reader.all("event", kind="alarm"))
+            reader.wait("the event", lambda: reader.all("event", kind="selfcheck"))
             wait_for(lambda: running.feed.connected, "nothing is refused any more", 5)
             reader.wait("later events", lambda: reader.all("event", kind="device-lost"))
             reader.wait("the session as it is", lambda: reader.all("session", historical=False))
@@ -437,7 +452,7 @@ def test_guidance_is_handed_over_and_acknowledged(broker: PrivateBroker, name: s
             reader.wait("answers", lambda: len(reader.all("event", kind="guidance")) == 7)
             steps = [d["data"]["step"] for d in reader.all("event", kind="guidance")]
             assert steps == ["received"] + 6 * ["refused"]
-            assert heard == [Guidance("g-1", "请出示证件")]
+            assert heard == [Guidance(Given("g-1"), Given("请出示证件"))]
             assert not [d for m, d in reader.got if "请出示证件" in m.payload.decode()]
         say_guidance(broker, name, guidance("g-2"))
         with Running(broker.room(name), name, tmp_path / "o", on_guidance=heard.append):
@@ -453,8 +468,8 @@ def test_a_callback_that_fails_does_not_end_the_feed(broker: PrivateBroker, name
         reader.wait("health", lambda: reader.all("health"))
         say_guidance(broker, name, guidance("g-1"))
         reader.wait("acknowledged", lambda: reader.all("event", kind="guidance"))
-        running.feed.event("alarm", alarm="button", raised=True)
-        reader.wait("the feed goes on", lambda: reader.all("event", kind="alarm"))
+        running.check("button")
+        reader.wait("the feed goes on", lambda: reader.all("event", kind="selfcheck"))
         assert not reader.all("state", online=False)
 
 
@@ -473,16 +488,23 @@ def test_a_look_that_cannot_be_read_does_not_end_the_feed(
 
 
 def test_what_is_no_event_of_the_contract_stays_in_the_room(
-    broker: PrivateBroker, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    broker: PrivateBroker, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The feed's last guard: were the room's health ever to tell more than the contract has, it would go no further."""
     with Reader(broker, name) as reader, Running(broker.room(name), name, tmp_path / "o") as running:
         running.look = lambda: room(session=SESSION)
         reader.wait("session", lambda: reader.all("session"))
-        running.feed.event("overdue", session=SESSION["id"], duty="burn", interviewee="王五")
-        running.feed.event("arrest", who="王五")
-        running.feed.event("selfcheck", passed=False, failed_checks=["王五 is not in the picture"])
-        reader.wait("events", lambda: reader.all("event", kind="selfcheck"))
-        assert reader.all("event", kind="overdue")[0]["data"] == {"session": SESSION["id"], "duty": "burn"}
+        told = [
+            Event("clock-step", boottime_ns(), {"step_s": 1.0, "state": "ready", "interviewee": "王五"}),
+            Event("arrest", boottime_ns(), {"who": "王五"}),
+        ]
+        monkeypatch.setattr(feed_module, "events", lambda *_: [told.pop(0)] if told else [])
+        reader.wait("the known one", lambda: reader.all("event", kind="clock-step"))
+        wait_for(lambda: not told, "both were told")
+        monkeypatch.undo()
+        running.check("王五 is not in the picture")
+        reader.wait("the check", lambda: reader.all("event", kind="selfcheck"))
+        assert reader.all("event", kind="clock-step")[0]["data"] == {"step_s": 1.0, "state": "ready"}
         assert reader.all("event", kind="selfcheck")[0]["data"]["failed_checks"] == ["*** is not in the picture"]
         assert not reader.all("event", kind="arrest")
     assert {r.message for r in caplog.records} >= {
@@ -513,7 +535,7 @@ def test_a_disabled_feed_does_nothing(tmp_path: Path) -> None:
     feed = Feed(FeedSettings(CENTRE, ROOMS[0], Broker("127.0.0.1", 1), enabled=False), outbox)
     feed.start()
     feed.update(room())
-    feed.event("alarm", alarm="button", raised=True)
+    feed.update(checked(room(), 1, "button"))
     feed.stop()
     assert (feed.connected, feed.lost_reason, outbox.unsent(9)) == (False, None, [])
     outbox.close()

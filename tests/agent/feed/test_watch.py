@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +23,13 @@ from agent.config.model import parse
 from agent.feed.contract import ROOT
 from agent.feed.outbox import Outbox
 from agent.feed.room import Feed, FeedSettings
-from agent.feed.watch import CLEAR, Rooms, SequenceCheck, WatchSettings, as_line, record, watch, watch_settings
-from drivers.mqtt import FeedFault, Link, Message
-from recorder.faults import StorageFault
+from agent.feed.watch import CLEAR, Rooms, SequenceCheck, WatchSettings, as_line, listen, watch, watch_settings
+from drivers.mqtt import FeedFault, Link, MqttMessage
 from tests.agent.broker_fixture import CENTRE, PASSWORD, ROOMS, PrivateBroker
 from tests.agent.contract import complaints
 from tests.agent.room_samples import SESSION, room, without
 from tests.equipment.process import Child, free_port, wait_for
+from wording import Fault
 
 BOOT = "0b2f5c1a-0000-4000-8000-000000000001"
 
@@ -94,13 +96,13 @@ def test_a_great_hole_takes_no_great_memory() -> None:
     assert len(check.holes()["r", "b"]) == SequenceCheck.MISSING
 
 
-def said(kind: str, room_: str = "room-01", **fields: object) -> Message:
+def said(kind: str, room_: str = "room-01", **fields: object) -> MqttMessage:
     base = {"type": kind, "centre": CENTRE, "room": room_, "boot": BOOT, "seq": 1, "historical": False}
     topic = f"{ROOT}/{CENTRE}/{room_}/{'device/overview' if kind == 'device' else kind}"
-    return Message(topic, json.dumps({**base, **fields}).encode(), 1, False)
+    return MqttMessage(topic, json.dumps({**base, **fields}).encode(), 1, False)
 
 
-def health(room_: str = "room-01", **fields: object) -> Message:
+def health(room_: str = "room-01", **fields: object) -> MqttMessage:
     told: dict[str, object] = {"overall": "ok", "room_state": "recording", "recorded_s": 3725.4, "causes": []}
     return said("health", room_, **{**told, **fields})
 
@@ -135,7 +137,7 @@ def test_a_message_that_cannot_be_read_ends_no_view_and_changes_nothing(told: di
 
 
 def test_nested_json_without_end_is_no_message() -> None:
-    rooms, deep = Rooms(), Message(f"{ROOT}/{CENTRE}/room-01/health", b"[" * 200_000, 1, True)
+    rooms, deep = Rooms(), MqttMessage(f"{ROOT}/{CENTRE}/room-01/health", b"[" * 200_000, 1, True)
     assert rooms.take(deep, 0.0) is None
     assert json.loads(as_line(deep, datetime.now(UTC)))["message"].startswith("[[")
 
@@ -183,7 +185,7 @@ def test_the_table_does_not_take_the_past_for_the_present() -> None:
 @pytest.mark.parametrize("payload", [b"", b"no json", b"[]", b"{}", b'{"type":"health"}', b"\xff\xfe"])
 def test_a_message_that_is_none_is_left_out(payload: bytes) -> None:
     rooms = Rooms()
-    assert rooms.take(Message(f"{ROOT}/{CENTRE}/room-01/health", payload, 1, False), 0.0) is None
+    assert rooms.take(MqttMessage(f"{ROOT}/{CENTRE}/room-01/health", payload, 1, False), 0.0) is None
     assert rooms.take(replace(health(), topic="other/topic"), 0.0) is None
     assert (rooms.rows, rooms.check.messages) == ({}, 0)
 
@@ -214,20 +216,44 @@ def speak(broker: PrivateBroker, name: str, outbox: Path) -> None:
     box.close()
 
 
-def test_the_recorder_keeps_everything_and_counts(broker: PrivateBroker, tmp_path: Path) -> None:
-    name, out = ROOMS[40], tmp_path / "health.jsonl"
-    stop, ready = threading.Event(), threading.Event()
-    counted: list[SequenceCheck] = []
-    thread = threading.Thread(target=lambda: counted.append(record(settings(broker, name), out, stop, ready=ready)), daemon=True)
+@contextmanager
+def listening(reader: WatchSettings) -> Iterator[tuple[Rooms, list[dict[str, Any]]]]:
+    """Listens with a place that the broker keeps for a minute: the rooms, and the lines of ``watch --json``, as they come."""
+    stop, ready, rooms = threading.Event(), threading.Event(), Rooms()
+    lines: list[dict[str, Any]] = []
+
+    def turn(fault: Fault | None) -> None:
+        if fault is None:
+            ready.set()
+
+    def take(message: MqttMessage) -> None:
+        lines.append(json.loads(as_line(message, datetime.now(UTC))))
+        rooms.take(message, time.monotonic())
+
+    def work() -> None:
+        listen(reader, take, stop.is_set, on_turn=turn, session_expiry_s=60)
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     assert ready.wait(5)
-    speak(broker, name, tmp_path / "o")
-    wait_for(lambda: '"reason": "stopped"' in out.read_text(encoding="utf-8"), "the last word of the room", 5)
-    stop.set()
-    thread.join(5)
-    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert counted[0].messages == len(lines)
-    assert counted[0].lost() == 0
+    try:
+        yield rooms, lines
+    finally:
+        stop.set()
+        thread.join(5)
+
+
+def gone(lines: list[dict[str, Any]]) -> bool:
+    """Whether the room said its last word."""
+    return any(line["message"].get("reason") == "stopped" for line in list(lines))
+
+
+def test_a_listener_hears_everything_and_counts(broker: PrivateBroker, tmp_path: Path) -> None:
+    name = ROOMS[40]
+    with listening(settings(broker, name)) as (rooms, lines):
+        speak(broker, name, tmp_path / "o")
+        wait_for(lambda: gone(lines), "the last word of the room", 5)
+    assert rooms.check.messages == len(lines) and rooms.check.lost() == 0
     assert {line["message"]["type"] for line in lines} >= {"state", "health", "device", "event"}
     for line in lines:
         assert complaints(line["topic"], line["message"]) == []
@@ -235,28 +261,17 @@ def test_the_recorder_keeps_everything_and_counts(broker: PrivateBroker, tmp_pat
     assert lines[-1]["message"]["online"] is False
 
 
-def test_the_recorder_names_a_file_that_cannot_be_written(broker: PrivateBroker, tmp_path: Path) -> None:
-    with pytest.raises(StorageFault, match="nowhere"):
-        record(settings(broker, "x"), tmp_path / "nowhere" / "f", threading.Event())
-
-
-def test_the_recorder_loses_nothing_when_its_own_connection_breaks(broker: PrivateBroker, tmp_path: Path) -> None:
-    name, out = ROOMS[41], tmp_path / "health.jsonl"
-    stop, ready = threading.Event(), threading.Event()
-    counted: list[SequenceCheck] = []
+def test_a_listener_loses_nothing_when_its_own_connection_breaks(broker: PrivateBroker, tmp_path: Path) -> None:
+    name = ROOMS[41]
     reader = settings(broker, name)
-    thread = threading.Thread(target=lambda: counted.append(record(reader, out, stop, ready=ready)), daemon=True)
-    thread.start()
-    assert ready.wait(5)
-    thief = Link(reader.broker, reader.client_id, session_expiry_s=60)
-    thief.open()  # throws the recorder out, and keeps its place without reading on
-    speak(broker, name, tmp_path / "o")
-    thief.drop()
-    wait_for(lambda: '"reason": "stopped"' in out.read_text(encoding="utf-8"), "the last word of the room", 10)
-    stop.set()
-    thread.join(5)
-    assert counted[0].lost() == 0
-    assert {json.loads(line)["message"]["type"] for line in out.read_text(encoding="utf-8").splitlines()} >= {"health", "event"}
+    with listening(reader) as (rooms, lines):
+        thief = Link(reader.broker, reader.client_id, session_expiry_s=60)
+        thief.open()  # throws the listener out, and keeps its place without reading on
+        speak(broker, name, tmp_path / "o")
+        thief.drop()
+        wait_for(lambda: gone(lines), "the last word of the room", 10)
+    assert rooms.check.lost() == 0
+    assert {line["message"]["type"] for line in lines} >= {"health", "event"}
 
 
 def test_json_gives_one_line_a_message_and_ends_in_time(broker: PrivateBroker, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
-from agent.config.model import TRACKS, parse
-from agent.health.look import ViewBuilder, expected_processes, not_on_disk
+from agent.config.model import parse
+from agent.devices.kinds import meant
+from agent.health.look import ViewBuilder, not_on_disk
 from agent.health.room_view import RoomView
 from agent.session.capacity import composite_bps
 from recorder.clock.instants import SECOND_NS, boot_id
 from recorder.disk.durable import make_folder, write_json
 from recorder.process.status import ClimateStatus
-from tests.agent.room import Room, config_text
+from recorder.session.tracks import TRACKS
+from tests.agent.room import PERSON, Room, config_text
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_what_the_session_before_wrote_last_is_not_this_one_s(room: Room) -> Non
 def test_recorded_ends_with_the_official_end(room: Room) -> None:
     keeper, session = room.started()
     room.pass_s(4.5)
-    stopped = keeper.stop("赵六", "x")
+    stopped = keeper.stop("赵六", "x", asked=PERSON)
     view = look(room, session=stopped, room_ns=session.start_ns + 60 * SECOND_NS)
     assert (view.state, view.recorded_s) == ("sealing", 5.0)
 
@@ -101,8 +103,8 @@ def test_hours_left_count_only_measured_rates(room: Room) -> None:
 
 
 def test_the_processes_follow_the_configuration(room: Room) -> None:
-    assert expected_processes(room.config) == (*TRACKS, "composer")
+    assert tuple(kind.id for kind in meant(room.config)) == (*TRACKS, "composer")
     text = config_text(room.root, room.run).replace(
         "enabled = false\n[burner]\ndrives = []", 'enabled = true\n[burner]\ndrives = ["/dev/sr0"]'
     )
-    assert expected_processes(parse(text)) == (*TRACKS, "composer", "climate", "burner")
+    assert tuple(kind.id for kind in meant(parse(text))) == (*TRACKS, "climate", "composer", "burner")

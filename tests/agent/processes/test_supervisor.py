@@ -17,7 +17,7 @@ from recorder.clock.instants import SECOND_NS
 from recorder.disk.durable import make_folder
 from recorder.disk.locks import lock_holder
 from recorder.process.status import read_status
-from tests.agent.live import wait_for
+from tests.live_room import wait_for
 
 CHILD = Path(__file__).parents[1] / "child.py"
 
@@ -60,7 +60,7 @@ def test_children_are_started_detached_and_ended(places: Places) -> None:
     room = Supervisor([spec(places), spec(places, "burner")], places, poll_s=0.02)
     room.start()
     try:
-        pids = [wait_for(name, partial(holder, places, name)) for name in ("climate", "burner")]
+        pids = [wait_for(partial(holder, places, name), name) for name in ("climate", "burner")]
         assert all(os.getsid(pid) == pid for pid in pids)
         assert Path(f"/proc/{pids[0]}/fd/0").resolve() == Path("/dev/null")
     finally:
@@ -72,16 +72,16 @@ def test_children_are_started_detached_and_ended(places: Places) -> None:
 def test_what_lives_is_taken_up_and_not_started_twice(places: Places) -> None:
     first = Supervisor([spec(places)], places, poll_s=0.02)
     first.start()
-    pid = wait_for("the child", lambda: holder(places))
+    pid = wait_for(lambda: holder(places), "the child")
     first.leave()
     os.kill(pid, 0)
     second = Supervisor([spec(places)], places, poll_s=0.02)
     second.start()
     try:
-        wait_for("it is taken up", lambda: second.children[0].pid == pid)
+        wait_for(lambda: second.children[0].pid == pid, "it is taken up")
         os.kill(pid, signal.SIGKILL)
         first.children[0].wait_dead(5.0)
-        wait_for("another one", another(places, pid))
+        wait_for(another(places, pid), "another one")
     finally:
         second.stop()
 
@@ -90,9 +90,9 @@ def test_the_dead_are_restarted_at_once(places: Places) -> None:
     room = Supervisor([spec(places)], places, poll_s=0.02)
     room.start()
     try:
-        pid = wait_for("the child", lambda: holder(places))
+        pid = wait_for(lambda: holder(places), "the child")
         os.kill(pid, signal.SIGKILL)
-        wait_for("another one", another(places, pid), 3.0)
+        wait_for(another(places, pid), "another one", 3.0)
     finally:
         room.stop()
 
@@ -101,8 +101,8 @@ def test_one_that_hangs_is_killed_and_restarted(places: Places) -> None:
     room = Supervisor([replace(spec(places, "climate", "hang"), hung_ns=SECOND_NS)], places, poll_s=0.02)
     room.start()
     try:
-        pid = wait_for("the child", lambda: holder(places))
-        wait_for("another one", another(places, pid))
+        pid = wait_for(lambda: holder(places), "the child")
+        wait_for(another(places, pid), "another one")
     finally:
         room.stop()
 
@@ -111,11 +111,11 @@ def test_one_that_was_stopped_is_continued(places: Places) -> None:
     room = Supervisor([replace(spec(places), hung_ns=SECOND_NS)], places, poll_s=0.02)
     room.start()
     try:
-        pid = wait_for("the child", lambda: holder(places))
+        pid = wait_for(lambda: holder(places), "the child")
         os.kill(pid, signal.SIGSTOP)
         seen = read_status(places.status / "climate.json")
         assert seen is not None
-        wait_for("it goes on", lambda: (s := read_status(places.status / "climate.json")) and s.seq > seen.seq + 3)
+        wait_for(lambda: (s := read_status(places.status / "climate.json")) and s.seq > seen.seq + 3, "it goes on")
         assert holder(places) == pid, "the same process"
     finally:
         room.stop()
@@ -125,7 +125,7 @@ def test_one_that_is_deaf_is_killed_at_the_end(places: Places, monkeypatch: pyte
     monkeypatch.setattr(supervisor, "STOP_S", 0.3)
     room = Supervisor([spec(places, "climate", "deaf")], places, poll_s=0.02)
     room.start()
-    wait_for("the child", lambda: holder(places))
+    wait_for(lambda: holder(places), "the child")
     room.stop()
     assert lock_holder(places.lock("climate")) is None
 
@@ -136,7 +136,7 @@ def test_a_child_that_crashes_is_tried_again_ever_more_slowly(places: Places) ->
     waits = []
     for _ in range(6):
         child.poll()
-        wait_for("its death", child._dead)
+        wait_for(child._dead, "its death")
         child.poll()
         died = now
         child.poll()

@@ -9,7 +9,8 @@ import pytest
 
 from agent.commands.context import Context
 from agent.commands.room import cameras
-from agent.config.model import ConfigFault, parse
+from agent.config.model import parse
+from agent.config.problems import ConfigFault
 from agent.config.settings import camera_address, camera_address_now, discovery_target
 from agent.selfcheck.check import Scene
 from agent.selfcheck.checks import camera_login
@@ -43,8 +44,8 @@ def test_the_self_check_asks_where_the_camera_is_and_says_so(camera: OnvifServic
     assert camera_address_now(room, "overview").host == FOUND
     outcome = camera_login.look(Scene(room), "overview")
     assert outcome.status == "warning"
-    assert outcome.what.en == f"The camera overview was found at {FOUND}:{camera.port} instead of {CONFIGURED}:8080."
-    assert "camera.overview.host" in outcome.mend.zh
+    assert outcome.what.say("en") == f"The camera overview was found at {FOUND}:{camera.port} instead of {CONFIGURED}:8080."
+    assert "camera.overview.host" in outcome.mend.say("zh")
 
 
 def test_where_cameras_are_searched(tmp_path: Path) -> None:

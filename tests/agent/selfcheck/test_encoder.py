@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.model import ConfigFault, parse
+from agent.config.model import parse
+from agent.config.problems import ConfigFault
 from agent.config.settings import composer_settings
 from agent.selfcheck.check import Scene
 from agent.selfcheck.checks import encoder
@@ -44,49 +45,49 @@ def test_software_is_told_with_its_speed_and_never_fails(
 ) -> None:
     monkeypatch.setattr(encoder, "SOFTWARE_SPEED", least)
     found = encoder.look(scene(tmp_path, "software"), "")
-    assert (found.status, found.threshold.en) == (status, f"at least {least:g} times real time, 30 dB")
-    assert found.value.en.startswith("software: ")
-    assert found.value.zh.startswith("software：实时的 ")
-    assert ("encoder_threads" in found.mend.en) is (status == "warning")
+    assert (found.status, found.threshold.say("en")) == (status, f"at least {least:g} times real time, 30 dB")
+    assert found.value.say("en").startswith("software: ")
+    assert found.value.say("zh").startswith("software：速度为实时的 ")
+    assert ("encoder_threads" in found.mend.say("en")) is (status == "warning")
 
 
 @pytest.mark.parametrize("kind", ["vaapi", "qsv"])
 def test_hardware_that_keeps_up_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(encoder, "SPEED", 0.01)  # x264 stands in for it, on a machine that has other things to do
     found = encoder.look(scene(tmp_path, kind, stand_in(tmp_path, monkeypatch)), "")
-    assert (found.status, found.value.en.split(":")[0]) == ("passed", kind)
+    assert (found.status, found.value.say("en").split(":")[0]) == ("passed", kind)
 
 
 def test_hardware_that_is_no_faster_than_real_time_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = encoder.look(scene(tmp_path, "vaapi", stand_in(tmp_path, monkeypatch, "slow")), "")
-    assert (found.status, found.what.en) == ("failed", "The encoder vaapi is too slow.")
-    assert found.threshold.en == "at least 2 times real time, 30 dB"
+    assert (found.status, found.what.say("en")) == ("failed", "The encoder vaapi is too slow.")
+    assert found.threshold.say("en") == "at least 2 times real time, 30 dB"
 
 
 def test_missing_hardware_warns_and_lets_a_session_start(tmp_path: Path) -> None:
-    report = run(scene(tmp_path, "qsv", "/dev/none").config, checks=[encoder.CHECK], limit_s=30)
+    report = run(scene(tmp_path, "qsv", "/dev/none").config, chosen=[encoder.CHECK], limit_s=30)
     (found,) = report.findings
     assert (report.passed, found.key, found.status, found.required) == (True, "encoder", "warning", False)
-    assert found.what.en == "There is no graphics processor at /dev/none."
-    assert found.mend.zh == '请将 composite.encoder_device 设为 /dev/dri 下的设备，或设 composite.encoder = "software"。'
+    assert found.what.say("en") == "There is no graphics processor at /dev/none."
+    assert found.mend.say("zh") == '请将 composite.encoder_device 设为 /dev/dri 下的设备，或设 composite.encoder = "software"。'
 
 
 def test_hardware_that_spoils_pictures_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = encoder.look(scene(tmp_path, "vaapi", stand_in(tmp_path, monkeypatch, "grey")), "")
     assert found.status == "failed"
-    assert found.what.en.startswith("The encoder vaapi spoils pictures: 25 of 25 came back, the worst with ")
+    assert found.what.say("en").startswith("The encoder vaapi spoils pictures: 25 of 25 came back, the worst with ")
 
 
 def test_a_composer_that_cannot_use_what_this_user_can_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "SPEED", 0.01)
     looked = scene(tmp_path, "vaapi", stand_in(tmp_path, monkeypatch))
-    fault = EncoderFault("There is no graphics processor at {device}.", "Mend it.", device="/dev/dri/renderD128")
+    fault = EncoderFault("graphics-processor-missing", "correct-encoder-device", device="/dev/dri/renderD128")
     status = ComposerStatus(name="composer", pid=1, boot_id="", version="0", state="armed", encoder="software")
     monkeypatch.setattr(Scene, "statuses", lambda self: {"composer": status})
     assert encoder.look(looked, "").status == "passed"
     status.fault = fault.as_dict()
     found = encoder.look(looked, "")
-    assert (found.status, found.what.en) == ("warning", "There is no graphics processor at /dev/dri/renderD128.")
+    assert (found.status, found.what.say("en")) == ("warning", "There is no graphics processor at /dev/dri/renderD128.")
 
 
 def test_a_recording_is_not_disturbed(tmp_path: Path) -> None:

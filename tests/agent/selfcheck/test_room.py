@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from agent import selfcheck
-from agent.config.model import TRACKS, Config, load
-from agent.selfcheck.result import Finding, Report
+from agent.config.model import Config, load
+from agent.selfcheck.result import CheckResult, SelfcheckReport, load_latest, store_report
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.disk.durable import make_folder
 from recorder.process.status import ComposerStatus, Status, TrackStatus, read_statuses
+from recorder.session.tracks import TRACKS
 from tests.equipment.clips import SMALL
 from tests.equipment.process import Child, wait_for
 from tests.equipment.room import StandInRoom
@@ -93,24 +94,24 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
             room.close()
 
 
-def found(report: Report) -> dict[str, Finding]:
+def found(report: SelfcheckReport) -> dict[str, CheckResult]:
     return {finding.key: finding for finding in report.findings}
 
 
 def test_a_room_in_order_passes(room: Room) -> None:
     report = selfcheck.run(room.config)
     by_key = found(report)
-    assert {key: (f.status, f.what.en) for key, f in by_key.items() if f.status != "passed"} == {}
+    assert {key: (f.status, f.what.say("en")) for key, f in by_key.items() if f.status != "passed"} == {}
     assert report.passed
     assert report.seconds < 10
-    assert by_key["camera-login:overview"].value.en == "Loopback Optics LO-2 overview 1.0.4"
-    assert by_key["camera-stream:closeup"].value.en.startswith("640×360, 25.")
-    assert by_key["camera-keyframes:overview"].value.en == f"{SMALL.gop / FPS:.1f} s"
-    assert by_key["climate:climate"].value.en.startswith("23.4 °C, 45.0 %")
-    assert by_key["drives:burner"].value.en == "2 of 2 drives, 2 blank disc(s)"
-    assert by_key["microphone-delivers:microphone"].value.en.startswith("48000 Hz, 1 channel(s)")
-    selfcheck.store(report, room.config)
-    summary = selfcheck.load_latest(room.config)
+    assert by_key["camera-login:overview"].value.say("en") == "Loopback Optics LO-2 overview 1.0.4"
+    assert by_key["camera-stream:closeup"].value.say("en").startswith("640×360, 25.")
+    assert by_key["camera-keyframes:overview"].value.say("en") == f"{SMALL.gop / FPS:.1f} s"
+    assert by_key["climate:climate"].value.say("en").startswith("23.4 °C, 45.0 %")
+    assert by_key["drives:burner"].value.say("en") == "2/2 drives, 2 blank disc(s)"
+    assert by_key["microphone-delivers:microphone"].value.say("en").startswith("48000 Hz, 1 channel(s)")
+    store_report(report.as_dict(), room.config)
+    summary = load_latest(room.config)
     assert summary is not None
     assert summary.valid(summary.at_ns)
 
@@ -144,12 +145,12 @@ def test_what_is_wrong_is_found_and_named(room: Room) -> None:
     }
     warnings = {key for key, finding in by_key.items() if finding.status == "warning"}
     assert warnings == {"camera-clock:overview", "climate:climate", "broker", "room-clock"}
-    assert by_key["camera-clock:overview"].value.en[:5] in ("+3599", "+3600")
-    assert by_key["microphone-level:microphone"].value.en == "-120 dBFS"
-    assert by_key["camera-frozen:closeup"].value.en == "0.0 % of the picture changes"
+    assert by_key["camera-clock:overview"].value.say("en") in ("1 h 00 min 00 s fast", "59 min 59 s fast", "1 h 00 min 01 s fast")
+    assert by_key["microphone-level:microphone"].value.say("en") == "-120 dBFS"
+    assert by_key["camera-frozen:closeup"].value.say("en") == "0.0 % of the picture changes"
     for key in (*report.failed_checks, *warnings):
-        assert by_key[key].what.zh != by_key[key].what.en
-        assert by_key[key].mend.zh != by_key[key].mend.en
+        assert by_key[key].what.say("zh") != by_key[key].what.say("en")
+        assert by_key[key].mend.say("zh") != by_key[key].mend.say("en")
 
 
 def test_cameras_that_are_gone_or_refuse(room: Room) -> None:
@@ -165,10 +166,10 @@ def test_cameras_that_are_gone_or_refuse(room: Room) -> None:
         equipment.fault("closeup", "back")
     by_key = found(report)
     assert {"camera-login:overview", "camera-login:closeup", "camera-stream:closeup"} <= set(report.failed_checks)
-    assert "refuses the user admin" in by_key["camera-login:overview"].what.en
-    assert "camera.overview.password_file" in by_key["camera-login:overview"].mend.en
-    assert f":{equipment.closeup.onvif_port}" in by_key["camera-login:closeup"].what.en
-    assert by_key["camera-stream:closeup"].what.en
+    assert "refuses the user admin" in by_key["camera-login:overview"].what.say("en")
+    assert "camera.overview.password_file" in by_key["camera-login:overview"].mend.say("en")
+    assert f":{equipment.closeup.onvif_port}" in by_key["camera-login:closeup"].what.say("en")
+    assert by_key["camera-stream:closeup"].what.say("en")
     assert by_key["camera-light:closeup"].status == "skipped"
     assert by_key["camera-light:overview"].status == "passed", "its stream goes on"
     room.ready()

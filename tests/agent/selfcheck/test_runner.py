@@ -11,20 +11,21 @@ import pytest
 from agent.selfcheck import runner
 from agent.selfcheck.check import Check, Outcome, Scene, never, passed
 from agent.selfcheck.checks import broker, disk_space, disk_write
-from agent.selfcheck.result import HEADINGS, both
+from agent.selfcheck.result import HEADINGS
 from drivers.faults import DeviceFault
 from recorder.faults import StorageFault
 from tests.agent.selfcheck_samples import config
+from wording.sentence import sentence
 
 AT = datetime(2026, 11, 21, 1, 30, 5, 250_000, UTC)
 
 
 def check(look: Callable[[Scene, str], Outcome], *, required: bool = True) -> Check:
-    return Check("probe", "devices", "Brightness", ("W-8.1.3",), look, required=(lambda _: True) if required else never)
+    return Check("probe", "devices", "brightness", ("W-8.1.3",), look, required=(lambda _: True) if required else never)
 
 
 def good(_scene: Scene, _device: str) -> Outcome:
-    return passed(both("{seconds:.1f} s", seconds=1.0))
+    return passed(sentence("seconds-measured", seconds=1.0))
 
 
 def test_the_runner_survives_a_crashing_and_a_hanging_check(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -38,21 +39,21 @@ def test_the_runner_survives_a_crashing_and_a_hanging_check(tmp_path: Path, capl
         return good(_scene, _device)
 
     def refuses(_scene: Scene, _device: str) -> Outcome:
-        raise DeviceFault("The pictures are {width}×{height}.", "Replace the disk.", width=1, height=2)
+        raise DeviceFault("picture-size-wrong", "replace-disk", width=1, height=2)
 
     began = time.monotonic()
     checks = [check(good), check(crashes), check(hangs), check(refuses), check(crashes, required=False)]
-    report = runner.run(config(tmp_path), at=AT, checks=checks, limit_s=0.5)
+    report = runner.run(config(tmp_path), at=AT, chosen=checks, limit_s=0.5)
     release.set()
     assert time.monotonic() - began < 2
     ok, crashed, hung, refused, unimportant = report.findings
-    assert (ok.status, ok.value.zh) == ("passed", "1.0 秒")
-    assert (crashed.status, crashed.value.en) == ("failed", "defect")
-    assert "ZeroDivisionError: by zero" in crashed.what.en
+    assert (ok.status, ok.value.say("zh")) == ("passed", "1.0秒")
+    assert (crashed.status, crashed.value.say("en")) == ("failed", "defect")
+    assert "ZeroDivisionError: by zero" in crashed.what.say("en")
     assert hung.status == "failed"
     assert hung.seconds == pytest.approx(0.5, abs=0.3)
-    assert "0.5 s" in hung.what.en
-    assert (refused.status, refused.what.en, refused.mend.zh) == ("failed", "The pictures are 1×2.", "请更换硬盘。")
+    assert "0.5 s" in hung.what.say("en")
+    assert (refused.status, refused.what.say("en"), refused.mend.say("zh")) == ("failed", "The pictures are 1×2.", "请更换硬盘。")
     assert unimportant.status == "warning"
     assert not report.passed
     assert report.failed_checks == ("probe", "probe", "probe")
@@ -66,7 +67,7 @@ def test_checks_run_at_once(tmp_path: Path) -> None:
         everyone.wait(5)
         return good(scene, device)
 
-    assert runner.run(config(tmp_path), checks=[check(waits)] * 20).passed
+    assert runner.run(config(tmp_path), chosen=[check(waits)] * 20).passed
 
 
 def test_a_dead_room_is_reported_in_full(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_dead_room_is_reported_in_full(tmp_path: Path) -> None:
         "microphone-level:microphone",
     ):
         assert by_key[key].status == "skipped"
-    assert "defect" not in {f.value.en for f in report.findings}
+    assert "defect" not in {f.value.say("en") for f in report.findings}
     assert {f.heading for f in report.findings} == set(HEADINGS)
     assert all(f.clauses for f in report.findings)
     assert all(f.mend for f in report.findings if f.status in ("failed", "warning"))
@@ -107,11 +108,11 @@ def test_a_missing_password_file_is_a_finding(tmp_path: Path) -> None:
         tmp_path,
         f'[camera.overview]\nhost = "127.0.0.1"\npassword_file = "{tmp_path}/secret"\n[mqtt]\npassword_file = "{tmp_path}/mq"\n',
     )
-    report = runner.run(room, checks=[c for c in runner.CHECKS if c.id in ("camera-login", "broker")])
+    report = runner.run(room, chosen=[c for c in runner.CHECKS if c.id in ("camera-login", "broker")])
     overview, broker_finding = report.findings[0], report.findings[-1]
     assert (overview.status, broker_finding.status) == ("failed", "warning")
-    assert f"{tmp_path}/secret" in overview.what.en
-    assert f"{tmp_path}/mq" in broker_finding.what.en
+    assert f"{tmp_path}/secret" in overview.what.say("en")
+    assert f"{tmp_path}/mq" in broker_finding.what.say("en")
 
 
 def test_the_disk(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_the_disk(tmp_path: Path) -> None:
     enough = disk_space.look(Scene(config(tmp_path, "reserve_gib = 0\n[recording]\nplanned_minutes = 1\n")), "")
     assert enough.status == "passed"
     full = disk_space.look(Scene(config(tmp_path, "reserve_gib = 1e9\n")), "")
-    assert (full.status, "120 minutes" in full.threshold.en) == ("failed", True)
+    assert (full.status, "120 minutes" in full.threshold.say("en")) == ("failed", True)
 
 
 def test_a_feed_that_is_switched_off_is_not_checked(tmp_path: Path) -> None:

@@ -9,23 +9,23 @@ import pytest
 
 from agent.selfcheck.judge import moving_share
 from agent.selfcheck.samples import NothingArrivesError, spread, take_pictures, take_sound
-from recorder.media.live import FeedServer, Kind, Message, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, LiveServer, data_message, format_message
 from tests.recorder import media_samples
 
 
 class Feed:
     """A track's feed on which a thread publishes for a while, in real time."""
 
-    def __init__(self, path: Path, messages: list[Message], pace_s: float) -> None:
-        self._server = FeedServer(path)
+    def __init__(self, path: Path, messages: list[LiveMessage], pace_s: float) -> None:
+        self._server = LiveServer(path)
         self._thread = threading.Thread(target=self._publish, args=(messages, pace_s))
         self._stop = threading.Event()
         self._thread.start()
 
-    def _publish(self, messages: list[Message], pace_s: float) -> None:
+    def _publish(self, messages: list[LiveMessage], pace_s: float) -> None:
         for message in messages:
             self._server.publish(message)
-            if self._stop.wait(pace_s if message.kind is Kind.DATA else 0):
+            if self._stop.wait(pace_s if message.kind is LiveKind.DATA else 0):
                 return
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class Feed:
 def feed(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     opened: list[Feed] = []
 
-    def open_feed(messages: list[Message], pace_s: float = 0.04) -> Path:
+    def open_feed(messages: list[LiveMessage], pace_s: float = 0.04) -> Path:
         path = tmp_path / f"feed-{len(opened)}.sock"
         opened.append(Feed(path, messages, pace_s))
         return path
@@ -48,7 +48,7 @@ def feed(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         one.close()
 
 
-def video_messages(tmp_path: Path, *, gop: int = 25, seconds: int = 4) -> list[Message]:
+def video_messages(tmp_path: Path, *, gop: int = 25, seconds: int = 4) -> list[LiveMessage]:
     form, packets = media_samples.video(tmp_path, seconds, gop=gop)
     return [format_message(form), *(data_message(p, p.arrival_ns, 0.0) for p in packets)]
 
@@ -76,7 +76,7 @@ def test_pictures_between_key_frames_serve_where_key_frames_are_rare(feed: Calla
 
 def test_a_lost_camera_and_one_that_falls_silent(feed: Callable[..., Path], tmp_path: Path) -> None:
     messages = video_messages(tmp_path)
-    lost = take_pictures(feed([*messages[:30], Message(Kind.LOST)], 0.02), window_s=3.0)
+    lost = take_pictures(feed([*messages[:30], LiveMessage(LiveKind.LOST)], 0.02), window_s=3.0)
     assert lost.seen.stalled
     began = time.monotonic()
     assert take_pictures(feed(messages[:30], 0.01), window_s=8.0).seen.stalled
@@ -100,7 +100,7 @@ def test_sound_is_taken_from_the_feed(feed: Callable[..., Path]) -> None:
 
 
 def test_spread() -> None:
-    items = [Message(Kind.DATA, pts=n) for n in range(100)]
+    items = [LiveMessage(LiveKind.DATA, pts=n) for n in range(100)]
     kept = spread(items)
     assert (len(kept), kept[0].pts, kept[-1].pts) == (8, 0, 99)
     assert spread(items[:3]) == items[:3]

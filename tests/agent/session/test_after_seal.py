@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent.authority.gate import Gate
 from agent.config.model import parse
 from agent.console.handlers import Handlers
 from agent.console.server import Request
@@ -21,7 +22,7 @@ from recorder.disk.durable import make_folder, write_json
 from recorder.faults import BadInput, EvidenceFault
 from recorder.session.record import Session
 from recorder.verify.session import verify_session
-from tests.agent.room import Room, config_text
+from tests.agent.room import PERSON, Room, config_text
 from wording import Exit, Fault
 from wording.refusals import Refused
 
@@ -36,14 +37,14 @@ def room(tmp_path: Path) -> Room:
 
 def attach(room: Room, keeper: SessionKeeper, session: Session, text: str, name: str = "笔录.txt") -> Session:
     folder = room.places.session(session.id)
-    judged = transcripts.judge(catalogue.read_session(folder), name, text.encode(), 60)
+    judged = transcripts.judge(catalogue.read_session(folder), name, text.encode(), 60, asked=PERSON)
     facts = {"file": transcripts.store(folder, judged), **judged.facts}
     return keeper.change(folder, lambda s: s.with_transcript(facts), "transcript", **facts)
 
 
 def accept(room: Room, keeper: SessionKeeper, session: Session, by: str, reason: str = "书写不同") -> Session:
     folder = room.places.session(session.id)
-    facts = transcripts.excepted(catalogue.read_session(folder), by, reason)
+    facts = transcripts.excepted(catalogue.read_session(folder), by, reason, asked=PERSON)
     return keeper.change(folder, lambda s: s.with_transcript(facts), "exception", **dict(facts["exception"]))
 
 
@@ -100,7 +101,13 @@ def test_a_defect_amid_attaching_is_answered_and_raised(room: Room, monkeypatch:
     discs, views = Discs(room.places, keeper, (), 2), ViewBuilder(config, now=lambda: room.now_ns)
     steps: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     handlers = Handlers(
-        config, keeper, discs, look=lambda: views.look(keeper.current, 0, 0, None), later=steps.put, feed=lambda: None
+        config,
+        keeper,
+        discs,
+        Gate(room.root / "acts.jsonl"),
+        look=lambda: views.look(keeper.current, 0, 0, None),
+        later=steps.put,
+        feed=lambda: None,
     )
     content = base64.b64encode(AGREES.encode()).decode()
     request = Request("transcript.attach", {"session": session.id, "name": "笔录.txt", "content": content})
@@ -153,6 +160,13 @@ def discs_of(room: Room, keeper: SessionKeeper) -> Discs:
     return Discs(room.places, keeper, ("/dev/sr0", "/dev/sr1"), 2, now=lambda: room.now_ns)
 
 
+def ask(discs: Discs, session: Session, *drives: str) -> dict[str, Any]:
+    """Orders the discs, as the command does."""
+    order = discs.want(session, drives)
+    discs.ask(order)
+    return order
+
+
 def test_discs_are_wanted_only_for_a_matched_session(room: Room) -> None:
     keeper, session = room.sealed()
     discs = discs_of(room, keeper)
@@ -162,9 +176,10 @@ def test_discs_are_wanted_only_for_a_matched_session(room: Room) -> None:
     with pytest.raises(Fault, match="do not agree"):
         discs.want(room.stored(session), ())
     attach(room, keeper, session, AGREES)
-    wish = discs.want(room.stored(session), ())
+    order = ask(discs, room.stored(session))
     written = json.loads((room.places.burn / "wanted.json").read_text())
-    assert wish == written == {"job": f"{session.id}-001", "session": session.id, "drives": ["/dev/sr0", "/dev/sr1"], "copies": 2}
+    asked = {"job": f"{session.id}-001", "session": session.id, "drives": ["/dev/sr0", "/dev/sr1"], "copies": 2, "extra": False}
+    assert written == asked and order == {**asked, "finished": False}
     with pytest.raises(Fault, match="is not finished"):
         discs.want(room.stored(session), ("stdio:/x",))
     with pytest.raises(Fault, match="are being burned"):
@@ -175,20 +190,22 @@ def test_results_are_taken_up_once_and_in_order(room: Room) -> None:
     keeper, session = room.sealed()
     attach(room, keeper, session, AGREES)
     discs = discs_of(room, keeper)
-    discs.want(room.stored(session), ())
+    ask(discs, room.stored(session))
     discs.tick()
     result(room, f"{session.id}-001", session, 1)
     discs.tick()
     discs.tick()
     stored = room.stored(session)
     assert stored.state == "matched" and stored.disc is not None and stored.disc["verified"] == 1
-    assert discs.want(stored, ("/dev/sr1",))["job"] == f"{session.id}-002"
+    assert ask(discs, stored, "/dev/sr1")["job"] == f"{session.id}-002"
     result(room, f"{session.id}-002", session, 2)
     again = discs_of(room, keeper)  # after a restart of the agent
     again.tick()
     assert room.stored(session).state == "on-disc" and keeper.current == room.stored(session)
     assert [line["job"] for line in room.lines(session, "burned")] == [f"{session.id}-001", f"{session.id}-002"]
-    assert again.want(room.stored(session), ())["job"] == f"{session.id}-003"
+    finished = again.want(room.stored(session), ())
+    assert finished == {"finished": True, "session": session.id, "copies": 2, "verified": 2, "label": finished["label"]}
+    assert again.want(room.stored(session), (), extra=True)["job"] == f"{session.id}-003"
     with pytest.raises(Fault, match="on its discs already"):
         attach(room, keeper, session, AGREES)
 
@@ -209,7 +226,7 @@ def test_a_result_that_was_not_taken_up_keeps_the_transcript_as_it_is(room: Room
     keeper, session = room.sealed()
     attach(room, keeper, session, AGREES)
     discs = discs_of(room, keeper)
-    discs.want(room.stored(session), ())
+    ask(discs, room.stored(session))
     result(room, f"{session.id}-001", session, 1, content_sha256="cd")
     with pytest.raises(Fault, match="are being burned"):
         discs.check_idle(session)

@@ -14,8 +14,9 @@ import pytest
 from recorder.clock.instants import boot_id
 from recorder.disk.locks import exclusive
 from recorder.faults import AlreadyRunning, StorageFault
-from tests.agent.live import START, STOP, LiveRoom, wait_for
-from tests.agent.room import CASE, LOTS, Room
+from tests.agent.live import START, STOP, LiveAgent
+from tests.agent.room import CASE, LOTS, PERSON, Room
+from tests.live_room import wait_for
 from wording import Exit
 from wording.refusals import Refused
 
@@ -54,7 +55,7 @@ def test_a_session_that_a_full_disk_keeps_from_the_agent(
             with pytest.raises(Refused, match="No space left"):
                 room.start(again)
             with pytest.raises(Refused, match=r"No session was stopped:[\s\S]*No space left"):
-                again.stop("赵六", "x")
+                again.stop("赵六", "x", asked=PERSON)
             room.pass_s(4)
             again.tick(room.alive(), LOTS)
         assert room.wanted() == wanted and room.wanted().case_number == CASE.number
@@ -66,7 +67,7 @@ def test_a_session_that_a_full_disk_keeps_from_the_agent(
     assert again.fault is None and again.active == session
     kinds = [line["kind"] for line in room.lines(session)]
     assert kinds == ["started", "tie", "torn-line", "event", "tie"]
-    assert again.stop("赵六", "x").state == "sealing"
+    assert again.stop("赵六", "x", asked=PERSON).state == "sealing"
 
 
 # -- a real disk --
@@ -110,7 +111,7 @@ def read_only(root: Path) -> Callable[[], None]:
 
 @pytest.mark.parametrize("worsen", [fill, read_only], ids=["full", "read-only"])
 def test_the_agent_comes_up_and_says_so(tmp_path: Path, worsen: Callable[[Path], Callable[[], None]]) -> None:
-    room = LiveRoom(tmp_path)
+    room = LiveAgent(tmp_path)
     with disk(room.places.root), room:
         room.selfcheck()
         with room.agent() as agent:
@@ -129,7 +130,7 @@ def test_the_agent_comes_up_and_says_so(tmp_path: Path, worsen: Callable[[Path],
                 answer = room.command(*words)
                 assert answer.code == Exit.STORAGE and first in answer.err and "cannot be written" in answer.err, answer
             well()
-            wait_for("taken up", lambda: not room.command("session", "status", "--json").json()["fault"])
+            wait_for(lambda: not room.command("session", "status", "--json").json()["fault"], "taken up")
             assert room.command(*STOP).code == 0
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from agent.config.model import TRACKS
 from agent.session.keeper import SessionKeeper
 from recorder.clock.instants import SECOND_NS
 from recorder.disk import journal
@@ -21,10 +20,12 @@ from recorder.disk.durable import storage_fault, write_json
 from recorder.disk.locks import exclusive, lock_holder
 from recorder.faults import AlreadyRunning, EvidenceFault, StorageFault
 from recorder.session.record import Session
-from recorder.track.storing import Storing, StoringSettings
+from recorder.session.tracks import TRACKS
+from recorder.track.storing import DiskWriter, StoringSettings
 from recorder.verify.session import verify_session
-from tests.agent.live import START, STOP, LiveRoom, wait_for
-from tests.agent.room import LOTS, Room
+from tests.agent.live import START, STOP, LiveAgent
+from tests.agent.room import LOTS, PERSON, Room
+from tests.live_room import wait_for
 from wording import Exit
 from wording.refusals import Refused
 
@@ -45,7 +46,7 @@ def stopped(room: Room, *, wait_s: float = 61.5) -> tuple[SessionKeeper, Session
     track.append("begin", session=session.id, track="overview", start_ns=session.start_ns, boot_id="b", software="1", device={})
     track.close()
     room.pass_s(10)
-    stopped = keeper.stop("赵六", "询问结束")
+    stopped = keeper.stop("赵六", "询问结束", asked=PERSON)
     room.pass_s(wait_s)
     room.finished(session)
     (room.places.status / "overview.json").unlink()
@@ -79,8 +80,8 @@ def process(lock: Path) -> Iterator["subprocess.Popen[str]"]:
 def test_a_dead_track_is_left_behind_and_the_record_says_who_and_why(room: Room) -> None:
     keeper, session = stopped(room)
     assert keeper.may_leave_in_s == 0
-    left = keeper.leave(f" {BY} ", WHY, room.alive())
-    entry = {"by": BY, "reason": WHY, "tracks": ["overview"]}
+    left = keeper.leave(f" {BY} ", WHY, room.alive(), asked=PERSON)
+    entry = {"by": BY, "reason": WHY, "tracks": ["overview"], "asked": PERSON.as_json()}
     assert left.left == [entry] == room.stored(session).left
     assert keeper.may_leave_in_s is None or keeper.waiting_for == ["overview"]
     room.until(keeper, lambda: keeper.active is None)
@@ -102,7 +103,7 @@ def test_a_dead_track_is_left_behind_and_the_record_says_who_and_why(room: Room)
 
 def reasons(room: Room, keeper: SessionKeeper, by: str = BY, why: str = WHY) -> list[str]:
     with pytest.raises(Refused, match="No track was left behind") as refused:
-        keeper.leave(by, why, room.alive())
+        keeper.leave(by, why, room.alive(), asked=PERSON)
     return [str(reason) for reason in refused.value.reasons]
 
 
@@ -148,7 +149,7 @@ def test_a_track_whose_disk_refuses_loses_its_process_and_cannot_come_back_durin
     with process(lock) as child:
         keeper, session = stopped(room)
         room.track("overview", "failed", session=session.id, fault=FULL)
-        keeper.leave(BY, WHY, room.alive())
+        keeper.leave(BY, WHY, room.alive(), asked=PERSON)
         assert child.poll() is None and not begun.is_set()
         room.until(keeper, begun.is_set)
         assert child.wait(10) == -signal.SIGKILL
@@ -169,12 +170,12 @@ def test_a_seal_that_fails_lets_the_track_come_back(room: Room) -> None:
     def seal(folder: Path, session: Session) -> Any:
         attempts.append(folder)
         if len(attempts) == 1:
-            raise StorageFault("{path} cannot be written: {why}.", "Make room.", path=folder, why="No space left on device")
+            raise StorageFault("file-not-writable", "check-data-disk-health", path=folder, why="No space left on device")
         return real(folder, session)
 
     room.seal = seal
     keeper, session = stopped(room)
-    keeper.leave(BY, WHY, room.alive())
+    keeper.leave(BY, WHY, room.alive(), asked=PERSON)
     room.until(keeper, lambda: keeper.fault is not None)
     with process(room.places.lock("overview")) as child:
         keeper.tick(room.alive(), LOTS)
@@ -194,7 +195,7 @@ def test_an_agent_that_comes_remembers_it(room: Room, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as on_the_disk:
         on_the_disk.setattr(os, "pwrite", refuses)
-        keeper.leave(BY, WHY, room.alive())
+        keeper.leave(BY, WHY, room.alive(), asked=PERSON)
     assert room.lines(session, "left") == []
     keeper.close()
     again = room.keeper()
@@ -203,7 +204,7 @@ def test_an_agent_that_comes_remembers_it(room: Room, monkeypatch: pytest.Monkey
     (room.places.status / "closeup.json").unlink()
     again.tick(room.alive(), LOTS)
     assert again.waiting_for == ["closeup"]
-    again.leave("孙七", "也坏了", room.alive())
+    again.leave("孙七", "也坏了", room.alive(), asked=PERSON)
     room.until(again, lambda: again.active is None)
     assert [(line["by"], line["tracks"]) for line in room.lines(session, "left")] == [(BY, ["overview"]), ("孙七", ["closeup"])]
     assert verify_session(room.places.session(session.id)).ok
@@ -212,12 +213,12 @@ def test_an_agent_that_comes_remembers_it(room: Room, monkeypatch: pytest.Monkey
 def test_a_track_that_comes_back_finds_the_seal_and_writes_nothing(room: Room) -> None:
     keeper, session = stopped(room)
     wanted = room.wanted()
-    keeper.leave(BY, WHY, room.alive())
+    keeper.leave(BY, WHY, room.alive(), asked=PERSON)
     room.until(keeper, lambda: keeper.active is None)
     wanted.write(room.places.wanted)  # as it reads it if it was quicker than the agent
     folder = room.places.session(session.id)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    storing = Storing(StoringSettings("overview", room.root, 10 * SECOND_NS, 10 * SECOND_NS, "1"))
+    storing = DiskWriter(StoringSettings("overview", room.root, 10 * SECOND_NS, 10 * SECOND_NS, "1"))
     storing.turn()
     assert storing.stored.session == session.id and storing.stored.ended
     storing.leave()
@@ -226,7 +227,7 @@ def test_a_track_that_comes_back_finds_the_seal_and_writes_nothing(room: Room) -
 
 def test_who_left_a_track_cannot_be_changed_afterwards(room: Room) -> None:
     keeper, session = stopped(room)
-    keeper.leave(BY, WHY, room.alive())
+    keeper.leave(BY, WHY, room.alive(), asked=PERSON)
     room.until(keeper, lambda: keeper.active is None)
     path = room.places.session(session.id) / "session.json"
     path.write_text(path.read_text("utf-8").replace(WHY, "其他"), "utf-8")
@@ -237,7 +238,7 @@ def test_who_left_a_track_cannot_be_changed_afterwards(room: Room) -> None:
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
-    with LiveRoom(tmp_path) as room:
+    with LiveAgent(tmp_path) as room:
         room.selfcheck()
         room.silent.add("overview")
         with room.agent() as agent:
@@ -245,14 +246,14 @@ def test_on_the_command_line(tmp_path: Path) -> None:
             early = room.command(*seal)
             assert early.code == Exit.REFUSED and "No session is being sealed." in early.err
             room.silent.clear()
-            wait_for("the tracks are there", lambda: len(list(room.places.status.glob("*.json"))) == len(TRACKS) + 1)
+            wait_for(lambda: len(list(room.places.status.glob("*.json"))) == len(TRACKS) + 1, "the tracks are there")
             started = room.command(*START, "--json").json()
             room.silent.add("overview")
             assert room.command(*STOP, "--no-wait").code == 0
-            wait_for("it waits", lambda: room.command("session", "status", "--json").json()["waiting_for"] == ["overview"])
+            wait_for(lambda: room.command("session", "status", "--json").json()["waiting_for"] == ["overview"], "it waits")
             assert "session seal" not in room.command("session", "status").out
             early = room.command(*seal, "--language", "zh")
-            assert early.code == Exit.REFUSED and "还须等待各轨" in early.err, early
+            assert early.code == Exit.REFUSED and "还须等待" in early.err, early
             agent.send_signal(signal.SIGKILL)
             agent.wait(15)
         path = Path(started["path"]) / "session.json"
@@ -260,7 +261,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         write_json(path, {**facts, **{key: facts[key] - 100 * SECOND_NS for key in ("start_ns", "stop_ns")}})
         with room.agent():
             dead = "Overview: its process does not answer"
-            told = wait_for("it is dead", lambda: dead in (s := room.command("session", "status").out) and s)
+            told = wait_for(lambda: dead in (s := room.command("session", "status").out) and s, "it is dead")
             assert "room-agent session seal --by NAME --reason TEXT" in told
             assert room.command("session", "seal", "--by", " ", "--reason", "x").code == Exit.INPUT
             done = room.command(*seal)

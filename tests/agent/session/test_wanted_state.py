@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from recorder.process.wanted import Wanted
-from tests.agent.live import START, STOP, LiveRoom, wait_for
+from tests.agent.live import START, STOP, LiveAgent
 from tests.agent.room import LOTS, Room
+from tests.live_room import wait_for
 
 AGAIN = "wanted state was removed or replaced by somebody, written again"
 
@@ -70,9 +71,9 @@ def test_the_rescue_of_a_session_that_cannot_be_read(room: Room) -> None:
 
 
 def test_a_running_agent_puts_it_back(tmp_path: Path) -> None:
-    with LiveRoom(tmp_path) as room, room.agent():
+    with LiveAgent(tmp_path) as room, room.agent():
         room.selfcheck()
         session = room.command(*START, "--json").json()["session"]
         room.places.wanted.unlink()
-        wait_for("it is back", lambda: Wanted.read(room.places.wanted).session == session, 3.0)
+        wait_for(lambda: Wanted.read(room.places.wanted).session == session, "it is back", 3.0)
         assert room.command(*STOP).code == 0

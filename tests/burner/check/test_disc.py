@@ -18,8 +18,7 @@ from burner.disc.image import Entry
 from drivers.faults import DeviceFault
 from recorder.composite.part import count_pictures
 from recorder.disk.durable import encode, read_json, write_json
-from recorder.evidence.manifest import device_key, public_key
-from recorder.evidence.signature import fingerprint, sign_manifest
+from recorder.evidence.signature import device_key, fingerprint, public_key, sign_manifest
 from recorder.faults import BadInput, NotFound
 from tests.burner.sessions import TRANSCRIPT, build, folder_of
 from tests.recorder.sample_session import rechained
@@ -158,7 +157,7 @@ def change_case(folder: Path) -> None:
 
 
 def hide_gap(folder: Path) -> None:
-    change_text(folder / "data" / "journals" / "closeup.jsonl", "does not answer", "is switched off")
+    change_text(folder / "data" / "journals" / "closeup.jsonl", "camera-ended-connection", "camera-unreachable")
 
 
 def cut_journal(folder: Path) -> None:

@@ -13,7 +13,7 @@ from burner.check.disc import verify_disc
 from burner.disc.author import AuthorResult, author
 from burner.faults import NotFinal, Stopped
 from recorder.disk.durable import read_json, write_json
-from recorder.evidence.manifest import public_key
+from recorder.evidence.signature import public_key
 from recorder.faults import BadInput, EvidenceFault, NotFound
 from tests.burner.sessions import SESSION, TRANSCRIPT
 
@@ -79,7 +79,7 @@ def test_the_page_plays_and_names_everything_offline(image: AuthorResult, tmp_pa
         assert f'src="{name}.mp4"' in html
         assert (folder / "data" / f"{name}.mp4").is_file()
     assert "涉嫌虚假宣传 &lt;广告&gt;" in html  # nothing of the register becomes markup
-    assert "中断 2.0 秒" in html
+    assert "，共2.0秒。" in html
     assert "&lt;closeup&gt;" in html
     assert "笔录记载的起止时间与录音录像一致" in html
     assert f'href="transcript/{quote(TRANSCRIPT)}"' in html
@@ -158,7 +158,7 @@ def test_an_image_that_lacks_what_was_damaged_never_looks_whole(session: Path, t
     assert bag.info["Status"] == ("DRAFT, NOT WHOLE" if draft else "FINAL, NOT WHOLE")
     html = (folder / "data" / "index.html").read_text(encoding="utf-8")
     assert "本光盘不完整" in html and "共 1 个" in html
-    assert f"封存后损坏，本盘不含：{name}，2026-11-21T09:30:06.280+08:00 至 2026-11-21T09:30:08.280+08:00" in html
+    assert f"封存后损坏，本盘不含：{name}，2026年11月21日 09:30:06 至 2026年11月21日 09:30:08" in html
     delivery: dict[str, Any] = dict(read_json(folder / "data" / "delivery.json"))
     assert [(d["path"], d["track"], d["from"]) for d in delivery["damaged"]] == [
         (name, "overview", "2026-11-21T09:30:06.280+08:00")

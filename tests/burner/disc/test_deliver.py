@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,14 +16,22 @@ import pytest
 
 from burner.disc import remux, sealed_session
 from burner.disc.deliver import Delivered, Delivery, clear, deliver, disc_folder
-from burner.disc.sealed_session import Segment, runs
+from burner.disc.sealed_session import runs
 from burner.faults import BurnFault, Stopped
 from recorder.clock.instants import SECOND_NS
 from recorder.composite.part import count_pictures
 from recorder.disk.durable import read_json, write_json
+from recorder.disk.typed import WrongField
+from recorder.evidence.sealed_segments import SealedSegment, parts
 from recorder.faults import AlreadyRunning, EvidenceFault
+from recorder.session.lines import read_lines
 from recorder.track.segments import recover
 from tests.burner.sessions import SECONDS, T0
+
+
+def same_packets(sources: Sequence[Path], target: Path) -> bool:
+    """Whether the target holds exactly the packets of the sources, in order."""
+    return remux.digests(sources) == remux.digests([target])
 
 
 def make(session: Path, **options: Any) -> dict[str, Delivered]:
@@ -71,8 +80,8 @@ def test_every_packet_is_there_unchanged(session: Path, track: str, files: list[
     sources = sorted((session / "tracks" / track).glob("*.mkv"))
     assert sum(d.packets for f in files for d in remux.digests([session / "disc" / f])) == len(delivered)
     if len(files) == 1:
-        assert remux.same_packets(sources, session / "disc" / files[0])
-        assert not remux.same_packets(sources[:-1], session / "disc" / files[0])
+        assert same_packets(sources, session / "disc" / files[0])
+        assert not same_packets(sources[:-1], session / "disc" / files[0])
     with av.open(str(session / "disc" / files[0])) as container:
         context = container.streams[0].codec_context
         assert (context.name, context.codec_tag) == (codec, tag)
@@ -115,7 +124,7 @@ def test_the_composite_keeps_pictures_and_sound_together(session: Path) -> None:
         assert picture.start_time == 0
         first = next(container.decode(sound))
         assert first.time == pytest.approx(0, abs=0.001)
-    assert remux.same_packets([session / "composite" / "part-001.mp4"], session / "disc" / "composite-01.mp4")
+    assert same_packets([session / "composite" / "part-001.mp4"], session / "disc" / "composite-01.mp4")
 
 
 def test_files_of_an_earlier_run_are_used_again_unless_one_differs(session: Path) -> None:
@@ -220,7 +229,9 @@ def test_a_segment_that_was_cut_off_gives_all_its_whole_packets(session: Path, t
     torn.write_bytes((session / whole.path).read_bytes()[:-9_999])
     facts = recover(torn, whole.first_ns, "h264")
     assert facts is not None
-    cut = Segment(torn.name, facts.bytes, facts.sha256, facts.packets, facts.first_ns, facts.end_ns, 0.0, "h264", recovered=True)
+    cut = SealedSegment(
+        torn.name, facts.bytes, facts.sha256, facts.packets, facts.first_ns, facts.end_ns, 0, 0.0, "h264", recovered=True
+    )
     remux.segments_to_mp4(tmp_path, [cut], tmp_path / "x.mp4", stopped=lambda: False, done=lambda _: None)
     kept = [data for _, data in packets(tmp_path / "x.mp4")]
     assert 0 < len(kept) == facts.packets < whole.packets
@@ -271,7 +282,7 @@ def test_a_part_that_was_cut_off_at_a_fragment_s_head_is_delivered(session: Path
     torn, target = tmp_path / "part,,:001.mp4", tmp_path / "x.mp4"
     torn.write_bytes(data[: third + cut])
     remux.part_to_mp4(torn, target, stopped=lambda: False, timeout_s=20)
-    assert remux.same_packets([torn], target)
+    assert same_packets([torn], target)
     video, _ = remux.digests([target])
     assert (video.kind, video.packets) == ("video", count_pictures(torn))
     assert video.packets >= 2 * 25
@@ -315,8 +326,8 @@ def test_an_ffmpeg_that_hangs_is_ended(session: Path, tmp_path: Path, monkeypatc
         remux.part_to_mp4(session / "composite" / "part-001.mp4", tmp_path / "x.mp4", stopped=lambda: False, timeout_s=1)
 
 
-def segment(first_s: float, end_s: float, codec: str = "h264") -> Segment:
-    return Segment("p", 1, "", 1, round(first_s * SECOND_NS), round(end_s * SECOND_NS), 0.0, codec, False)
+def segment(first_s: float, end_s: float, codec: str = "h264") -> SealedSegment:
+    return SealedSegment("p", 1, "", 1, round(first_s * SECOND_NS), round(end_s * SECOND_NS), 0, 0.0, codec, False)
 
 
 def test_runs_end_at_holes_and_changes_of_codec() -> None:
@@ -327,7 +338,10 @@ def test_runs_end_at_holes_and_changes_of_codec() -> None:
 
 
 def test_a_journal_line_without_its_fields_is_told() -> None:
-    with pytest.raises(EvidenceFault, match="incomplete entry 3"):
-        sealed_session.segments("overview", [{"kind": "segment", "seq": 3, "file": "000000.mkv"}])
+    with pytest.raises(WrongField, match="bytes"):
+        list(read_lines([{"kind": "segment", "seq": 3, "file": "000000.mkv"}]))
+    line = {"kind": "part", "seq": 4, "bytes": 1, "sha256": "", "first_picture": 0, "pictures": 1, "start_ns": 0, "end_ns": 1}
+    with pytest.raises(EvidenceFault, match="incomplete entry"):
+        parts(read_lines([{**line, "file": "../../etc/passwd"}]))
     with pytest.raises(EvidenceFault, match="incomplete entry 4"):
-        sealed_session.parts([{"kind": "part", "seq": 4, "file": "../../etc/passwd"}])
+        parts(read_lines([{**line, "file": "part-001.mp4", "end_ns": None}]))

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from burner.disc.sealed_session import content
 from burner.faults import BurnFault, Stopped
 from burner.work.burning import Burner, room_faults
 from burner.work.drive import DriveBurn, read_back
-from burner.work.jobs import Desk, Job
+from burner.work.jobs import Job, JobStore
 from burner.work.process import BurnerSettings, _Worker
 from drivers.faults import DeviceFault
 from drivers.optical import DriveState, look
@@ -30,6 +29,7 @@ from recorder.disk.durable import read_json, write_json
 from recorder.faults import AlreadyRunning, BadInput
 from recorder.process.status import BurnerStatus, read_statuses
 from tests.burner.sessions import SESSION, TRANSCRIPT
+from tests.equipment.process import wait_for
 from wording import Fault
 
 Say = Callable[[str, float], object]
@@ -54,7 +54,7 @@ def burn(root: Path, wanted: Job, say: Say = lambda _state, _progress: None, sto
 
 
 def fault_of(result: Any) -> str:
-    return str(result["fault"]["text"]).format(**result["fault"]["values"])
+    return Fault.from_dict(result["fault"]).say()
 
 
 def mp4s(session: Path) -> list[str]:
@@ -274,8 +274,8 @@ def test_a_source_that_changes_while_it_is_burned_names_the_discs_that_are_spoil
     assert (result["ok"], result["verified"], len(result["discs"])) == (False, 0, 2)
     assert [d["verified"] for d in result["discs"]] == [False, False]
     for disc in result["discs"]:
-        assert "was interrupted" in disc["fault"]["text"]
-        assert "mark it as spoiled" in disc["fault"]["mend"]
+        assert disc["fault"]["code"] == "disc-burning-interrupted"
+        assert disc["fault"]["mend"] == "replace-spoiled-disc-and-burn-again"
     assert "mp4" in fault_of(result)
 
 
@@ -294,13 +294,13 @@ def test_a_disc_that_was_never_begun_is_not_called_spoiled(
     class OneBurn(DriveBurn):
         def __init__(self, device: str, image_bytes: int) -> None:
             if started:
-                raise BurnFault("xorriso cannot be started: {why}.", "Install the package xorriso.", why="none")
+                raise BurnFault("burning-program-cannot-start", "install-burning-program", why="none")
             started.append(device)
             super().__init__(device, image_bytes)
 
     monkeypatch.setattr("burner.work.burning.DriveBurn", OneBurn)
     result = burn(root, job(drives, "job-2"))
-    assert [(d["device"], "was interrupted" in d["fault"]["text"]) for d in result["discs"]] == [(drives[0], True)]
+    assert [(d["device"], d["fault"]["code"]) for d in result["discs"]] == [(drives[0], "disc-burning-interrupted")]
     assert "cannot be started" in fault_of(result)
     assert look(drives[1]).blank
 
@@ -322,10 +322,8 @@ def test_a_disc_that_reads_back_differently_is_spoiled(root: Path, session: Path
 
     result = burn(root, job(drives), say)
     assert (result["ok"], result["verified"]) == (False, 0)
-    texts = [d["fault"]["text"] for d in result["discs"]]
-    assert "reads back differently" in texts[0]
-    assert "ends at byte" in texts[1]
-    assert all("put in a blank one" in d["fault"]["mend"] for d in result["discs"])
+    assert [d["fault"]["code"] for d in result["discs"]] == ["disc-readback-differs", "burned-disc-ends-early"]
+    assert all(d["fault"]["mend"] == "replace-spoiled-disc-and-burn-again" for d in result["discs"])
 
 
 def test_an_open_tray_is_told_while_it_is_waited_for(root: Path, drives: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,12 +332,12 @@ def test_an_open_tray_is_told_while_it_is_waited_for(root: Path, drives: list[st
 
     def cycle(device: str, *, by_hand: Callable[[Fault | None], object], wait: Callable[[float], object]) -> None:
         wait(0)
-        by_hand(BurnFault("push {device}", "", device=device))
+        by_hand(BurnFault("tray-open-disc-unverified", "close-tray-with-same-disc", device=device, minutes=10))
         order.wait()
         if device == drives[0]:
             by_hand(None)
             return
-        raise DeviceFault("not closed", "")
+        raise DeviceFault("tray-not-closed", "close-tray-then-verify-disc", device=device, why="no motor")
 
     monkeypatch.setattr("burner.work.drive.cycle_tray", cycle)
     told: list[Fault | None] = []
@@ -347,7 +345,7 @@ def test_an_open_tray_is_told_while_it_is_waited_for(root: Path, drives: list[st
     assert [d["verified"] for d in result["discs"]] == [True, False]
     assert {str(f.values["device"]) for f in told if f} <= set(drives)
     assert told[0] is not None and told[-1] is None
-    assert fault_of(result) == "not closed"
+    assert fault_of(result) == f"The tray of {drives[1]} was not closed again: no motor."
 
 
 def test_the_wait_for_a_tray_ends_when_the_process_is_asked_to_end(drives: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +360,7 @@ def test_a_job_that_was_cut_off_is_done_again(root: Path, session: Path, drives:
     with pytest.raises(Stopped):
         burn(root, job(drives), lambda now, _progress: at.append(now), lambda: state in at)
     assert not (root / "burn" / "jobs" / "job-1.json").exists()
-    assert (state == "burning") == (Desk(root).left(job(drives)) is not None)
+    assert (state == "burning") == (JobStore(root).left(job(drives)) is not None)
     result = burn(root, job(drives))
     assert (result["ok"], result["fault"]) == (True, None)
     assert all(verify_disc(d).ok for d in drives)
@@ -455,14 +453,6 @@ def want(root: Path, drives: list[str], name: str = "job-1") -> Path:
     return root / "burn" / "jobs" / f"{name}.json"
 
 
-def wait_for(condition: Callable[[], Any], limit_s: float = 30.0) -> Any:
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the awaited did not happen"
-        time.sleep(0.02)
-    return value
-
-
 def status(run: Path) -> BurnerStatus | None:
     found = read_statuses(run / "status", boottime_ns(), boot_id()).get("burner")
     return found if isinstance(found, BurnerStatus) else None
@@ -472,33 +462,33 @@ def test_the_worker_shows_its_drives_takes_a_job_up_once_and_goes_in_good_order(
     start: Start, root: Path, run: Path, drives: list[str]
 ) -> None:
     worker = start()
-    idle = wait_for(lambda: (s := status(run)) and s.drives and s)
+    idle = wait_for(lambda: (s := status(run)) and s.drives and s, "the drives in the status", 30.0)
     assert (idle.state, [d["state"] for d in idle.drives]) == ("idle", ["blank", "blank"])
     stored = want(root, drives)
-    wait_for(stored.exists)
-    done = wait_for(lambda: (s := status(run)) and s.last and s)
+    wait_for(stored.exists, "the stored result", 30.0)
+    done = wait_for(lambda: (s := status(run)) and s.last and s, "a result in the status", 30.0)
     assert done.last["ok"] is True
     assert (done.state, done.job, done.fault) == ("idle", None, None)
-    wait_for(lambda: (s := status(run)) and [d["state"] for d in s.drives] == ["written", "written"])
+    wait_for(lambda: (s := status(run)) and [d["state"] for d in s.drives] == ["written", "written"], "both discs written", 30.0)
     before = stored.stat().st_mtime_ns
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(10) == 0
     assert not (run / "status" / "burner.json").exists()
     start()
-    wait_for(lambda: (s := status(run)) and s.last)
+    wait_for(lambda: (s := status(run)) and s.last, "a result in the status", 30.0)
     assert stored.stat().st_mtime_ns == before  # a job with a result is not done twice
 
 
 def test_a_failed_job_stays_in_the_status(start: Start, root: Path, run: Path, drives: list[str]) -> None:
     image_of(drives[0]).write_bytes(b"full")
     start()
-    wait_for(want(root, drives).exists)
-    failed = wait_for(lambda: (s := status(run)) and s.state == "failed" and s)
-    assert "already holds" in failed.fault["text"]
+    wait_for(want(root, drives).exists, "the stored result", 30.0)
+    failed = wait_for(lambda: (s := status(run)) and s.state == "failed" and s, "a failed worker", 30.0)
+    assert failed.fault["code"] == "target-file-not-empty"
     assert failed.last["verified"] == 1
     image_of(drives[0]).unlink()
-    wait_for(want(root, drives[:1], "job-2").exists)
-    assert wait_for(lambda: (s := status(run)) and s.state == "idle" and s).last["ok"] is True
+    wait_for(want(root, drives[:1], "job-2").exists, "the stored result", 30.0)
+    assert wait_for(lambda: (s := status(run)) and s.state == "idle" and s, "an idle worker", 30.0).last["ok"] is True
 
 
 def test_a_defect_in_the_middle_of_a_burn_names_the_discs(root: Path, run: Path, drives: list[str]) -> None:
@@ -514,12 +504,12 @@ def test_a_defect_in_the_middle_of_a_burn_names_the_discs(root: Path, run: Path,
         patch.setattr("burner.work.burning.Burner", Defective)
         result: Any = _Worker(BurnerSettings(root, run, tuple(drives), "en", "0.1.0"), threading.Event())._take_up(job(drives))
     assert "ZeroDivisionError" in fault_of(result)
-    assert ["was interrupted" in d["fault"]["text"] for d in result["discs"]] == [True, True]
+    assert [d["fault"]["code"] for d in result["discs"]] == ["disc-burning-interrupted"] * 2
 
 
 def test_one_worker_at_a_time(start: Start, run: Path) -> None:
     first = start()
-    wait_for(lambda: status(run))
+    wait_for(lambda: status(run), "a status", 30.0)
     second = start()
     _, errors = second.communicate(timeout=20)
     assert second.returncode != 0
@@ -531,8 +521,8 @@ def test_nonsense_in_the_wish_is_a_fault_and_the_worker_stays(start: Start, root
     worker = start()
     (root / "burn").mkdir(exist_ok=True)
     (root / "burn" / "wanted.json").write_text("{nonsense")
-    wait_for(lambda: (s := status(run)) and s.state == "failed" and s.fault)
-    wait_for(want(root, drives).exists)
+    wait_for(lambda: (s := status(run)) and s.state == "failed" and s.fault, "a failed worker", 30.0)
+    wait_for(want(root, drives).exists, "the stored result", 30.0)
     assert worker.poll() is None
 
 
@@ -562,18 +552,20 @@ def test_a_worker_killed_while_burning_is_taken_up_by_the_next(
         pid = burning(worker.pid, device)
         return pid if pid and state_of(pid) == "T" else None
 
-    halted: list[int] = [wait_for(partial(halted_at, device)) for device in drives]
-    assert wait_for(lambda: (s := status(run)) and s.state == "burning" and s).job == "job-1"
+    halted: list[int] = [wait_for(partial(halted_at, device), "the drive stands still", 30.0) for device in drives]
+    assert wait_for(lambda: (s := status(run)) and s.state == "burning" and s, "a worker that burns", 30.0).job == "job-1"
     before = status(run)
     assert before is not None
-    wait_for(lambda: (s := status(run)) and s.seq > before.seq)  # it goes on saying so while the drives are silent
+    wait_for(
+        lambda: (s := status(run)) and s.seq > before.seq, "a newer status", 30.0
+    )  # it goes on saying so while the drives are silent
     worker.kill()
     worker.wait()
     assert not stored.exists()
     for pid in halted:  # the burners that were left now see that their stream is over
         os.kill(pid, signal.SIGCONT)
     start()
-    wait_for(stored.exists)
+    wait_for(stored.exists, "the stored result", 30.0)
     result = read_json(stored)
     assert (result["ok"], result["verified"]) == (True, 2)
     assert all(verify_disc(d).ok for d in drives)

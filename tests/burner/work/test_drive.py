@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from burner.faults import BurnFault, DiscSpoiled, Stopped
-from burner.work.drive import DriveBurn, Event, Fanout, Outcome, Progress, burn_arguments, parse_line, read_back
+from burner.work.drive import (
+    BurnOutcome,
+    DriveBurn,
+    Fanout,
+    XorrisoMessage,
+    XorrisoProgress,
+    burn_arguments,
+    parse_line,
+    read_back,
+)
+from tests.equipment.process import wait_for
 
 BLOCK = 1 << 20
 
@@ -25,13 +34,16 @@ def never() -> bool:
 @pytest.mark.parametrize(
     ("line", "parsed"),
     [
-        ("I:1: xorriso : UPDATE :   82 of  300 MB written (fifo 0%) [buf 50%]  84.3x.", Progress(82, 300)),
-        ("I:1: xorriso : UPDATE :    7 MB written (fifo 99%) [buf  50%]", Progress(7, None)),
+        ("I:1: xorriso : UPDATE :   82 of  300 MB written (fifo 0%) [buf 50%]  84.3x.", XorrisoProgress(82, 300)),
+        ("I:1: xorriso : UPDATE :    7 MB written (fifo 99%) [buf  50%]", XorrisoProgress(7, None)),
         (
             "I:1: libburn : FAILURE : Premature end of input encountered.",
-            Event("libburn", "FAILURE", "Premature end of input encountered."),
+            XorrisoMessage("libburn", "FAILURE", "Premature end of input encountered."),
         ),
-        ("xorriso : NOTE : Disc status unsuitable for writing", Event("xorriso", "NOTE", "Disc status unsuitable for writing")),
+        (
+            "xorriso : NOTE : Disc status unsuitable for writing",
+            XorrisoMessage("xorriso", "NOTE", "Disc status unsuitable for writing"),
+        ),
         ("I:1: Beginning to write data track.", None),
         ("", None),
     ],
@@ -73,7 +85,7 @@ def drives(tmp_path: Path) -> Iterator[Callable[..., DriveBurn]]:
             burn._process.wait()
 
 
-def send(burns: list[DriveBurn], blocks: list[bytes], between: Callable[[int], None] = lambda _: None) -> list[Outcome]:
+def send(burns: list[DriveBurn], blocks: list[bytes], between: Callable[[int], None] = lambda _: None) -> list[BurnOutcome]:
     fanout = Fanout(burns, never)
     for number, block in enumerate(blocks):
         between(number)
@@ -97,7 +109,7 @@ def test_a_killed_xorriso_spoils_its_disc_and_no_other(drives: Callable[..., Dri
 
     def between(number: int) -> None:
         if number == 12:
-            wait_for(lambda: bad.written_bytes > 0)
+            wait_for(lambda: bad.written_bytes > 0, "the drive's next step", 20.0)
             os.kill(bad.pid, signal.SIGKILL)
 
     first, second = send([good, bad], blocks, between)
@@ -126,7 +138,7 @@ def test_a_drive_that_stands_still_is_given_up(drives: Callable[..., DriveBurn],
 def test_when_no_drive_is_left_the_stream_ends(drives: Callable[..., DriveBurn]) -> None:
     burn = drives("d.img", 24)
     fanout = Fanout([burn], never)
-    burn.give_up(BurnFault("x", "y"))
+    burn.give_up(BurnFault("burning-program-cannot-start", "install-burning-program", why="x"))
     with pytest.raises(Stopped):
         for block in image(24):
             fanout(block)
@@ -178,10 +190,3 @@ def test_read_back_sees_a_changed_byte_and_a_missing_one(tmp_path: Path) -> None
     path.unlink()
     with pytest.raises(DiscSpoiled, match="cannot be read at byte 0"):
         read_back(device, 3 * BLOCK)
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "the awaited did not happen"
-        time.sleep(0.01)

@@ -298,8 +298,8 @@ def test_the_newest_of_what_waited_for_the_disk_is_kept(
     assert disk.asked.wait(5)
     for last in (2, 3):
         one._keep(found, f"192.0.2.{last}", 80, "discovery")
-    for move in (one.connected, one.failing):
-        thread = threading.Thread(target=move, daemon=True)
+    for beat in (one.connected, one.failing):
+        thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         thread.join(5)
         assert not thread.is_alive(), "the source's thread is not held up"

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from recorder.capture.clap import HEIGHT, WIDTH, Film, NotMeasured, difference, onsets
-from recorder.capture.latency import Calibration, Device, Latency, latency_ns, read, store
+from recorder.capture.latency import CalibratedDevice, Calibration, Latency, latency_ns, read, store
 from recorder.clock.instants import SECOND_NS
 from wording import Exit
 
@@ -153,7 +153,7 @@ def test_too_few_claps_and_no_pictures_are_refused() -> None:
         difference(Film(pictures.times_ns[:9], pictures.pictures[:9]), np.arange(5) * SECOND_NS)
 
 
-CAMERA = Device("ACME", "C1", "123")
+CAMERA = CalibratedDevice("ACME", "C1", "123")
 MEASURED = Calibration(182.4, 6.1, 5, "clap", 20.0, "2026-11-21T01:30:05.123Z", "李工", "1.0", CAMERA)
 
 
@@ -217,7 +217,7 @@ def test_a_process_follows_the_file(tmp_path: Path) -> None:
 
 
 def test_another_camera_is_noticed() -> None:
-    assert CAMERA.differs(Device("ACME", "C1", "124"))
-    assert not CAMERA.differs(Device("ACME", "C1-renamed", "123"))
-    assert CAMERA.differs(Device("ACME", "C2"))
-    assert not CAMERA.differs(Device()) and not Device().differs(CAMERA)
+    assert CAMERA.differs(CalibratedDevice("ACME", "C1", "124"))
+    assert not CAMERA.differs(CalibratedDevice("ACME", "C1-renamed", "123"))
+    assert CAMERA.differs(CalibratedDevice("ACME", "C2"))
+    assert not CAMERA.differs(CalibratedDevice()) and not CalibratedDevice().differs(CAMERA)

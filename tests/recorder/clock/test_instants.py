@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from recorder.clock.fit import EnvelopeFit, Line, lower_hull
+from recorder.clock.fit import EnvelopeFit, FittedLine, lower_hull
 from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, rfc3339, snap_end, snap_start
 from recorder.disk.durable import make_folder, read_json, write_json
 from recorder.disk.journal import Journal
@@ -47,10 +47,13 @@ def test_a_wall_clock_behind_recorded_data_is_not_believed(tmp_path: Path) -> No
     assert epoch.tie.source == "floor"
 
 
+SEGMENT = {"bytes": 1, "sha256": "", "packets": 1, "codec": "h264"}  # what a segment's line has besides
+
+
 def test_a_wall_clock_behind_any_track_is_not_believed_whoever_makes_the_epoch(tmp_path: Path) -> None:
     for track, until_s in (("overview", 90), ("closeup", 10)):
         writer = Journal(make_folder(tmp_path / "tracks" / track) / "journal.jsonl")
-        writer.append("segment", file="000000.mkv", end_ns=NOW_NS + until_s * SECOND_NS)
+        writer.append("segment", file="000000.mkv", first_ns=NOW_NS, end_ns=NOW_NS + until_s * SECOND_NS, **SEGMENT)
         writer.close()
     assert session_epoch(tmp_path, tie, floor_ns=NOW_NS - SECOND_NS).tie.utc_ns == NOW_NS + 91 * SECOND_NS
 
@@ -79,7 +82,7 @@ def test_room_time_goes_on_after_a_boot_as_far_from_the_wall_clock_as_it_was(tmp
 def test_a_segment_that_was_cut_off_reaches_as_far_as_it_was_written(tmp_path: Path, changed_s: int, until_s: int) -> None:
     folder = make_folder(tmp_path / "tracks" / "overview")
     writer = Journal(folder / "journal.jsonl")
-    writer.append("open", file="000009.mkv", first_ns=NOW_NS + 100 * SECOND_NS)
+    writer.append("open", file="000009.mkv", first_ns=NOW_NS + 100 * SECOND_NS, codec="h264")
     writer.close()
     (folder / "000009.mkv").write_bytes(b"")
     os.utime(folder / "000009.mkv", ns=(0, NOW_NS + changed_s * SECOND_NS))
@@ -157,8 +160,8 @@ def test_equal_times_at_a_border_do_not_stop_the_fit() -> None:
 
 
 def test_a_line() -> None:
-    assert Line(1000.0, 2.0).at(5) == 1010
-    assert Line(0.0, 1.0, 1000.0).at(1_000_000) == 1_001_000
+    assert FittedLine(1000.0, 2.0).at(5) == 1010
+    assert FittedLine(0.0, 1.0, 1000.0).at(1_000_000) == 1_001_000
 
 
 def test_the_lower_hull_lies_under_every_point() -> None:

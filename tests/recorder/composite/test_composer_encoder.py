@@ -14,8 +14,10 @@ from recorder.composite.encoder import EncoderSettings
 from recorder.composite.hardware_encoder import ChildEncoder
 from recorder.composite.part import count_pictures
 from recorder.evidence.continuity import composite_coverage
+from recorder.session.lines import read_lines
 from tests.equipment.gpu import stand_in
 from tests.recorder.composite.test_process import FAST, Studio, lines, samples, studio
+from wording.sentence import Sentence
 
 __all__ = ["samples", "studio"]
 
@@ -48,20 +50,21 @@ def test_hardware_that_dies_costs_less_than_three_seconds(studio: MakeStudio, gp
         os.kill(part._video.pid, signal.SIGKILL)
         status = room.until(lambda s: s.parts == 2 and s.encoder == "software", "the part by software")
         assert status.state == "recording"
-        assert status.fault is not None and "ended by itself" in str(status.fault["text"])
+        assert status.fault is not None and status.fault["code"] == "encoder-ended-unexpectedly"
         seconds = (room.epoch.room_ns(status.at_ns) - room.start_ns) // SECOND_NS + 2
         room.want(seconds)
         room.finished()
     first, second = lines(room.folder, "part")
     (told,) = lines(room.folder, "encoder")
-    assert told["fault"]["values"]["why"] == "SIGKILL"
+    assert told["values"]["why"] == "SIGKILL"
     assert [count_pictures(room.folder / p["file"]) for p in (first, second)] == [first["pictures"], second["pictures"]]
     assert first["first_picture"] == 0
     assert second["first_picture"] + second["pictures"] == 25 * seconds
-    (gap,) = composite_coverage(lines(room.folder), room.start_ns, room.start_ns + seconds * SECOND_NS).gaps
+    (gap,) = composite_coverage(read_lines(lines(room.folder)), room.start_ns, room.start_ns + seconds * SECOND_NS).gaps
     assert (gap.from_ns, gap.to_ns) == (first["end_ns"], second["start_ns"])
     assert gap.to_ns - gap.from_ns < 3 * SECOND_NS
-    assert "vaapi ended by itself: SIGKILL" in gap.cause
+    assert gap.cause == Sentence("encoder-ended-unexpectedly", {"encoder": "vaapi", "why": "SIGKILL"})
+    assert gap.cause.say() == "The encoder vaapi ended by itself: SIGKILL."
 
 
 def test_a_trial_that_takes_long_makes_nobody_take_the_composer_for_hung(

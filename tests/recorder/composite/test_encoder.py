@@ -17,7 +17,7 @@ import pytest
 
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.composite import encoder_trial, hardware_encoder
-from recorder.composite.encoder import EncoderFault, EncoderSettings, Kind
+from recorder.composite.encoder import EncoderFault, EncoderKind, EncoderSettings
 from recorder.composite.encoder_trial import AGAIN_NS, EncoderChoice, trial_picture, try_encoder
 from recorder.composite.hardware_encoder import AHEAD, ChildEncoder, command
 from recorder.composite.open_encoder import open_encoder
@@ -31,7 +31,7 @@ from tests.equipment.process import wait_for
 SOFTWARE = EncoderSettings(26, "ultrafast", 64)
 SILENCE = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 PATIENT_S = 20.0
-HARDWARE: tuple[Kind, ...] = ("vaapi", "qsv")
+HARDWARE: tuple[EncoderKind, ...] = ("vaapi", "qsv")
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_the_commands_name_device_codec_and_quality() -> None:
 
 
 @pytest.mark.parametrize("kind", ["software", *HARDWARE])
-def test_a_part_holds_every_picture_once_in_order(tmp_path: Path, gpu: EncoderSettings, kind: Kind) -> None:
+def test_a_part_holds_every_picture_once_in_order(tmp_path: Path, gpu: EncoderSettings, kind: EncoderKind) -> None:
     part = Part(tmp_path / "part-001.mp4", replace(gpu, kind=kind), 0, boottime_ns)
     feed(part, 0, 110)
     part.finish()
@@ -203,7 +203,7 @@ def test_an_encoder_that_freezes_is_given_up_within_two_seconds(
     began = boottime_ns()
     fault = until_fault(part, 30)
     assert 1.9 < (boottime_ns() - began) / SECOND_NS < 5
-    assert "has given no picture for 2 s" in str(fault)
+    assert "has given no picture for 2.0 s" in str(fault)
     assert 30 - AHEAD <= whole_up_to(part) <= 40
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -267,7 +267,7 @@ def fault_of(settings: EncoderSettings) -> EncoderFault:
 
 
 @pytest.mark.parametrize("kind", ["software", *HARDWARE])
-def test_an_encoder_that_works_passes_its_trial(gpu: EncoderSettings, kind: Kind) -> None:
+def test_an_encoder_that_works_passes_its_trial(gpu: EncoderSettings, kind: EncoderKind) -> None:
     trial = try_encoder(replace(gpu, kind=kind), 10, limit_s=PATIENT_S)
     assert (trial.pictures, trial.settings) == (10, replace(gpu, kind=kind))
     assert 38 < trial.psnr_db < 99
@@ -294,10 +294,10 @@ def test_a_node_that_is_closed_to_this_user_is_named(gpu: EncoderSettings, monke
 
 
 @pytest.mark.parametrize("kind", HARDWARE)
-def test_the_real_encoder_without_hardware_says_so(kind: Kind) -> None:
+def test_the_real_encoder_without_hardware_says_so(kind: EncoderKind) -> None:
     """The real ffmpeg, on a device that is no graphics processor."""
     fault = fault_of(replace(SOFTWARE, kind=kind, device="/dev/null"))
-    assert fault.text == "The encoder {encoder} ended by itself: {why}."
+    assert fault.code == "encoder-ended-unexpectedly"
     assert str(fault.values["why"]).startswith("exit code 1: ")
     assert int(fault.exit_code) == 7
 
@@ -330,7 +330,7 @@ def test_proven_hardware_is_chosen_until_it_fails_and_again_when_it_works(gpu: E
     assert choice.settings() == replace(gpu, low_power=True)
     assert choice.fault is None
     broken(gpu, "dead")
-    fault = EncoderFault("The encoder {encoder} ended by itself: {why}.", "Mend it.", encoder="vaapi", why="SIGKILL")
+    fault = EncoderFault("encoder-ended-unexpectedly", "check-process-log", encoder="vaapi", why="SIGKILL")
     choice.refuse(fault)
     assert choice.settings() == replace(gpu, kind="software")
     assert choice.fault is fault

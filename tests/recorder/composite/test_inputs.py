@@ -16,7 +16,7 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns
 from recorder.composite import inputs
 from recorder.composite.inputs import SoundInput, VideoInput, VideoInputSettings
 from recorder.composite.picture import FULL, STRIP_HEIGHT, WIDTH, new_canvas
-from recorder.media.live import FeedServer, Kind, data_message, format_message
+from recorder.media.live import LiveKind, LiveServer, data_message, format_message
 from recorder.media.packets import Format, Packet
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
@@ -112,7 +112,7 @@ class Feed:
     """A camera's track, which sends 25 pictures a second without end."""
 
     def __init__(self, path: Path, video: Video) -> None:
-        self.server = FeedServer(path)
+        self.server = LiveServer(path)
         self._video = video
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send)
@@ -215,6 +215,6 @@ def test_a_sub_stream_that_nobody_shows_any_more_is_closed(tmp_path: Path) -> No
 def test_messages_of_no_format_are_nothing(tmp_path: Path, video: Video) -> None:
     pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
     message = data_message(video[1][0], 0, 0.0)
-    assert message.kind is Kind.DATA
+    assert message.kind is LiveKind.DATA
     pictures.take(message)
     assert pictures.picture(PICTURE_NS) == (None, 0)

@@ -26,6 +26,7 @@ from recorder.composite.picture import (
     render_line,
     render_tile,
 )
+from wording import shown
 
 MOMENT = datetime(2026, 11, 21, 9, 30, 5, tzinfo=ZoneInfo("Asia/Shanghai"))
 
@@ -101,7 +102,7 @@ def test_a_full_range_picture_is_brought_to_the_composite_s_range() -> None:
 def test_a_lost_camera_is_a_marked_tile() -> None:
     canvas = new_canvas()
     rect = inset_rect(640, 360, "bottom-right")
-    paint_tile(canvas, render_tile("特写：无画面", "已持续 00:00:07", rect), rect)
+    paint_tile(canvas, render_tile(shown("特写：无画面"), shown("已持续 00:00:07"), rect), rect)
     luma, u, _ = planes(canvas)
     tile = luma[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
     assert (tile == 40).mean() > 0.8
@@ -112,7 +113,7 @@ def test_a_lost_camera_is_a_marked_tile() -> None:
 def test_the_line_darkens_the_strip_and_nothing_else() -> None:
     canvas = new_canvas()
     Scaled(grey(1920, 1080, 100), FULL).paint(canvas)
-    paint_line(canvas, render_line("09:30:05"))
+    paint_line(canvas, render_line(shown("09:30:05")))
     luma, _, _ = planes(canvas)
     assert luma[4, 1900] == 50
     assert luma[:STRIP_HEIGHT].max() == 255

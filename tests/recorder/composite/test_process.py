@@ -39,15 +39,18 @@ from recorder.composite.settings import ComposerSettings
 from recorder.disk import journal
 from recorder.disk.durable import make_folder
 from recorder.disk.sink import Sink
-from recorder.evidence.continuity import composite_coverage
+from recorder.evidence.continuity import DIED, GIVEN_UP, composite_coverage
 from recorder.faults import StorageFault
-from recorder.media.live import FeedServer, Kind, Message, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, LiveServer, data_message, format_message
 from recorder.process.status import ClimateStatus, ComposerStatus, read_status
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import Epoch, session_epoch
+from recorder.session.lines import read_lines
 from recorder.session.wall_clock import read_tie_now
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
+from wording import Shown
+from wording.sentence import Sentence
 
 FAST = EncoderSettings(30, "ultrafast", 64)
 T0 = 1_795_000_000_280_000_000
@@ -164,9 +167,9 @@ def test_a_part_that_was_cut_off_is_read_back_and_kept(tmp_path: Path) -> None:
         assert sum(1 for _ in container.decode(video=0)) == recovered["pictures"]
     (ended,) = lines(folder, "end")
     assert ended["pictures_written"] == recovered["pictures"] + 20
-    (gap,) = composite_coverage(lines(folder), T0, T0 + 120 * PICTURE_NS).gaps
+    (gap,) = composite_coverage(read_lines(lines(folder)), T0, T0 + 120 * PICTURE_NS).gaps
     assert (gap.from_ns - T0, gap.to_ns - T0) == (recovered["pictures"] * PICTURE_NS, 100 * PICTURE_NS)
-    assert "ended unexpectedly" in gap.cause
+    assert gap.cause == Sentence(DIED)
 
 
 def test_a_part_without_a_whole_picture_is_empty_and_its_name_is_not_used_again(tmp_path: Path) -> None:
@@ -296,14 +299,14 @@ class Studio:
         make_folder(self.run / "status")
         self.session = make_folder(self.root / "sessions" / "s1")
         self.folder = self.session / "composite"
-        self.feeds = {name: FeedServer(self.run / f"feed-{name}.sock") for name in ("overview", "closeup", "microphone")}
+        self.feeds = {name: LiveServer(self.run / f"live-{name}.sock") for name in ("overview", "closeup", "microphone")}
         self.epoch: Epoch = session_epoch(self.session, read_tie_now)
         self.start_ns = snap_start(self.epoch.room_ns(boottime_ns() - began_ns))
         self.settings = ComposerSettings(
             root=self.root,
             run=self.run,
-            main=VideoInputSettings("overview", self.run / "feed-overview.sock", 0),
-            inset=VideoInputSettings("closeup", self.run / "feed-closeup.sock", 0),
+            main=VideoInputSettings("overview", self.run / "live-overview.sock", 0),
+            inset=VideoInputSettings("closeup", self.run / "live-closeup.sock", 0),
             inset_width=480,
             inset_height=270,
             inset_corner="bottom-right",
@@ -334,7 +337,7 @@ class Studio:
             """A reader connects anew after a second of silence, and would be given the last group alone."""
             while not stop.wait(0.2):
                 for feed in self.feeds.values():
-                    feed.publish(Message(Kind.LOST))
+                    feed.publish(LiveMessage(LiveKind.LOST))
 
         clients = {name: len(feed._clients) for name, feed in self.feeds.items()}
         thread = threading.Thread(target=work)
@@ -452,10 +455,10 @@ def sound_of(path: Path) -> np.ndarray:
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
 
-def says(picture: np.ndarray, texts: list[str]) -> str:
+def says(picture: np.ndarray, texts: list[Shown]) -> Shown:
     """Which of the texts the overlay line shows."""
 
-    def likeness(text: str) -> float:
+    def likeness(text: Shown) -> float:
         mask = render_line(text) > 128
         strip = picture[:STRIP_HEIGHT]
         return float(strip[mask].mean() - strip[~mask].mean())
@@ -469,7 +472,7 @@ def shown(picture: np.ndarray) -> int:
     return round(int(np.argmax(spread > 12)) / (WIDTH / 320) / 4)
 
 
-def overlay(moment_ns: int, *, climate: bool = True) -> str:
+def overlay(moment_ns: int, *, climate: bool = True) -> Shown:
     moment = datetime.fromtimestamp(moment_ns // SECOND_NS, UTC).astimezone(ZONE)
     return overlay_text(moment, OverlayFields("调查询问室一", CASE, *((23.4, 45.0) if climate else (None, None))), "zh")
 
@@ -489,7 +492,7 @@ def test_a_session_has_exactly_its_pictures_from_t0_to_t1(studio: Callable[..., 
     (part,), (ended,) = lines(room.folder, "part"), lines(room.folder, "end")
     assert (ended["pictures_due"], ended["pictures_written"]) == (75, 75)
     assert (part["start_ns"], part["end_ns"], part["samples_missing"]) == (room.start_ns, room.start_ns + 3 * SECOND_NS, 0)
-    assert composite_coverage(lines(room.folder), room.start_ns, room.start_ns + 3 * SECOND_NS).gaps == ()
+    assert composite_coverage(read_lines(lines(room.folder)), room.start_ns, room.start_ns + 3 * SECOND_NS).gaps == ()
 
     path = room.folder / "part-001.mp4"
     pictures = pictures_of(path)
@@ -559,7 +562,7 @@ def test_a_composer_that_was_away_goes_on_with_a_new_part(studio: Callable[..., 
     )
     assert second["first_picture"] + second["pictures"] == 25 * seconds, "to T1 exactly"
     assert len(pictures_of(room.folder / second["file"])) == second["pictures"]
-    (gap,) = composite_coverage(lines(room.folder), room.start_ns, room.start_ns + seconds * SECOND_NS).gaps
+    (gap,) = composite_coverage(read_lines(lines(room.folder)), room.start_ns, room.start_ns + seconds * SECOND_NS).gaps
     assert (gap.from_ns, gap.to_ns) == (first["end_ns"], second["start_ns"])
 
 
@@ -619,8 +622,8 @@ def test_a_composite_that_is_given_up_stops_and_says_so(studio: Callable[..., St
         room.until(lambda s: s.seq > 20, "some rounds after the session's end", 30)
     (part,) = lines(room.folder, "part")
     assert [e["kind"] for e in lines(room.folder)] == ["begin", "part-open", "lost", "lost", "given-up", "part"]
-    gaps = composite_coverage(lines(room.folder), room.start_ns, room.start_ns + 10 * SECOND_NS).gaps
-    assert [(g.from_ns, "given up" in g.cause) for g in gaps] == [(part["end_ns"], True)]
+    gaps = composite_coverage(read_lines(lines(room.folder)), room.start_ns, room.start_ns + 10 * SECOND_NS).gaps
+    assert [(g.from_ns, g.cause) for g in gaps] == [(part["end_ns"], Sentence(GIVEN_UP))]
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_tried_again(

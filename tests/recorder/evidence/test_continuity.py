@@ -5,13 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from recorder.clock.instants import PICTURE_NS, SECOND_NS
+from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS
 from recorder.disk.durable import Json
 from recorder.evidence.continuity import (
     DAMAGED,
     DIED,
     GIVEN_UP,
-    JOIN_NS,
     LATE,
     NEVER,
     REBOOTED,
@@ -20,10 +19,11 @@ from recorder.evidence.continuity import (
     Span,
     composite_coverage,
     coverage,
-    gap_cause,
     holes,
     pictures_due,
 )
+from recorder.session.lines import cause_of, read_lines
+from wording.sentence import Sentence
 
 T0 = 1_795_224_605_280_000_000
 MS = 1_000_000
@@ -37,11 +37,14 @@ def begin(boot: str = "boot-1") -> Json:
     return {"kind": "begin", "boot_id": boot}
 
 
+SEALED: Json = {"bytes": 1, "sha256": "00", "packets": 1, "codec": "h264"}  # what a closed segment's line has besides
+
+
 def segment(number: int, first: float, end: float, *, recovered: bool = False) -> list[Json]:
     file = f"{number:06d}.mkv"
     return [
         {"kind": "open", "file": file, "first_ns": at(first), "codec": "h264"},
-        {"kind": "segment", "file": file, "first_ns": at(first), "end_ns": at(end), "recovered": recovered},
+        {"kind": "segment", "file": file, "first_ns": at(first), "end_ns": at(end), "recovered": recovered, **SEALED},
     ]
 
 
@@ -51,9 +54,15 @@ def numbered(*groups: list[Json] | Json) -> list[Json]:
 
 
 def gaps(entries: list[Json], seconds: float = 30) -> list[tuple[float, float, str]]:
-    found = coverage(entries, T0, at(seconds))
+    found = coverage(read_lines(entries), T0, at(seconds))
     assert found.covered_ns == found.wanted_ns - sum(g.to_ns - g.from_ns for g in found.gaps)
-    return [((g.from_ns - T0) / SECOND_NS, (g.to_ns - T0) / SECOND_NS, g.cause) for g in found.gaps]
+    return [((g.from_ns - T0) / SECOND_NS, (g.to_ns - T0) / SECOND_NS, code(g.cause)) for g in found.gaps]
+
+
+def code(cause: Sentence) -> str:
+    """Of a cause that has no values."""
+    assert cause.values == {}
+    return cause.code
 
 
 END: Json = {"kind": "end", "stop_ns": at(30)}
@@ -61,27 +70,31 @@ END: Json = {"kind": "end", "stop_ns": at(30)}
 
 def test_a_whole_track() -> None:
     entries = numbered(begin(), segment(0, -0.4, 10), segment(1, 10, 20), segment(2, 20, 30.02), END)
-    found = coverage(entries, T0, at(30))
+    found = coverage(read_lines(entries), T0, at(30))
     assert (found.covered, found.covered_s, found.gaps) == (1.0, 30.0, ())
 
 
 def test_a_hole_with_the_cause_that_was_journalled() -> None:
-    fault = {"text": "No answer from {host}.", "mend": "", "values": {"host": "10.0.0.5"}, "exit_code": 7}
-    lost = {"kind": "lost", "from_ns": at(10), "cause": "No answer from 10.0.0.5.", "fault": fault}
-    older = {"kind": "lost", "from_ns": at(-20), "cause": "before"}
+    values = {"name": "overview"}
+    lost = {"kind": "lost", "from_ns": at(10), "cause": "camera-ended-connection", "values": values}
+    older = {"kind": "lost", "from_ns": at(-20), "cause": "before", "values": {}}
     entries = numbered(older, begin(), segment(0, -0.4, 10), lost, segment(1, 15.5, 30), END)
-    assert gaps(entries) == [(10, 15.5, "No answer from 10.0.0.5.")]
-    found = coverage(entries, T0, at(30))
+    found = coverage(read_lines(entries), T0, at(30))
+    assert [(g.from_ns, g.to_ns, g.cause) for g in found.gaps] == [
+        (at(10), at(15.5), Sentence("camera-ended-connection", {"name": "overview"}))
+    ]
     assert (found.covered, found.covered_s) == (0.816666, 24.5)
-    assert gap_cause(found.gaps[0].as_json()).say("en") == "No answer from 10.0.0.5."
-    assert found.gaps[0].as_json() == {
+    told = found.gaps[0].as_json()
+    assert cause_of(told).say("en") == "The camera overview ended the connection."
+    assert cause_of(told).say("zh") == "摄像机 overview 断开了连接。"
+    assert told == {
         "from_ns": at(10),
         "to_ns": at(15.5),
         "from": "2026-11-21T01:30:15.280Z",
         "to": "2026-11-21T01:30:20.780Z",
         "seconds": 5.5,
-        "cause": "No answer from 10.0.0.5.",
-        "fault": fault,
+        "cause": "camera-ended-connection",
+        "values": values,
     }
 
 
@@ -131,18 +144,18 @@ def test_nothing_late_and_cut_off() -> None:
 
 def test_a_file_that_cannot_be_counted() -> None:
     entries = numbered(begin(), segment(0, -0.4, 10), segment(1, 10, 20), segment(2, 20, 30), END)
-    found = coverage(entries, T0, at(30), without={"000001.mkv"})
-    assert [(g.from_ns, g.to_ns, g.cause) for g in found.gaps] == [(at(10), at(20), DAMAGED)]
+    found = coverage(read_lines(entries), T0, at(30), without={"000001.mkv"})
+    assert [(g.from_ns, g.to_ns, code(g.cause)) for g in found.gaps] == [(at(10), at(20), DAMAGED)]
 
 
-@pytest.mark.parametrize(("hole_ns", "gap"), [(JOIN_NS, False), (JOIN_NS + 1, True)])
+@pytest.mark.parametrize(("hole_ns", "gap"), [(GAP_FLOOR_NS, False), (GAP_FLOOR_NS + 1, True)])
 def test_the_limit_between_rounding_and_a_gap(hole_ns: int, gap: bool) -> None:
     end = 10 * SECOND_NS
     at_the_start = [Span(hole_ns, end)]
     between = [Span(0, SECOND_NS), Span(SECOND_NS + hole_ns, end)]
     at_the_end = [Span(0, end - hole_ns)]
     for spans in (at_the_start, between, at_the_end):
-        assert bool(holes(spans, 0, end, JOIN_NS)) == gap
+        assert bool(holes(spans, 0, end, GAP_FLOOR_NS)) == gap
 
 
 def test_holes_against_a_count_of_every_tick() -> None:
@@ -156,20 +169,20 @@ def test_holes_against_a_count_of_every_tick() -> None:
 
 
 def test_the_covered_share_is_never_rounded_up() -> None:
-    found = coverage(numbered(begin(), segment(0, -1, 14_399.79), END), T0, at(14_400))
+    found = coverage(read_lines(numbered(begin(), segment(0, -1, 14_399.79), END)), T0, at(14_400))
     assert found.covered < 1.0
     assert len(found.gaps) == 1
 
 
 def part(number: int, first: int, pictures: int, *, opened: bool = True) -> list[Json]:
     file = f"part-{number:03d}.mp4"
-    line = {"kind": "part", "file": file, "first_picture": first, "pictures": pictures}
+    line = {"kind": "part", "file": file, "first_picture": first, "pictures": pictures, "bytes": 1, "sha256": "00"}
     return [{"kind": "part-open", "file": file, "first_picture": first}, line] if opened else [line]
 
 
 def missing(entries: list[Json], seconds: int = 4) -> tuple[int, int, list[tuple[int, int, str]]]:
-    found = composite_coverage(entries, T0, at(seconds))
-    pictures = [((g.from_ns - T0) // PICTURE_NS, (g.to_ns - T0) // PICTURE_NS, g.cause) for g in found.gaps]
+    found = composite_coverage(read_lines(entries), T0, at(seconds))
+    pictures = [((g.from_ns - T0) // PICTURE_NS, (g.to_ns - T0) // PICTURE_NS, code(g.cause)) for g in found.gaps]
     return found.pictures_due, found.pictures_written, pictures
 
 
@@ -181,16 +194,18 @@ def test_the_composite() -> None:
     assert missing(numbered(begin(), part(1, 0, 40), {"kind": "given-up", "at_ns": 0}, END)) == (100, 40, [(40, 100, GIVEN_UP)])
     assert missing(numbered(begin(), part(1, 5, 95))) == (100, 95, [(0, 5, LATE)])
     assert missing([]) == (100, 0, [(0, 100, NEVER)])
-    found = composite_coverage(numbered(begin(), part(1, 0, 50), part(2, 50, 50)), T0, at(4), without={"part-001.mp4"})
-    assert (found.pictures_written, [g.cause for g in found.gaps]) == (50, [DAMAGED])
+    found = composite_coverage(
+        read_lines(numbered(begin(), part(1, 0, 50), part(2, 50, 50))), T0, at(4), without={"part-001.mp4"}
+    )
+    assert (found.pictures_written, [code(g.cause) for g in found.gaps]) == (50, [DAMAGED])
 
 
 def test_the_composite_s_pictures_after_the_end_are_counted_apart() -> None:
     for listed, after in (([part(1, 0, 100)], 0), ([part(1, 0, 120)], 20), ([part(1, 0, 120), part(2, 130, 5)], 25)):
         entries = numbered(begin(), *listed)
         assert missing(entries) == (100, 100, [])
-        assert composite_coverage(entries, T0, at(4)).pictures_after_end == after
-    damaged = composite_coverage(numbered(begin(), part(1, 0, 120)), T0, at(4), without={"part-001.mp4"})
+        assert composite_coverage(read_lines(entries), T0, at(4)).pictures_after_end == after
+    damaged = composite_coverage(read_lines(numbered(begin(), part(1, 0, 120))), T0, at(4), without={"part-001.mp4"})
     assert (damaged.pictures_written, damaged.pictures_after_end) == (0, 0)
 
 

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from recorder.clock.instants import SECOND_NS
 from recorder.disk import journal
+from recorder.disk.digest import file_sha256
 from recorder.disk.durable import read_json, write_json
-from recorder.evidence import inventory, manifest
+from recorder.evidence import inventory, manifest_form
 from recorder.evidence.continuity import DAMAGED, NEVER
-from recorder.evidence.manifest import build, check_signature, device_key, fingerprint, public_key, seal, sign_journal
-from recorder.evidence.signature import check_head_signature, sign_manifest
+from recorder.evidence.manifest import build, seal, sign_journal
+from recorder.evidence.signature import check_head_signature, check_signature, device_key, fingerprint, public_key, sign_manifest
 from recorder.faults import EvidenceFault, StorageFault
 from recorder.verify.session import verify_session
 from tests.recorder.sample_session import START_NS, VERSION, digest, make_session
@@ -100,7 +101,7 @@ def test_missing_cut_and_unlisted_files_never_keep_it_from_being_sealed(tmp_path
     (folder / "tracks" / "overview" / "strange").symlink_to("/etc/passwd")
     content = built(folder, session)
     files = {f["path"]: f for f in content["files"]}
-    assert {(p["path"], p["text"]) for p in content["problems"]} == {
+    assert {(p["path"], p["code"]) for p in content["problems"]} == {
         ("tracks/overview/000001.mkv", inventory.MISSING),
         ("tracks/overview/000002.mkv", inventory.RESIZED),
         ("tracks/overview/strange", inventory.STRANGE),
@@ -141,7 +142,7 @@ def test_lines_that_lack_fields_are_named_and_left_out(tmp_path: Path) -> None:
     writer.append("segment", file="000007.mkv", bytes="many")
     writer.close()
     content = built(folder, session)
-    assert [p["text"] for p in content["problems"]] == [inventory.INCOMPLETE]
+    assert [p["code"] for p in content["problems"]] == [inventory.INCOMPLETE]
     assert content["tracks"]["overview"]["segments"] == 1
 
 
@@ -173,7 +174,7 @@ def test_a_torn_journal_line_is_kept_and_no_media_file(tmp_path: Path) -> None:
     folder, session = unsealed(tmp_path, seconds=5)
     path = folder / "tracks" / "overview" / "journal.jsonl"
     path.write_bytes(path.read_bytes() + b'{"seq":')
-    assert [p["text"] for p in built(folder, session)["problems"]] == [inventory.TORN]
+    assert [p["code"] for p in built(folder, session)["problems"]] == [inventory.TORN]
     journal.Journal(path).close()  # the writer's next start repairs it
     content = built(folder, session)
     assert content["problems"] == []
@@ -213,7 +214,7 @@ def test_a_seal_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     folder, session = unsealed(tmp_path, seconds=5)
     (folder / "manifest.json").write_bytes(b'{"half": true}\n')  # the power went before the signature
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
-    assert done.manifest["schema"] == manifest.SCHEMA
+    assert done.manifest["schema"] == manifest_form.SCHEMA
     check_signature((folder / "manifest.json").read_bytes(), read_json(folder / "manifest.sig"))
 
 
@@ -268,14 +269,14 @@ def test_a_folder_that_the_disk_does_not_give_back_is_a_problem_and_no_obstacle(
 
     monkeypatch.setattr(os, "scandir", scan)
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
-    assert [(p["path"], p["text"]) for p in done.manifest["problems"]] == [("tracks/overview", inventory.UNREADABLE)]
+    assert [(p["path"], p["code"]) for p in done.manifest["problems"]] == [("tracks/overview", inventory.UNREADABLE)]
     assert done.coverage["overview"]["covered"] == 0.0 and done.coverage["closeup"]["covered"] == 1.0
 
 
 def test_a_last_word_during_the_seal_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was thought dead journals once more while the seal reads the folder."""
     folder, session = unsealed(tmp_path, seconds=5)
-    path, real, words = folder / "tracks" / "closeup" / "journal.jsonl", inventory.file_digest, ["lost", "back"]
+    path, real, words = folder / "tracks" / "closeup" / "journal.jsonl", file_sha256, ["lost", "back"]
 
     def digest(file: Path) -> str:
         if words:
@@ -284,7 +285,7 @@ def test_a_last_word_during_the_seal_is_in_it(tmp_path: Path, monkeypatch: pytes
             writer.close()
         return real(file)
 
-    monkeypatch.setattr(inventory, "file_digest", digest)
+    monkeypatch.setattr(inventory, "file_sha256", digest)
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
     assert words == [] and done.manifest["tracks"]["closeup"]["journal"]["entries"] == len(list(journal.read(path)))
     (listed,) = (f for f in done.manifest["files"] if f["path"] == "tracks/closeup/journal.jsonl")
@@ -395,14 +396,14 @@ def test_what_the_disk_does_not_give_back_is_a_problem_and_no_obstacle(tmp_path:
     folder, session = unsealed(tmp_path, seconds=5)
     (folder / "tracks" / "closeup" / "000009.mkv").write_bytes(b"of no journal")
     bad = {folder / "tracks" / "closeup" / "000009.mkv", folder / "tracks" / "microphone" / "journal.jsonl"}
-    digest_of, bytes_of = inventory.file_digest, Path.read_bytes
+    digest_of, bytes_of = file_sha256, Path.read_bytes
 
     def given_back(path: Path) -> Path:
         if path in bad:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return path
 
-    monkeypatch.setattr(inventory, "file_digest", lambda path: digest_of(given_back(path)))
+    monkeypatch.setattr(inventory, "file_sha256", lambda path: digest_of(given_back(path)))
     monkeypatch.setattr(Path, "read_bytes", lambda path: bytes_of(given_back(path)))
     done = seal(folder, session, tmp_path / "keys", software_version=VERSION)
     monkeypatch.undo()

@@ -23,18 +23,19 @@ from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ
 from recorder.composite.picture import HEIGHT, STRIP_HEIGHT, OverlayFields, overlay_text, render_line
 from recorder.disk import journal
 from recorder.disk.durable import encode, read_json, write_json
-from recorder.evidence.continuity import whole
 from recorder.evidence.signature import device_key, sign_manifest
 from recorder.faults import AlreadyRunning, EvidenceFault, StorageFault
-from recorder.later.make import NEW, make_later
+from recorder.later.composing import NEW
+from recorder.later.make import make_later
 from recorder.later.record import clock_span, made_later
 from recorder.media.live import data_message, format_message
+from recorder.session.lines import LostLine, read_lines
 from recorder.verify.session import verify_session
 from tests.equipment.process import wait_for
 from tests.recorder import later_session as sample
 from tests.recorder.composite.test_process import Studio
 from tests.recorder.later_session import CLOSEUP_PICTURES, GAP, SECONDS, ZONE, originals
-from wording import Exit, Fault
+from wording import Exit, Fault, Shown
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +67,11 @@ def made(made_root: Path, tmp_path: Path) -> Path:
     return session_of(Path(shutil.copytree(made_root, tmp_path / "made")))
 
 
+def lost(path: Path) -> list[int]:
+    """When a journal says that a camera was lost, room time."""
+    return [line.at_ns for line in read_lines(journal.read(path)) if isinstance(line, LostLine) and line.at_ns is not None]
+
+
 def session_of(root: Path) -> Path:
     return root / "sessions" / sample.SESSION
 
@@ -92,16 +98,16 @@ def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, float(np.mean(difference**2)))))
 
 
-def text_at(moment_ns: int, *, made_later: bool) -> str:
+def text_at(moment_ns: int, *, made_later: bool) -> Shown:
     moment = datetime.fromtimestamp(moment_ns // SECOND_NS, UTC).astimezone(ZONE)
     fields = OverlayFields("调查询问室一", "温综执〔2026〕1号", None, None, made_later=made_later)
     return overlay_text(moment, fields, "zh")
 
 
-def says(picture: npt.NDArray[np.uint8], texts: list[str]) -> str:
+def says(picture: npt.NDArray[np.uint8], texts: list[Shown]) -> Shown:
     """Which of the texts the overlay line shows."""
 
-    def likeness(text: str) -> float:
+    def likeness(text: Shown) -> float:
         mask, strip = render_line(text) > 128, picture[:STRIP_HEIGHT]
         return float(strip[mask].mean() - strip[~mask].mean())
 
@@ -150,8 +156,8 @@ def test_pictures_and_sound_are_those_of_the_live_composite(studio: Studio, tmp_
         likeness = [psnr(found[n], expected[GAP[0] + n + shift]) for shift in (-1, 0, 1)]
         assert likeness[1] > 35, f"picture {n} is the live one: {likeness}"
         assert likeness[1] == max(likeness), f"picture {n} is of its instant: {likeness}"
-    lost_ns = [whole(e["at_ns"]) for e in journal.read(folder / "later" / "journal.jsonl") if e["kind"] == "lost"]
-    live_lost_ns = [whole(e["at_ns"]) for e in journal.read(studio.folder / "journal.jsonl") if e["kind"] == "lost"]
+    lost_ns = lost(folder / "later" / "journal.jsonl")
+    live_lost_ns = lost(studio.folder / "journal.jsonl")
     assert lost_ns == live_lost_ns and studio.start_ns + 2 * SECOND_NS < lost_ns[0], (
         "the tile of the lost close-up begins there too"
     )

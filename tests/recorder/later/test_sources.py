@@ -11,8 +11,9 @@ import pytest
 
 from recorder.clock.instants import PICTURE_NS, SECOND_NS
 from recorder.composite.picture import FULL
+from recorder.evidence.sealed_segments import SealedSegment
 from recorder.faults import EvidenceFault
-from recorder.later.sources import CameraOfSegments, SealedSegment, SoundOfSegments, begins_keyed, needed
+from recorder.later.sources import CameraOfSegments, SoundOfSegments, begins_keyed, needed
 from recorder.media.packets import Format, Packet
 from recorder.track.segments import open_writer
 from tests.recorder import media_samples
@@ -28,10 +29,10 @@ def segment(folder: Path, name: str, format_: Format, packets: Sequence[Packet],
     for packet in packets:
         writer.write(packet)
     writer.finish()
-    digest = writer.sink.close()
+    digest, size = writer.sink.close(), (folder / name).stat().st_size
     pts = packets[0].pts if format_.media == "audio" else 0
     end_ns = first_ns + len(packets) * PICTURE_NS
-    return SealedSegment(name, digest, first_ns, end_ns, pts, 0.0, format_.codec, recovered=True)
+    return SealedSegment(name, size, digest, len(packets), first_ns, end_ns, pts, 0.0, format_.codec, recovered=True)
 
 
 def damaged(folder: Path, whole: SealedSegment, number: int) -> SealedSegment:

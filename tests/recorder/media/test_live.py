@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from recorder.media import live
-from recorder.media.live import FeedReader, FeedServer, Kind, Message, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, LiveReader, LiveServer, data_message, format_message
 from recorder.media.packets import Packet
 from tests.recorder import media_samples
 
 
-def message(n: int, gop: int, size: int = 10) -> Message:
+def message(n: int, gop: int, size: int = 10) -> LiveMessage:
     return data_message(Packet(n, n % gop == 0, bytes(size), n), n, 1.5)
 
 
-def wait_for_clients(server: FeedServer, count: int) -> None:
+def wait_for_clients(server: LiveServer, count: int) -> None:
     deadline = time.monotonic() + 5
     while len(server._clients) < count:
         assert time.monotonic() < deadline, "no reader was accepted within 5 s"
@@ -26,14 +26,14 @@ def wait_for_clients(server: FeedServer, count: int) -> None:
 
 def test_a_reader_gets_the_format_and_the_current_group_first(tmp_path: Path) -> None:
     format_, _ = media_samples.video(tmp_path, seconds=1)
-    server = FeedServer(tmp_path / "feed-overview.sock")
+    server = LiveServer(tmp_path / "live-overview.sock")
     server.publish(format_message(format_))
     for n in range(60):
         server.publish(message(n, 25))
-    with FeedReader(tmp_path / "feed-overview.sock") as reader:
+    with LiveReader(tmp_path / "live-overview.sock") as reader:
         first = reader.read()
         assert first is not None
-        assert first.kind is Kind.FORMAT
+        assert first.kind is LiveKind.FORMAT
         assert first.format.extradata == format_.extradata
         assert (first.format.width, first.format.codec, first.format.time_base) == (320, "h264", format_.time_base)
         wait_for_clients(server, 1)
@@ -43,15 +43,15 @@ def test_a_reader_gets_the_format_and_the_current_group_first(tmp_path: Path) ->
         assert got[0] is not None
         assert (got[0].key, got[0].ppb, got[0].time_ns) == (True, 1500, 50)
     server.close()
-    assert not (tmp_path / "feed-overview.sock").exists()
+    assert not (tmp_path / "live-overview.sock").exists()
 
 
 def test_a_reader_that_does_not_read_loses_whole_groups_and_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "QUEUE_BYTES", 1 << 20)
-    server = FeedServer(tmp_path / "f.sock")
-    with FeedReader(tmp_path / "f.sock") as reader:
+    server = LiveServer(tmp_path / "f.sock")
+    with LiveReader(tmp_path / "f.sock") as reader:
         wait_for_clients(server, 1)
         began = time.monotonic()
         for n in range(500):
@@ -72,15 +72,15 @@ def test_a_reader_that_does_not_read_loses_whole_groups_and_holds_nobody_up(
 def test_a_group_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "GROUP_BYTES", 1 << 20)
     format_, _ = media_samples.video(tmp_path, seconds=1)
-    server = FeedServer(tmp_path / "f.sock")
+    server = LiveServer(tmp_path / "f.sock")
     server.publish(format_message(format_))
     for n in range(200):
         server.publish(message(n, 1000, size=20_000))
         assert sum(len(kept.payload) for kept in server._group) <= 1 << 20
-    with FeedReader(tmp_path / "f.sock") as reader:
+    with LiveReader(tmp_path / "f.sock") as reader:
         first = reader.read()
         assert first is not None
-        assert first.kind is Kind.FORMAT
+        assert first.kind is LiveKind.FORMAT
         wait_for_clients(server, 1)
         server.publish(message(1000, 1000))
         after = reader.read()
@@ -90,8 +90,8 @@ def test_a_group_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_silence_is_a_time_out_and_the_end_is_the_end(tmp_path: Path) -> None:
-    server = FeedServer(tmp_path / "f.sock")
-    with FeedReader(tmp_path / "f.sock", timeout_s=0.2) as reader:
+    server = LiveServer(tmp_path / "f.sock")
+    with LiveReader(tmp_path / "f.sock", timeout_s=0.2) as reader:
         with pytest.raises(TimeoutError):
             reader.read()
         wait_for_clients(server, 1)
@@ -101,12 +101,12 @@ def test_silence_is_a_time_out_and_the_end_is_the_end(tmp_path: Path) -> None:
 
 def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        FeedReader(tmp_path / "none.sock")
+        LiveReader(tmp_path / "none.sock")
 
 
 def test_a_long_chinese_folder_is_no_obstacle(tmp_path: Path) -> None:
     folder = tmp_path / ("调查询问室 一" * 12)
     folder.mkdir()
-    server = FeedServer(folder / "feed-overview.sock")
-    FeedReader(folder / "feed-overview.sock").close()
+    server = LiveServer(folder / "live-overview.sock")
+    LiveReader(folder / "live-overview.sock").close()
     server.close()

@@ -12,7 +12,7 @@ from recorder.process.wanted import Wanted, WantedFile
 
 NOW = 1000 * SECOND_NS
 STATUS = TrackStatus(
-    name="overview", pid=7, boot_id="b", version="1", at_ns=NOW, level_dbfs=-20.0, fault={"text": "x"}, finished="s"
+    name="overview", pid=7, boot_id="b", version="1", at_ns=NOW, level_dbfs=-20.0, fault={"code": "x"}, finished="s"
 )
 
 

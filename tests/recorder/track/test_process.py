@@ -28,11 +28,12 @@ from recorder.disk.locks import lock_holder
 from recorder.disk.sink import Sink
 from recorder.evidence.continuity import Coverage, coverage
 from recorder.faults import StorageFault
-from recorder.media.live import FeedReader, Kind
+from recorder.media.live import LiveKind, LiveReader
 from recorder.media.packets import Connected, Format, Lost, Packet
 from recorder.process.status import TrackStatus, read_status
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import Epoch, session_epoch
+from recorder.session.lines import cause_of, read_lines
 from recorder.session.wall_clock import read_tie_now
 from recorder.track import process, storing
 from recorder.track.process import Track, TrackSettings
@@ -44,6 +45,7 @@ from tests.equipment.test_rtsp import pictures
 from tests.recorder import media_samples
 from tests.recorder.stand_ins import camera, microphone, plain, slices
 from wording import Fault
+from wording.sentence import Sentence
 
 PICTURE_NS = 40_000_000
 
@@ -117,7 +119,7 @@ class Room:
         return [dict(e) for e in journal.read(self.folder / "journal.jsonl") if not kinds or e["kind"] in kinds]
 
     def coverage(self, start_ns: int, stop_ns: int) -> Coverage:
-        return coverage(self.lines(), start_ns, stop_ns)
+        return coverage(read_lines(self.lines()), start_ns, stop_ns)
 
     def media(self) -> list[bytes]:
         """Every packet of every listed segment, in order."""
@@ -160,7 +162,7 @@ def test_a_session_begins_in_memory_and_ends_at_t1_without_a_hole(room: Room, de
         armed = room.until(lambda s: s.fps > 24 and s.keyframe_interval_s is not None, "measurements")
         assert (armed.state, armed.codec, armed.width, armed.height, armed.fault) == ("armed", "h264", 640, 360, None)
         assert (armed.keyframe_interval_s, armed.session, armed.bytes_session) == (0.2, None, 0)
-        wait_for(lambda: len(process._storing._preroll) > 30, "a second in memory")
+        wait_for(lambda: len(process._writer._preroll) > 30, "a second in memory")
         assert not room.folder.exists(), "nothing is stored outside a session"
         start_ns = room.now_ns - SECOND_NS
         room.want(start_ns)
@@ -189,11 +191,11 @@ def test_a_session_begins_in_memory_and_ends_at_t1_without_a_hole(room: Room, de
 
 
 def test_a_camera_that_goes_and_comes_back_is_a_gap_with_its_cause(room: Room, device: StandInCamera) -> None:
-    with room.recording(), FeedReader(room.run / "feed-overview.sock") as reader:
+    with room.recording(), LiveReader(room.run / "live-overview.sock") as reader:
         first, second = reader.read(), reader.read()
         assert first is not None
         assert second is not None
-        assert (first.kind, second.kind, second.key) == (Kind.FORMAT, Kind.DATA, True)
+        assert (first.kind, second.kind, second.key) == (LiveKind.FORMAT, LiveKind.DATA, True)
         start_ns = room.now_ns
         room.want(start_ns)
         room.until(lambda s: s.packets_session > 10, "packets")
@@ -212,15 +214,14 @@ def test_a_camera_that_goes_and_comes_back_is_a_gap_with_its_cause(room: Room, d
         stop_ns = room.now_ns
         room.want(start_ns, stop_ns)
         room.until(lambda s: s.finished == "s1", "the end")
-        kinds: list[Kind] = []
-        while Kind.LOST not in kinds or kinds[-1] is not Kind.FORMAT:
+        kinds: list[LiveKind] = []
+        while LiveKind.LOST not in kinds or kinds[-1] is not LiveKind.FORMAT:
             message = reader.read()
             assert message is not None
             kinds.append(message.kind)
     (gap,) = room.coverage(start_ns, stop_ns).gaps
     assert before_ns - 2 * PICTURE_NS < gap.from_ns < gone_ns + 2 * PICTURE_NS
-    assert "overview" in gap.cause
-    assert gap.fault is not None
+    assert (gap.cause.code, gap.cause.values) == ("camera-ended-connection", {"name": "overview"})
     assert [line["kind"] for line in room.lines() if line["kind"] in ("lost", "back")] == ["lost", "back"]
     assert room.lines("back")[0]["at_ns"] == gap.to_ns
     (after,) = [s for s in room.lines("segment") if s["first_ns"] == gap.to_ns]
@@ -246,19 +247,19 @@ class ByHand:
         return self.room.epoch.room_ns(self.zero_ns + picture * PICTURE_NS)
 
     def connect(self, format_: Format | None = None) -> None:
-        self.track._handle(Connected(format_ or self.format, {}))
+        self.track.handle(Connected(format_ or self.format, {}))
 
     def turn(self) -> None:
         """What the process does between two packets."""
-        self.track._storing.turn()
-        self.track._report()
+        self.track._writer.turn()
+        self.track.report()
 
     def deliver(self, first: int, end: int, *, late_ns: int = 0, burst: bool = False, waiting: bool = False) -> None:
         """Pictures [first, end), late_ns late; burst: all at the time of the last; waiting: the disk's thread is held up."""
         for n in range(first, end):
             arrival_ns = self.zero_ns + (end - 1 if burst else n) * PICTURE_NS + late_ns
             self.now_ns = max(self.now_ns, arrival_ns)
-            self.track._handle(replace(self.packets[n], arrival_ns=arrival_ns))
+            self.track.handle(replace(self.packets[n], arrival_ns=arrival_ns))
             if not waiting:
                 self.turn()
 
@@ -276,8 +277,8 @@ class ByHand:
 
     def close(self) -> None:
         """The process ends in good order."""
-        self.track._storing.leave()
-        self.track._feed.close()
+        self.track._writer.leave()
+        self.track._live.close()
 
     def restart(self) -> None:
         """The process ends and another one begins."""
@@ -308,15 +309,15 @@ def test_the_burst_at_a_connection_s_beginning_moves_no_time(by_hand: Callable[.
     hand.room.want(hand.room_ns(0))
     hand.connect()
     hand.deliver(0, 10, burst=True)
-    assert hand.track._state() == "connecting"
+    assert hand.track.state == "connecting"
     assert not hand.room.folder.exists() or not hand.room.lines("open"), "its time is not known yet"
     hand.deliver(10, 60)
-    assert hand.track._state() == "recording"
+    assert hand.track.state == "recording"
     assert SETTLE_NS < 60 * PICTURE_NS
     hand.room.want(hand.room_ns(0), hand.room_ns(50))
     hand.pass_ns(PICTURE_NS * 4)
     hand.deliver(60, 62)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored()[:60] == list(range(60))
     assert hand.room.lines("open")[0]["first_ns"] == pytest.approx(hand.room_ns(0), abs=1000)
     assert hand.room.coverage(hand.room_ns(0), hand.room_ns(50)).gaps == ()
@@ -338,9 +339,9 @@ def test_the_end_does_not_wait_for_a_camera_that_is_silent(by_hand: Callable[...
     hand.deliver(0, 60)
     hand.room.want(start_ns, stop_ns)
     hand.pass_ns(40 * PICTURE_NS + STOP_GRACE_NS - SECOND_NS // 2)
-    assert hand.track._state() != "finished"
+    assert hand.track.state != "finished"
     hand.pass_ns(SECOND_NS)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     (gap,) = hand.room.coverage(start_ns, stop_ns).gaps
     assert gap.from_ns - start_ns == pytest.approx(60 * PICTURE_NS, abs=1000)
     assert gap.to_ns == stop_ns
@@ -352,9 +353,9 @@ def test_what_comes_at_t1_ends_the_session_at_once(by_hand: Callable[..., ByHand
     hand.room.want(start_ns, stop_ns)
     hand.connect()
     hand.deliver(0, 101)
-    assert hand.track._state() != "finished"
+    assert hand.track.state != "finished"
     hand.deliver(101, 102)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == list(range(101)), "from the key frame before T0 to the last picture before T1"
     assert hand.room.coverage(start_ns, stop_ns).gaps == ()
 
@@ -375,17 +376,17 @@ def test_a_new_connection_goes_on_where_the_old_one_ended(by_hand: Callable[...,
     hand.room.want(start_ns)
     hand.connect()
     hand.deliver(0, 60)
-    fault = Fault("The camera {name} ended the connection.", "Check its power and its network cable.", name="overview")
-    hand.track._handle(Lost(fault.as_dict()))
-    hand.track._handle(Lost(fault.as_dict()))
+    fault = Fault("camera-ended-connection", "check-power-and-network-cable", name="overview")
+    hand.track.handle(Lost(fault.as_dict()))
+    hand.track.handle(Lost(fault.as_dict()))
     hand.connect(replace(hand.format))
     hand.deliver(75, 130)
     hand.room.want(start_ns, hand.room_ns(120))
     hand.deliver(130, 135)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     (gap,) = hand.room.coverage(start_ns, hand.room_ns(120)).gaps
     assert [round((ns - start_ns) / PICTURE_NS) for ns in (gap.from_ns, gap.to_ns)] == [60, 75]
-    assert gap.cause == "The camera overview ended the connection."
+    assert gap.cause == Sentence("camera-ended-connection", {"name": "overview"})
     assert [len(hand.room.lines(kind)) for kind in ("lost", "back")] == [1, 1]
 
 
@@ -401,17 +402,17 @@ def test_a_process_that_was_away_goes_on_with_the_same_session(by_hand: Callable
     hand.deliver(75, 118)
     assert (hand.track._status.session, hand.track._status.gaps) == ("s1", 1)
     hand.deliver(118, 125)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     (gap,) = hand.room.coverage(start_ns, stop_ns).gaps
     assert [round((ns - start_ns) / PICTURE_NS) for ns in (gap.from_ns, gap.to_ns)] == [60, 75]
-    assert "asked to stop" in gap.cause
+    assert gap.cause == Sentence("recording-process-asked-to-stop")
     stored = hand.stored()
     assert stored[:60] == list(range(60))
     assert stored[60:] == list(range(75, 120)), "what the new connection repeats is not stored twice"
     hand.restart()
     hand.connect()
     hand.deliver(125, 150)
-    assert (hand.track._state(), hand.track._status.finished) == ("finished", "s1")
+    assert (hand.track.state, hand.track._status.finished) == ("finished", "s1")
     assert hand.room.lines()[-1]["kind"] == "end"
 
 
@@ -426,18 +427,18 @@ def test_a_disk_that_refuses_for_a_while_costs_what_it_had_not_synced_and_no_mor
     hand.room.want(start_ns)
     hand.connect()
     hand.deliver(0, 60)
-    recording = hand.track._storing._recording
+    recording = hand.track._writer._recording
     assert recording is not None
     assert recording._open is not None
     refuse(recording._open.writer.sink)
     hand.deliver(60, 70)
-    assert hand.track._state() == "failed"
+    assert hand.track.state == "failed"
     assert hand.track._status.fault is not None
     hand.deliver(70, 120)
-    assert hand.track._state() == "recording"
+    assert hand.track.state == "recording"
     hand.room.want(start_ns, hand.room_ns(110))
     hand.deliver(120, 125)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored()[:110] == list(range(110)), "what the torn segment lacks came from memory; nothing is there twice"
     assert [s["recovered"] for s in hand.room.lines("segment")] == [True, False]
     assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
@@ -492,7 +493,7 @@ def test_what_a_disk_never_took_after_a_failed_sync_is_stored_again(
     assert not disk.refuse, "it was synced"
     hand.room.want(start_ns, hand.room_ns(110))
     hand.deliver(120, 125)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     for path in list(disk.lost):
         disk.forget(path)
     for listed in hand.room.lines("segment"):
@@ -509,7 +510,7 @@ def test_a_segment_that_was_cut_off_is_on_the_disk_before_it_is_listed(
     hand.room.want(hand.room_ns(0))
     hand.connect()
     hand.deliver(0, 60)
-    os.close(hand.track._storing._recording._journal._journal._fd)  # type: ignore[union-attr]  # a death, as the disk sees it
+    os.close(hand.track._writer._recording._journal._journal._fd)  # type: ignore[union-attr]  # a death, as the disk sees it
     synced: list[str] = []
     fsync = os.fsync
 
@@ -536,7 +537,7 @@ def test_what_waited_in_memory_for_a_slow_disk_is_stored_to_the_last_packet(
     hand.turn()
     hand.room.want(start_ns, stop_ns)
     hand.deliver(140, 182)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == list(range(180))
     assert hand.room.coverage(start_ns, stop_ns).gaps == ()
 
@@ -547,26 +548,26 @@ def test_a_journal_that_refuses_for_a_while_has_every_line_once(by_hand: Callabl
     hand.room.want(start_ns)
     hand.connect()
     hand.deliver(0, 40)
-    recording = hand.track._storing._recording
+    recording = hand.track._writer._recording
     assert recording is not None
     fd = recording._journal._journal._fd
     kept = os.dup(fd)
     os.dup2(os.open("/dev/full", os.O_WRONLY), fd)
     hand.deliver(40, 90)
-    assert hand.track._state() == "failed"
+    assert hand.track.state == "failed"
     os.dup2(kept, fd)
     os.close(kept)
     hand.deliver(90, 120)
-    assert hand.track._state() == "recording"
+    assert hand.track.state == "recording"
     hand.room.want(start_ns, hand.room_ns(110))
     hand.deliver(120, 125)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored()[:110] == list(range(110))
     opened, listed = ([line["file"] for line in hand.room.lines(kind)] for kind in ("open", "segment"))
     assert opened == listed == sorted(set(listed))
     assert len(hand.room.lines("end")) == 1
     lost = hand.room.lines("lost")
-    assert all("No space left" in line["cause"] for line in lost)
+    assert all("No space left" in cause_of(line).say() for line in lost)
     assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
 
 
@@ -585,7 +586,7 @@ def test_a_disk_that_is_not_there_is_said_and_costs_nothing_when_it_is_back(by_h
     hand.deliver(50, 80)
     assert (hand.room.status().state, hand.room.status().fault) == ("recording", None)
     hand.deliver(80, 115)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == list(range(110))
     assert hand.room.coverage(start_ns, hand.room_ns(110)).gaps == ()
 
@@ -597,7 +598,7 @@ def test_a_session_that_is_no_longer_wanted_is_left_in_order(by_hand: Callable[.
     hand.deliver(0, 50)
     Wanted().write(hand.room.root / "wanted.json")
     hand.deliver(50, 80)
-    assert (hand.track._state(), hand.track._status.session) == ("armed", None)
+    assert (hand.track.state, hand.track._status.session) == ("armed", None)
     assert [line["kind"] for line in hand.room.lines()][-2:] == ["segment", "lost"]
 
 
@@ -618,12 +619,12 @@ def test_a_segment_that_was_announced_and_never_made_is_listed_once_and_its_name
     folder = tmp_path / "overview"
     first = begin(folder)
     write(first, format_, packets[:30])
-    first.lost(Fault("Gone.", "Look."), 0.0)
+    first.lost(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"), 0.0)
     first._journal.announce("open", file="000002.mkv", first_ns=0, codec="h264")  # and then the process died
     first.close()
     second = begin(folder)
     write(second, format_, packets[50:60])
-    second.give_up(Fault("Gone.", "Look."))
+    second.give_up(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"))
     second.flush()
     second.close()
     begin(folder).close()
@@ -640,7 +641,7 @@ def test_a_file_that_cannot_be_closed_takes_no_other_file_with_it(tmp_path: Path
     assert recording._open is not None
     recording._open.writer.sink.error = OSError(28, os.strerror(28))
     with pytest.raises(StorageFault, match="No space left") as caught:
-        recording.lost(Fault("Gone.", "Look."), 0.0)
+        recording.lost(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"), 0.0)
     others = [os.open(tmp_path, os.O_RDONLY) for _ in range(5)]
     recording.give_up(caught.value)
     for other in others:
@@ -672,9 +673,9 @@ def test_what_a_full_disk_keeps_from_being_announced_is_announced_once(tmp_path:
     os.close(kept)
     lines = [dict(e) for e in journal.read(tmp_path / "overview" / "journal.jsonl")]
     assert [e["kind"] for e in lines] == ["begin", "lost", "open", "back", "segment", "lost", "end"]
-    assert lines[1]["cause"] == lines[5]["cause"]
-    assert "No space left" in str(lines[1]["cause"])
-    assert coverage(lines, 0, 10 * PICTURE_NS).gaps == ()
+    assert cause_of(lines[1]) == cause_of(lines[5])
+    assert "No space left" in cause_of(lines[1]).say()
+    assert coverage(read_lines(lines), 0, 10 * PICTURE_NS).gaps == ()
 
 
 def test_what_waits_for_the_track_is_taken_to_the_last_item(
@@ -703,9 +704,9 @@ def test_pictures_that_come_out_of_order_at_t1_are_stored_with_what_they_refer_t
     decoding = [0, *(n for third in range(1, 150, 3) for n in (third + 2, third, third + 1))]
     for place, n in enumerate(decoding):
         hand.now_ns = hand.zero_ns + place * PICTURE_NS + 2 * PICTURE_NS
-        hand.track._handle(replace(hand.packets[n], arrival_ns=hand.now_ns))
+        hand.track.handle(replace(hand.packets[n], arrival_ns=hand.now_ns))
         hand.turn()
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == decoding[:105], "105 is shown past T1, and 103 before it refers to it"
     assert hand.room.coverage(start_ns, stop_ns).gaps == ()
 
@@ -722,15 +723,15 @@ def test_a_disk_that_is_back_after_the_end_gets_what_waited(by_hand: Callable[..
     hand.room.want(start_ns, stop_ns)
     hand.deliver(60, 150)
     assert hand.now_ns > hand.zero_ns + 90 * PICTURE_NS + STOP_GRACE_NS
-    assert hand.track._state() == "failed"
+    assert hand.track.state == "failed"
     away.rename(hand.room.folder)
     hand.deliver(150, 190)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == list(range(90))
 
 
 def open_sink(hand: ByHand) -> Sink:
-    recording = hand.track._storing._recording
+    recording = hand.track._writer._recording
     assert recording is not None
     assert recording._open is not None
     return recording._open.writer.sink
@@ -744,12 +745,12 @@ def test_an_epoch_that_cannot_be_written_is_written_when_it_can(by_hand: Callabl
     hand.room.want(hand.room_ns(0))
     hand.connect()
     hand.deliver(0, 60)
-    assert hand.track._state() == "failed"
+    assert hand.track.state == "failed"
     epochs.unlink()
     away.rename(epochs)
     hand.room.want(hand.room_ns(0), hand.room_ns(100))
     hand.deliver(60, 102)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == list(range(100))
 
 
@@ -762,7 +763,7 @@ def test_nothing_is_written_into_a_session_that_has_its_seal(by_hand: Callable[.
     hand.room.want(hand.room_ns(0), hand.room_ns(30))
     hand.connect()
     hand.deliver(0, 40)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     hand.now_ns += SECOND_NS
     hand.turn()
     assert hand.room.status().finished == "s1", "whoever waits for the end of this track has it"
@@ -782,15 +783,15 @@ def test_what_nobody_foresaw_stops_storing_for_a_moment_only(
     with monkeypatch.context() as disk:
         disk.setattr(storing, "is_sealed", broken)
         hand.deliver(0, 40)
-        assert hand.track._state() == "failed"
+        assert hand.track.state == "failed"
     hand.room.want(hand.room_ns(0), hand.room_ns(90))
     hand.deliver(40, 92)
-    assert hand.track._state() == "finished"
+    assert hand.track.state == "finished"
     assert hand.stored() == list(range(90))
 
 
 def test_a_track_that_cannot_store_ends_so_that_it_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing.Storing, "run", lambda _: None)
+    monkeypatch.setattr(storing.DiskWriter, "run", lambda _: None)
     room = Room(tmp_path, CameraAddress("overview", rtsp="rtsp://127.0.0.1:9/none"))
     with pytest.raises(RuntimeError, match="storing thread"):
         Track(room.settings).run(lambda: False)
@@ -806,19 +807,19 @@ def test_only_what_is_lived_through_without_a_sign_of_life_counts(by_hand: Calla
     def pass_s(seconds: float, step_s: float = 0.1) -> None:
         for _ in range(round(seconds / step_s)):
             hand.now_ns += round(step_s * SECOND_NS)
-            hand.track._check_source()
+            hand.track.check_source()
 
     for _ in range(3):  # the longest pauses there are: a camera that refuses, or is asked who it is
-        source.move()
+        source.beat()
         pass_s(16)
     hand.now_ns += 3600 * SECOND_NS  # the PC was suspended
-    hand.track._check_source()
+    hand.track.check_source()
     pass_s(20)
-    source.move()
+    source.beat()
     pass_s(30)
-    hand.track._storing._busy_since_ns = hand.now_ns - 3 * SECOND_NS  # the disk stands still
+    hand.track._writer._busy_since_ns = hand.now_ns - 3 * SECOND_NS  # the disk stands still
     pass_s(120)
-    hand.track._storing._busy_since_ns = None
+    hand.track._writer._busy_since_ns = None
     with pytest.raises(DeviceFault, match=r"driver of overview has not come back for 40 s"):
         pass_s(15)
     assert hand.track._source_fault is not None
@@ -839,8 +840,8 @@ def test_a_device_that_is_absent_refuses_or_delivers_into_a_full_queue_gives_sig
             if address.password == device.password:
                 wait_for(source.items.full, "nobody takes what comes", 10)
             for _ in range(3):
-                moves = source.moves
-                wait_for(lambda: source.moves > moves, "a sign of life", 4)  # noqa: B023  # waited for within the loop
+                beats = source.beats
+                wait_for(lambda: source.beats > beats, "a sign of life", 4)  # noqa: B023  # waited for within the loop
         finally:
             source.stop()
             source.join(5)
@@ -849,7 +850,7 @@ def test_a_device_that_is_absent_refuses_or_delivers_into_a_full_queue_gives_sig
 HUNG = """
 import logging, sys
 from pathlib import Path
-from recorder.track import process
+from recorder.track import process as track
 from recorder.capture.microphone import MicrophoneSettings
 logging.basicConfig(level=logging.INFO)
 track.STUCK_NS = 6 * 10**9
@@ -891,5 +892,5 @@ def test_a_process_whose_sound_driver_does_not_come_back_stores_what_it_has_and_
     assert lock_holder(room.run / "lock" / "microphone.lock") is None
     *_, segment, lost = room.lines()
     assert (segment["kind"], segment["recovered"], lost["kind"]) == ("segment", False, "lost")
-    assert "has delivered nothing" in lost["cause"], "the loss is told with its own cause"
+    assert "has delivered nothing" in cause_of(lost).say(), "the loss is told with its own cause"
     assert sum(line["samples"] for line in room.lines("segment")) > 48_000 * 2

@@ -11,12 +11,14 @@ import av
 import pytest
 
 from recorder.disk import journal
-from recorder.evidence.continuity import coverage
+from recorder.evidence.continuity import DIED, REBOOTED, coverage
 from recorder.faults import StorageFault
 from recorder.media.packets import Format, Packet
+from recorder.session.lines import read_lines
 from recorder.track.recording import Identity, Recording
 from tests.recorder import media_samples
 from wording import Fault
+from wording.sentence import Sentence, plain_values
 
 T0 = 1_795_000_000_000_000_000
 SEGMENT_NS = 2_000_000_000
@@ -58,7 +60,7 @@ def test_no_packet_is_lost_or_doubled_where_segments_meet(tmp_path: Path) -> Non
     assert media(tmp_path) == [p.data for p in packets]
     segments = [e for e in entries(tmp_path) if e["kind"] == "segment"]
     assert [s["packets"] for s in segments] == [50, 50, 50, 50]
-    assert coverage(entries(tmp_path), T0, stop).gaps == ()
+    assert coverage(read_lines(entries(tmp_path)), T0, stop).gaps == ()
 
 
 def test_a_hole_inside_a_connection_is_a_gap_of_its_length(tmp_path: Path) -> None:
@@ -67,9 +69,10 @@ def test_a_hole_inside_a_connection_is_a_gap_of_its_length(tmp_path: Path) -> No
     kept = packets[:60] + packets[100:]
     write(recording, format_, kept)
     recording.end(room(packets[-1]) + 40_000_000, 0.0)
-    gaps = coverage(entries(tmp_path), T0, room(packets[-1])).gaps
+    gaps = coverage(read_lines(entries(tmp_path)), T0, room(packets[-1])).gaps
     assert [(g.from_ns - T0, g.to_ns - T0) for g in gaps] == [(60 * 40_000_000, 100 * 40_000_000)]
-    assert "delivered nothing" in gaps[0].cause
+    assert gaps[0].cause.code == "connected-device-delivered-nothing"
+    assert gaps[0].cause.say().startswith("The device delivered nothing for 1.6 s ")
     assert media(tmp_path) == [p.data for p in kept], "what did arrive is kept, whether or not a key frame came first"
 
 
@@ -77,13 +80,13 @@ def test_a_lost_source_is_named_with_its_cause(tmp_path: Path) -> None:
     format_, packets = media_samples.video(tmp_path, seconds=8)
     recording = begin(tmp_path)
     write(recording, format_, packets[:75])
-    recording.lost(Fault("The camera {name} went away.", "Look.", name="overview"), 0.0)
-    recording.lost(Fault("again", "Look."), 0.0)
+    recording.lost(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"), 0.0)
+    recording.lost(Fault("recording-process-asked-to-stop", "start-service-again"), 0.0)
     write(recording, format_, packets[125:])
     recording.end(room(packets[-1]) + 40_000_000, 0.0)
-    gaps = coverage(entries(tmp_path), T0, room(packets[-1])).gaps
+    gaps = coverage(read_lines(entries(tmp_path)), T0, room(packets[-1])).gaps
     assert [(g.from_ns - T0, g.to_ns - T0, g.cause) for g in gaps] == [
-        (75 * 40_000_000, 125 * 40_000_000, "The camera overview went away.")
+        (75 * 40_000_000, 125 * 40_000_000, Sentence("camera-ended-connection", {"name": "overview"}))
     ]
 
 
@@ -91,7 +94,7 @@ def test_an_orderly_stop_and_a_new_process_continue(tmp_path: Path) -> None:
     format_, packets = media_samples.video(tmp_path, seconds=8)
     first = begin(tmp_path)
     write(first, format_, packets[:90])
-    first.lost(Fault("The recording process was asked to stop.", "Start it."), 0.0)
+    first.lost(Fault("recording-process-asked-to-stop", "start-service-again"), 0.0)
     first.close()
     second = begin(tmp_path)
     assert second.packets == 90
@@ -133,11 +136,11 @@ def test_a_killed_process_loses_nothing_that_was_synced(tmp_path: Path, boot: st
     assert torn.read_bytes() == before, "kept as it was"
     assert len(media(tmp_path)) >= 131 - 25
     lost = [e for e in entries(tmp_path) if e["kind"] == "lost"]
-    assert ("restarted" in lost[-1]["cause"]) is (boot == "boot-2")
+    assert lost[-1]["cause"] == (REBOOTED if boot == "boot-2" else DIED)
     format_, packets = media_samples.video(tmp_path, seconds=8)
     write(recording, format_, packets[150:])
     recording.end(room(packets[-1]) + 40_000_000, 0.0)
-    gaps = coverage(entries(tmp_path), T0, room(packets[-1])).gaps
+    gaps = coverage(read_lines(entries(tmp_path)), T0, room(packets[-1])).gaps
     assert len(gaps) == 1
     assert gaps[0].to_ns == T0 + 150 * 40_000_000
 
@@ -158,16 +161,17 @@ def test_a_failed_write_gives_up_the_segment_and_reads_back_what_is_there(tmp_pa
     recovered = [e for e in entries(tmp_path) if e["kind"] == "segment" and e["recovered"]]
     assert len(recovered) == 1
     assert recovered[0]["packets"] <= 30
-    gaps = coverage(entries(tmp_path), T0, room(packets[-1])).gaps
+    gaps = coverage(read_lines(entries(tmp_path)), T0, room(packets[-1])).gaps
     assert len(gaps) == 1
-    assert "No space left" in gaps[0].cause
+    assert gaps[0].cause == Sentence(caught.value.code, plain_values(caught.value.values))
+    assert "No space left" in gaps[0].cause.say()
 
 
 def test_a_damaged_journal_is_kept_aside_and_its_segments_are_read_anew(tmp_path: Path) -> None:
     format_, packets = media_samples.video(tmp_path, seconds=4)
     recording = begin(tmp_path)
     write(recording, format_, packets[:60])
-    recording.lost(Fault("The device went.", "Bring it back."), 0.0)
+    recording.lost(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"), 0.0)
     recording.close()
     path = recording.folder / "journal.jsonl"
     lines = path.read_bytes().split(b"\n")
@@ -183,7 +187,7 @@ def test_a_damaged_journal_is_kept_aside_and_its_segments_are_read_anew(tmp_path
     assert damaged["line"] == 3
     assert media(tmp_path) == [p.data for p in packets[:60] + packets[75:100]]
     assert [e["recovered"] for e in entries(tmp_path) if e["kind"] == "segment"] == [True, True, False]
-    (gap,) = coverage(entries(tmp_path), T0, stop).gaps
+    (gap,) = coverage(read_lines(entries(tmp_path)), T0, stop).gaps
     assert (gap.from_ns - T0, gap.to_ns - T0) == pytest.approx((60 * 40_000_000, 75 * 40_000_000), abs=2_000_000)
 
 
@@ -193,7 +197,7 @@ def test_whoever_dies_while_segments_are_read_anew_leaves_the_rest_to_the_next(
     format_, packets = media_samples.video(tmp_path, seconds=8)
     recording = begin(tmp_path)
     write(recording, format_, packets[:190])
-    recording.lost(Fault("The device went.", "Bring it back."), 0.0)
+    recording.lost(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"), 0.0)
     recording.close()
     path = recording.folder / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"at":"', b'"at": "', 1))
@@ -203,7 +207,7 @@ def test_whoever_dies_while_segments_are_read_anew_leaves_the_rest_to_the_next(
         nonlocal lines
         lines += 1
         if lines > 3:
-            raise StorageFault("{path} cannot be written: {why}.", "Look.", path=path, why="full")
+            raise StorageFault("file-not-writable", "check-data-disk-health", path=path, why="full")
         return whole(self, kind, **fields)
 
     whole = journal.Journal.append
@@ -228,7 +232,7 @@ def test_sound_on_a_disk_that_refuses_leaves_no_file_open(tmp_path: Path) -> Non
         assert recording._open is not None
         recording._open.writer.sink.error = OSError(28, os.strerror(28))
         with pytest.raises(StorageFault) as caught:
-            recording.lost(Fault("Gone.", "Look."), 0.0)
+            recording.lost(Fault("camera-ended-connection", "check-power-and-network-cable", name="overview"), 0.0)
         recording.give_up(caught.value)
         recording.flush()
     assert len(list(Path("/proc/self/fd").iterdir())) == handles

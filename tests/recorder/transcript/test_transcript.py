@@ -450,9 +450,9 @@ def test_match_within_the_tolerance_and_mismatch_beyond() -> None:
     verdict = compare(times(TO_THE_MINUTE), *official, ZONE, 89)
     assert (verdict.verdict, verdict.start_difference_s, verdict.end_difference_s, verdict.precision_s) == ("mismatch", 90, 0, 60)
     assert verdict.reasons[0].say("en") == (
-        "The transcript's start 2026-11-21 09:30 is 90 s later than the recording's, 2026-11-21 09:28:30."
+        "The transcript's start 2026-11-21 09:30 is 1 min 30 s later than the recording's, 2026-11-21 09:28:30."
     )
-    assert verdict.reasons[0].say("zh") == "笔录开始时间 2026-11-21 09:30 比录制开始时间 2026-11-21 09:28:30 晚 90 秒。"
+    assert verdict.reasons[0].say("zh") == "笔录开始时间 2026年11月21日 09:30 比录制开始时间 2026年11月21日 09:28:30 晚1分30秒。"
     assert len(verdict.reasons) == 2
 
 

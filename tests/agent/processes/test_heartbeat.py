@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.processes.pulse import DISK_NS, LOOK_NS, STARTING_NS, WORKING_NS, Pulse, thread_states
+from agent.processes.heartbeat import DISK_NS, LOOK_NS, STARTING_NS, WORKING_NS, Heartbeat, thread_states
 from recorder.clock.instants import SECOND_NS, boot_id
 from recorder.process.status import ClimateStatus
-from tests.agent.live import wait_for
+from tests.live_room import wait_for
 
 HUNG_NS = 3 * SECOND_NS // 2
 
@@ -22,7 +22,7 @@ class Looked:
 
     def __init__(self, folder: Path, pid: int) -> None:
         self.now, self.folder, self.pid, self.seq = 10**12, folder, pid, 0
-        self.pulse = Pulse(folder / "climate.json", pid, HUNG_NS, lambda: self.now)
+        self.pulse = Heartbeat(folder / "climate.json", pid, HUNG_NS, lambda: self.now)
 
     def tell(self, waiting: str = "") -> None:
         self.seq += 1
@@ -43,7 +43,7 @@ class Looked:
 @pytest.fixture
 def sleeping() -> Iterator[int]:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    wait_for("it sleeps", lambda: thread_states(child.pid) == {"S"})
+    wait_for(lambda: thread_states(child.pid) == {"S"}, "it sleeps")
     yield child.pid
     child.kill()
     child.wait()
@@ -104,5 +104,5 @@ def test_a_stopped_process_is_told_from_one_that_sleeps(tmp_path: Path, sleeping
     looked = Looked(tmp_path, sleeping)
     assert not looked.pulse.stopped()
     os.kill(sleeping, signal.SIGSTOP)
-    wait_for("it is stopped", lambda: thread_states(sleeping) == {"T"})
+    wait_for(lambda: thread_states(sleeping) == {"T"}, "it is stopped")
     assert looked.pulse.stopped()

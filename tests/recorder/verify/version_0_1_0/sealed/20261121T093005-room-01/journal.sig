@@ -1,0 +1,7 @@
+{
+ "algorithm": "Ed25519",
+ "public_key": "1b3cf305ed8b93fc546b99a231b094d7ee199b59ad2e35848bcbb935dcbb4d0e",
+ "signature": "6cbfdb52fc77221d47ba0f2513a71ed079739d022a5453b3a1ec75c1b07f3abc67e48642675b8d26fd09d7d24423d67f1cd459f0f6bcced28f0fc9308f4a000d",
+ "entries": 7,
+ "sha256": "c7a99ad9b98c65c3d6995a399fbf9cd03fcc1f6c6b2d1940002528cbecf952d3"
+}
