@@ -85,7 +85,7 @@ def values_from(data: object, deep: int = DEEPEST) -> Json:
             return tuple(value(each) for each in raw[:MOST_VALUES] if not isinstance(each, list))
         if isinstance(raw, dict):
             return _sentence(raw, deep - 1)
-        if isinstance(raw, float) or (isinstance(raw, int) and abs(raw) < LARGEST):
+        if raw is None or isinstance(raw, float) or (isinstance(raw, int) and abs(raw) < LARGEST):
             return raw
         try:
             return str(raw)[:MOST_CHARACTERS]
@@ -97,6 +97,9 @@ def values_from(data: object, deep: int = DEEPEST) -> Json:
 
 def _sentence(data: object, deep: int) -> Sentence:
     if not isinstance(data, dict) or deep == 0:
-        return Sentence(str(data)[:MOST_CHARACTERS])
+        try:
+            return Sentence(str(data)[:MOST_CHARACTERS])
+        except RecursionError:
+            return Sentence("", {})
     code = str(data["code"]) if "code" in data else code_of(str(data.get("text", "")))
     return Sentence(code[:MOST_CHARACTERS], values_from(data.get("values"), deep))

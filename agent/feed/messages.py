@@ -25,6 +25,7 @@ from recorder.process.status import TrackStatus
 from recorder.session.record import private_texts
 from recorder.session.tracks import TRACKS
 from wording import Fault, Language
+from wording.sentence import Sentence
 
 TEXT_LIMIT = 1000
 STRUCK = "***"
@@ -252,8 +253,17 @@ def _say(fault: Fault, language: Language, private: Iterable[str], *, mend: bool
 
 def _without_name(fault: Fault) -> Fault:
     """The fault without the file name of any transcript, cut out of the values that hold it; the rest of the text stays."""
-    values = {k: _without_transcript(str(v)) if "transcript/" in str(v) else v for k, v in fault.values.items()}
-    return Fault(_without_transcript(fault.code), _without_transcript(fault.mend), exit_code=None, **values)
+
+    def cut(value: object) -> object:
+        if isinstance(value, Sentence):
+            return Sentence(_without_transcript(value.code), {k: cut(v) for k, v in value.values.items()})
+        if isinstance(value, tuple):
+            return tuple(map(cut, value))
+        return _without_transcript(str(value)) if "transcript/" in str(value) else value
+
+    nameless = Fault(_without_transcript(fault.code), _without_transcript(fault.mend))
+    nameless.values = {k: cut(v) for k, v in fault.values.items()}  # not as arguments: a file may name a value as one of them
+    return nameless
 
 
 def private_words(session: Mapping[str, Any] | None) -> frozenset[str]:
