@@ -17,11 +17,12 @@ UNITS = Path("/etc/systemd/system/room-agent.target")  # there where systemd run
 LINE_BYTES = 2 << 20  # of a command or an answer; a transcript of 1 MiB in base64 fits
 AGENT_AWAY_S = 15.0  # a restart takes less
 BUSY, BUSY_S = "agent-busy", 0.2  # an agent that says so took no command; it is asked again after this
+PATIENCE_S = 11.0  # for so long: a silent client is let go after 10 s (server.READ_S)
 ANSWER_S = 30.0  # as long as a client waits
 
 
 def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-    """One command and its answer; an agent that is busy is asked again until timeout_s is over.
+    """One command and its answer; an agent that is busy is asked again for a while.
 
     Raises the Fault that the agent answered, or one with Exit.NO_AGENT where none answers.
     """
@@ -29,10 +30,10 @@ def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *,
         line = json.dumps({"command": command, "arguments": arguments or {}}, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:
         raise no_utf8(error) from error
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + min(timeout_s, PATIENCE_S)
     while True:
         try:
-            return _ask_once(path, line, max(deadline - time.monotonic(), 0.1))
+            return _ask_once(path, line, timeout_s)
         except Fault as fault:
             if fault.code != BUSY or time.monotonic() + BUSY_S > deadline:
                 raise
