@@ -65,8 +65,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: item.get_closest_marker("longest") is None)
         return
     whole = [item for item in items if item.get_closest_marker("whole")]
-    items[:] = [item for item in items if item not in whole]
+    items[:] = sorted((item for item in items if item not in whole), key=lambda item: not _whole_room(item))
     config.hook.pytest_deselected(items=whole)
+
+
+def _whole_room(item: pytest.Item) -> bool:
+    """Whether it starts a whole room: few tests, and long ones, which go first so that no worker ends alone with them."""
+    return item.nodeid.startswith(("tests/room/", "tests/failing_world/", "tests/agent/selfcheck/test_room"))
 
 
 @pytest.hookimpl(trylast=True)

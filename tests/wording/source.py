@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -87,8 +88,9 @@ def faults(trees: dict[str, ast.Module]) -> dict[str, tuple[int, ...]]:
 
 def uses(trees: dict[str, ast.Module]) -> Iterator[Use]:
     """Every place that says a code which stands there, or in a name that its function or module binds to constants."""
+    known = FUNCTIONS | faults(trees)
     for file, tree in trees.items():
-        functions = FUNCTIONS | faults(trees) | ({"ValueError": (0,)} if file == VALIDATORS else {})
+        functions = known | ({"ValueError": (0,)} if file == VALIDATORS else {})
         for call, around in _calls(tree, [tree]):
             for code, alone in (each for argument in _codes(call, functions) for each in _values(argument, around)):
                 if code not in ("", *get_args(Language)):  # those of ``sentence.say(language)``
@@ -122,18 +124,24 @@ def _values(argument: ast.expr, around: list[Scope]) -> Iterator[tuple[str, bool
             yield from (*_values(one, around), *_values(other, around))
         case ast.Name(id=name):
             for scope in reversed(around):
-                if bound := [value for node in ast.walk(scope) for value in _bound(node, name)]:
+                if bound := _bindings(scope).get(name):
                     yield from ((text, len(bound) == 1) for value in bound for text, _ in _values(value, []))
                     return
 
 
-def _bound(node: ast.AST, name: str) -> Iterator[ast.expr]:
-    """What an assignment, of one name or of several, gives to a name."""
-    match node:
-        case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
-            yield value
-        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
-            yield from (v for t, v in zip(targets, values, strict=True) if isinstance(t, ast.Name) and t.id == name)
+@cache
+def _bindings(scope: Scope) -> dict[str, list[ast.expr]]:
+    """What the assignments of a scope, of one name or of several, give to each name."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(scope):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+                found.setdefault(target, []).append(value)
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                for one, value in zip(targets, values, strict=True):
+                    if isinstance(one, ast.Name):
+                        found.setdefault(one.id, []).append(value)
+    return found
 
 
 def _given(call: ast.Call) -> frozenset[str] | None:

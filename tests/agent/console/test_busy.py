@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "agent.sock"
 
 
-def told(path: Path, timeout_s: float = 5.0) -> Fault:
+def told(path: Path, timeout_s: float = 1.0) -> Fault:
     with pytest.raises(Fault) as raised:
         ask(path, "session.status", timeout_s=timeout_s)
     return raised.value
