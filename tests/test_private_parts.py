@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-LIMIT = 215
+LIMIT = 181
 OWN = {"self", "cls"}
 
 

@@ -1,4 +1,4 @@
-"""The feed's messages: from what the agent knows to the JSON of schemas/*.json. Pure.
+"""The feed's messages: from what the agent knows to the JSON of agent.feed.contract. Pure.
 
 Every message is put together from named fields, never by copying: what is not named here cannot leave the room. Free text
 (causes, what to do) comes from other processes, so names and numbers of the case are struck out of it as well (G-59), and with

@@ -103,7 +103,7 @@ class Guidance:
 
 
 def read_guidance(payload: bytes) -> Guidance | None:
-    """The text of a guidance message, None where it does not keep to schemas/guidance.json. Pure."""
+    """The text of a guidance message, None where it does not keep to the contract's guidance. Pure."""
     try:
         data = json.loads(payload)
         schema, known, text = data["schema"], given(data["id"]), given(data["text"], most=GUIDANCE_CHARACTERS)

@@ -18,6 +18,7 @@ from agent.feed.room import broker_of
 from drivers.mqtt import Broker, Link, MqttMessage
 from wording import Fault, Language, Shown, say, shown
 from wording.border import joined, laid_out
+from wording.text import listed
 
 USER, PASSWORD = "ROOM_AGENT_WATCH_USER", "ROOM_AGENT_WATCH_PASSWORD"  # names of environment variables
 RETRY_S = 1.0
@@ -167,12 +168,12 @@ class Rooms:
         online = "?" if row.online is None else say("yes" if row.online else "no", language)
         minutes, seconds = divmod(int(row.recorded_s), 60)
         recorded = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if row.room_state in ("recording", "sealing") else "-"
-        not_ok = joined(
-            ", ",
+        not_ok = listed(
             [
                 laid_out("{device} {status}", device=device, status=say(WORDS.get(status, status), language))
                 for device, status in row.not_ok.items()
             ],
+            language,
         )
         heard = "-" if row.seen_s is None else say("seconds-ago", language, seconds=round(now_s - row.seen_s))
         told = [row.overall or "?", row.room_state or "?"]

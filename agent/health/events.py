@@ -17,7 +17,7 @@ RECENT_S = 60.0  # a burn result that is older was told before
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened. kind and data as in schemas/event.json, but causes are still Faults. at_ns: CLOCK_BOOTTIME."""
+    """Something happened. kind and data as in the contract's event, but causes are still Faults. at_ns: CLOCK_BOOTTIME."""
 
     kind: str
     at_ns: int
@@ -25,7 +25,7 @@ class Event:
 
 
 def events(before: RoomView | None, after: RoomView, limits: Limits = USUAL) -> tuple[Event, ...]:
-    """What happened between two consecutive looks, as events of schemas/event.json; nothing at the first look."""
+    """What happened between two consecutive looks, as events of the contract; nothing at the first look."""
     if before is None:
         return ()
     return (

@@ -7,6 +7,7 @@ from agent.session.rules import text_faults
 from recorder.clock.instants import SECOND_NS
 from recorder.process.status import ComposerStatus, Status, TrackStatus
 from recorder.session.record import Session
+from recorder.session.tracks import track_name
 from wording import Fault
 from wording.refusals import Refused, refusal
 
@@ -67,7 +68,7 @@ def _ends_by_itself(track: str) -> Fault:
     return refusal(
         "live-track-ends-by-itself",
         "wait-for-track-or-stop-service",
-        track=track,
+        track=track_name(track),
     )
 
 

@@ -7,8 +7,6 @@ not know are left out: a later version may have written them.
 import re
 from typing import TypeVar
 
-import msgspec
-
 T = TypeVar("T")
 
 
@@ -22,6 +20,8 @@ class WrongField(ValueError):
 
 def typed(kind: type[T], data: object) -> T:
     """The data as a value of the kind. Raises WrongField."""
+    import msgspec  # not above: every command line imports this module, and few read a file
+
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:

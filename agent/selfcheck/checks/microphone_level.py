@@ -19,7 +19,7 @@ def look(scene: Scene, _: str) -> Outcome:
     if heard.loudest_dbfs < limit:
         return failed(value, threshold, sentence("microphone-silent"), mend)
     if heard.dead_channels:
-        numbers = ", ".join(map(str, heard.dead_channels))
+        numbers = tuple(map(str, heard.dead_channels))
         return warned(value, threshold, sentence("microphone-channel-silent", numbers=numbers), mend)
     return passed(value, threshold)
 
