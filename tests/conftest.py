@@ -51,7 +51,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     _look(item)
 
 
+WHOLE_ROOMS = ("tests/room/", "tests/failing_world/", "tests/agent/selfcheck/test_room")  # each starts all of a room
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rooms", choices=("only", "without"), help="the tests of whole rooms, which fill two cores, or the others")
     parser.addoption("--failing-world", action="store_true", help="everything that can go wrong in a room, not the short part")
 
 
@@ -64,14 +68,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--failing-world"):
         items.sort(key=lambda item: item.get_closest_marker("longest") is None)
         return
-    whole = [item for item in items if item.get_closest_marker("whole")]
-    items[:] = sorted((item for item in items if item not in whole), key=lambda item: not _whole_room(item))
-    config.hook.pytest_deselected(items=whole)
-
-
-def _whole_room(item: pytest.Item) -> bool:
-    """Whether it starts a whole room: few tests, and long ones, which go first so that no worker ends alone with them."""
-    return item.nodeid.startswith(("tests/room/", "tests/failing_world/", "tests/agent/selfcheck/test_room"))
+    rooms = config.getoption("--rooms")
+    wanted = [
+        item
+        for item in items
+        if not item.get_closest_marker("whole") and rooms in (None, "only" if item.nodeid.startswith(WHOLE_ROOMS) else "without")
+    ]
+    kept = {item.nodeid for item in wanted}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
+    items[:] = wanted
 
 
 @pytest.hookimpl(trylast=True)

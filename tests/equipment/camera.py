@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tests.equipment.clips import STREAMS, VARIANTS, Clip
+from tests.equipment.clips import STREAMS, Clip
 from tests.equipment.onvif import GROUP, Discovery, OnvifFaults, OnvifService
 from tests.equipment.onvif_messages import Profile
 from tests.equipment.process import HOST, EquipmentError, Peer, free_port
@@ -143,7 +143,7 @@ class StandInCamera:
                 "codec": recipe.codec,
                 "fps": FPS,
                 "gop": recipe.gop,
-                "variants": {variant: str(self._clip.index(self.name, stream, variant)) for variant in VARIANTS},
+                "variants": {variant: str(self._clip.index(self.name, stream, variant)) for variant in recipe.variants},
                 "audio": {"codec": recipe.audio, "path": str(self._clip.sound)} if recipe.audio and stream == "main" else None,
             }
             for stream in STREAMS

@@ -57,7 +57,7 @@ class ClipRecipe:
     """What the cameras show. seconds: a multiple of 10 (the flash), and a whole number of groups of gop pictures.
 
     bframes: B-frames between two others. other_size, other_sub_size: of the variant ``size``. audio: a second stream beside the
-    main one, G.711.
+    main one, G.711. variants: those that are made; a test that shows fewer needs less time for its first run.
     """
 
     seconds: int = 20
@@ -75,6 +75,7 @@ class ClipRecipe:
     audio: Literal["pcma", "pcmu"] | None = None
     clock: WallClock = field(default=WallClock())
     cameras: tuple[View, ...] = get_args(View)
+    variants: tuple[str, ...] = VARIANTS
 
     def __post_init__(self) -> None:
         if self.seconds % 10 or self.seconds * FPS % self.gop:
@@ -104,6 +105,11 @@ LONG_GROUPS = replace(SMALL, seconds=20, gop=100)
 """SMALL with 4 s from key frame to key frame."""
 B_FRAMES = replace(SMALL, gop=25, bframes=2)
 """SMALL with two B-frames between two others."""
+
+
+def only(recipe: ClipRecipe, *variants: str) -> ClipRecipe:
+    """The recipe for the overview camera alone, with these variants."""
+    return replace(recipe, cameras=("overview",), variants=variants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +176,18 @@ def _film(folder: Path, recipe: ClipRecipe, camera: View) -> None:
         grey = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
         return noise[n % 64 : n % 64 + HEIGHT] + np.uint8(20), grey, grey
 
-    _encode(folder / camera, recipe, "scene", (scene.picture(n) for n in range(pictures)), noise)
-    _encode(folder / camera, recipe, "still", (still for _ in range(SHORT * recipe.gop)), None)
+    def encode(variants: str, pictures: Iterator[Planes], noise: Picture | None = noise) -> None:
+        if wanted := [variant for variant in variants.split() if variant in recipe.variants]:
+            _encode(folder / camera, recipe, wanted, pictures, noise)
+
+    encode("scene", (scene.picture(n) for n in range(pictures)))
+    encode("still", (still for _ in range(SHORT * recipe.gop)), None)
     short = (SHORT if recipe.gop < FPS else 1) * recipe.gop
-    _encode(folder / camera, recipe, "black", (black(n) for n in range(short)), noise)
-    _encode(folder / camera, recipe, "clap", (with_hands(still, camera, n) for n in range(pictures)), noise)
+    encode("black", (black(n) for n in range(short)))
+    encode("clap", (with_hands(still, camera, n) for n in range(pictures)))
     dark = FLASH_PICTURES  # a film shorter than the flash's period must not flash
     period = FLASH_PERIOD_S * FPS - dark
-    _encode(folder / camera, recipe, "size parameters", (scene.picture(dark + n % period) for n in range(short)), noise)
+    encode("size parameters", (scene.picture(dark + n % period) for n in range(short)))
 
 
 def _beeps(seconds: int, codec: Literal["pcma", "pcmu"]) -> bytes:
@@ -193,10 +203,10 @@ def _beeps(seconds: int, codec: Literal["pcma", "pcmu"]) -> bytes:
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
-def _encode(path: Path, recipe: ClipRecipe, variants: str, pictures: Iterator[Planes], noise: Picture | None) -> None:
+def _encode(path: Path, recipe: ClipRecipe, variants: list[str], pictures: Iterator[Planes], noise: Picture | None) -> None:
     """Both streams of variants with the same pictures. noise: for the luma of streams that are scaled down, which takes the first
     noise away."""
-    streams = [stream for variant in variants.split() for stream in _streams(path, recipe, variant)]
+    streams = [stream for variant in variants for stream in _streams(path, recipe, variant)]
     for n, picture in enumerate(pictures):
         shifted = None if noise is None else noise[n % 64 :]
         for stream in streams:

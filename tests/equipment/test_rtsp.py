@@ -17,7 +17,7 @@ from av.container import InputContainer
 
 from tests.equipment.camera import StandInCamera
 from tests.equipment.canvas import Picture
-from tests.equipment.clips import B_FRAMES, LONG_GROUPS, SMALL, Clip, ClipRecipe, prepare
+from tests.equipment.clips import B_FRAMES, LONG_GROUPS, SMALL, Clip, ClipRecipe, only, prepare
 from tests.equipment.process import wait_for
 from tests.equipment.room import DEFAULT_CACHE, StandInRoom
 from tests.equipment.test_clips import nal_units
@@ -258,7 +258,7 @@ def camera_of(recipe: ClipRecipe, folder: Path) -> Iterator[StandInCamera]:
 
 
 def test_b_frames_come_in_decoding_order_and_no_picture_leaves_before_its_time(tmp_path: Path) -> None:
-    with camera_of(B_FRAMES, tmp_path) as camera, opened(camera.address()) as source:
+    with camera_of(only(B_FRAMES, "scene"), tmp_path) as camera, opened(camera.address()) as source:
         got = packets(source, 60)
         lines = matched(camera, got)
     got[0].pts = None  # one step before the second is not where it is
@@ -272,7 +272,7 @@ def test_b_frames_come_in_decoding_order_and_no_picture_leaves_before_its_time(t
 
 
 def test_key_frames_four_seconds_apart(tmp_path: Path) -> None:
-    with camera_of(replace(LONG_GROUPS, bframes=2), tmp_path) as camera, opened(camera.address()) as source:
+    with camera_of(only(replace(LONG_GROUPS, bframes=2), "scene"), tmp_path) as camera, opened(camera.address()) as source:
         got = packets(source, 105)
         assert [n for n, packet in enumerate(got) if packet.is_keyframe] == [0, 100]
         matched(camera, got)
@@ -331,7 +331,8 @@ def test_a_changed_password_locks_out_new_connections_only(room: StandInRoom) ->
 
 
 def test_h265(tmp_path: Path) -> None:
-    with camera_of(replace(SMALL, codec="h265"), tmp_path) as camera, opened(camera.address()) as source:
+    recipe = only(replace(SMALL, codec="h265"), "scene", "parameters")
+    with camera_of(recipe, tmp_path) as camera, opened(camera.address()) as source:
         got = packets(source, 5)
         assert source.streams.video[0].codec_context.name == "hevc"
         assert got[0].is_keyframe

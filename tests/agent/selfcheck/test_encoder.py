@@ -90,7 +90,8 @@ def test_a_composer_that_cannot_use_what_this_user_can_is_named(tmp_path: Path, 
     assert (found.status, found.what.say("en")) == ("warning", "There is no graphics processor at /dev/dri/renderD128.")
 
 
-def test_a_recording_is_not_disturbed(tmp_path: Path) -> None:
+def test_a_recording_is_not_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "SPEED", 0.01)
     looked = scene(tmp_path, "software")
     composer(looked, "recording")
     assert encoder.look(looked, "").status == "skipped"

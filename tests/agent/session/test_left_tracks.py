@@ -122,10 +122,10 @@ def test_when_no_track_may_be_left_behind(room: Room) -> None:
     assert "waits for no track" in reasons(room, keeper)[0]
     room.track("overview", "recording", session=session.id)
     room.track("closeup", "connecting", session=session.id)
-    assert [why.split(" ")[1] for why in reasons(room, keeper)] == ["overview", "closeup"]
+    assert [why.split(" ")[1] for why in reasons(room, keeper)] == ["Overview", "Close-up"]
     assert len(reasons(room, keeper, " ", "a\nb")) == 4
     room.track("overview", "failed", session=session.id, fault=FULL)
-    assert "closeup is alive" in reasons(room, keeper)[0]
+    assert "Close-up is alive" in reasons(room, keeper)[0]
     assert room.stored(session).left is None and room.lines(session, "left") == []
 
 

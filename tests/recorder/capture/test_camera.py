@@ -18,7 +18,7 @@ from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.disk.durable import make_folder, write_json
 from recorder.media.packets import Connected, Jumped, Lost, Packet
 from tests.equipment.camera import StandInCamera
-from tests.equipment.clips import SMALL
+from tests.equipment.clips import SMALL, only
 from tests.equipment.process import free_port, wait_for
 from tests.equipment.test_rtsp import pictures
 from tests.recorder.stand_ins import PASSWORD, TICKS, by_onvif, camera, description, plain, until
@@ -100,7 +100,7 @@ def test_every_access_unit_from_a_key_frame_on_with_its_time(overview: StandInCa
 
 
 def test_h265_likewise(tmp_path: Path) -> None:
-    recipe = replace(SMALL, codec="h265", width=320, height=192, sub_width=160, sub_height=96, cameras=("overview",))
+    recipe = only(replace(SMALL, codec="h265", width=320, height=192, sub_width=160, sub_height=96), "scene")
     with camera(tmp_path, recipe) as device:
         reader = open_main(plain(device))
         packets = first_packets(reader, 12)
