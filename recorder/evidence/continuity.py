@@ -3,6 +3,7 @@
 Reads the lines of a writer's journal; whatever no line proves is a gap.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -22,6 +23,7 @@ from recorder.session.lines import (
     PartOpenLine,
     SegmentLine,
     SegmentOpenLine,
+    SilenceLine,
     cause_fields,
 )
 from wording.sentence import Sentence
@@ -83,7 +85,10 @@ class Interruption:
 
 
 def interruptions(lines: Iterable[Line]) -> list[Interruption]:
-    """From each ``lost`` line to the ``back`` or ``end`` after it. Before the seal, which computes gaps from what is stored."""
+    """Each silence, and from each ``lost`` line to the ``back`` or ``end`` after it.
+
+    Before the seal, which computes gaps from what is stored.
+    """
     found: list[Interruption] = []
     lost: tuple[int, Sentence] | None = None
     for line in lines:
@@ -93,6 +98,9 @@ def interruptions(lines: Iterable[Line]) -> list[Interruption]:
             case BackLine(at_ns=int() as to_ns) | EndLine(stop_ns=int() as to_ns) if lost is not None:
                 found.append(Interruption(lost[0], to_ns, lost[1]))
                 lost = None
+            case SilenceLine():
+                found.append(Interruption(line.from_ns, line.to_ns, line.said))
+    found.sort(key=lambda each: each.from_ns)  # a silence is told when what follows has shown that it is one
     return found if lost is None else [*found, Interruption(lost[0], None, lost[1])]
 
 
@@ -134,14 +142,15 @@ def holes(spans: Iterable[Span], start_ns: int, end_ns: int, join_ns: int) -> li
 def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Collection[str] = ()) -> Coverage:
     """A track's coverage of [start_ns, end_ns) by the ``segment`` lines of its journal, recovered ones included.
 
+    What a ``silence`` line tells is not covered, though a segment goes over it.
     without: names of files that are listed and cannot be counted, being missing or damaged.
     """
     lines = list(entries)
     segments = [line for line in lines if isinstance(line, SegmentLine)]
-    spans = [Span(s.first_ns, s.end_ns) for s in segments if s.file not in without]
+    silences = [Span(line.from_ns, line.to_ns) for line in lines if isinstance(line, SilenceLine)]
+    spans = without_silences([Span(s.first_ns, s.end_ns) for s in segments if s.file not in without], silences)
     damaged = [Span(s.first_ns, s.end_ns) for s in segments if s.file in without]
-    lost = [line for line in lines if isinstance(line, LostLine)]
-    lost_ns = [start_ns if line.from_ns is None else line.from_ns for line in lost]
+    lost_ns = [_told_ns(line, start_ns) for line in lines if isinstance(line, LostLine | SilenceLine)]
     gaps = []
     for hole in holes(spans, start_ns, end_ns, LOSS_NS):
         if hole.ns <= GAP_FLOOR_NS and not any(abs(at - hole.from_ns) <= LOSS_NS for at in lost_ns):
@@ -154,13 +163,38 @@ def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Co
     return Coverage(wanted_ns, wanted_ns - sum(g.to_ns - g.from_ns for g in gaps), tuple(gaps))
 
 
+def without_silences(spans: Iterable[Span], silences: Iterable[Span]) -> list[Span]:
+    """What is left of spans where nothing came."""
+    silent: list[Span] = []
+    for each in sorted(silences, key=lambda s: s.from_ns):
+        if silent and each.from_ns <= silent[-1].to_ns:
+            silent[-1] = Span(silent[-1].from_ns, max(silent[-1].to_ns, each.to_ns))
+        else:
+            silent.append(each)
+    ends = [each.to_ns for each in silent]
+    left: list[Span] = []
+    for span in spans:
+        reached = span.from_ns
+        for each in silent[bisect_right(ends, span.from_ns) :]:
+            if each.from_ns >= span.to_ns:
+                break
+            left.append(Span(reached, each.from_ns))
+            reached = each.to_ns
+        left.append(Span(reached, span.to_ns))
+    return [span for span in left if span.ns]
+
+
+def _told_ns(line: LostLine | SilenceLine, start_ns: int) -> int:
+    return start_ns if line.from_ns is None else line.from_ns
+
+
 def _explained(hole: Span, lines: Sequence[Line], start_ns: int, end_ns: int, *, any_data: bool) -> Gap:
-    """The hole with the cause that the ``lost`` line nearest to its beginning names; else what the order of the lines shows."""
-    best: tuple[int, LostLine] | None = None
+    """The hole with the cause that the ``lost`` or ``silence`` line nearest to its beginning names; else what the order shows."""
+    best: tuple[int, LostLine | SilenceLine] | None = None
     for line in lines:
-        if not isinstance(line, LostLine):
+        if not isinstance(line, LostLine | SilenceLine):
             continue
-        lost_ns = start_ns if line.from_ns is None else line.from_ns
+        lost_ns = _told_ns(line, start_ns)
         distance = abs(lost_ns - hole.from_ns)
         if hole.from_ns - LOST_SLACK_NS <= lost_ns < hole.to_ns and (best is None or distance < best[0]):
             best = distance, line

@@ -65,6 +65,14 @@ class BackLine(Line):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceLine(CauseLine):
+    """Between two pictures of one connection nothing came. Room time: where the one before ends, and where the next begins."""
+
+    from_ns: int
+    to_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentOpenLine(Line):
     """A segment is about to be written."""
 
@@ -108,7 +116,10 @@ class PartOpenLine(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartLine(Line):
-    """A closed part of the composite: pictures [first_picture, first_picture + pictures). Times are room time, ns."""
+    """A closed part of the composite: pictures [first_picture, first_picture + pictures). Times are room time, ns.
+
+    damaged: pictures of each camera that could not be decoded whole; None where that is not known.
+    """
 
     file: str
     bytes: int
@@ -118,6 +129,7 @@ class PartLine(Line):
     start_ns: int | None = None
     end_ns: int | None = None
     recovered: bool = False
+    damaged: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +187,7 @@ KINDS: Mapping[str, type[Line]] = {
     "begin": BeginLine,
     "lost": LostLine,
     "back": BackLine,
+    "silence": SilenceLine,
     "open": SegmentOpenLine,
     "segment": SegmentLine,
     "empty": EmptyLine,

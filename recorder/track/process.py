@@ -163,6 +163,7 @@ class Track:
         )
         status.firmware, status.serial = str(device.get("firmware", "")), str(device.get("serial", ""))
         status.clock_offset_s = device.get("clock_offset_s")
+        status.own_rate_hz = int(device.get("own_rate_hz") or 0)
         self._announce(format_)
 
     def _announce(self, format_: Format) -> None:
@@ -203,8 +204,8 @@ class Track:
         status.fault = self._disk_fault() or self._source_fault
         if not self._reporter.due():
             return
-        if isinstance(self._source, CameraSource) and status.fault is None:
-            status.fault = self._source.description_fault
+        if status.fault is None:
+            status.fault = self._source.quiet_fault or self._source.description_fault
         status.bytes_session, status.packets_session = stored.bytes, stored.packets
         status.segments, status.gaps = stored.segments, stored.gaps
         status.finished = stored.session if stored.ended else None
@@ -241,7 +242,7 @@ class Track:
             return "failed"
         if stored.session is not None and stored.ended:
             return "finished"
-        if stored.last_disk_ns is not None and self._now() - stored.last_disk_ns <= ON_DISK_NS:
+        if stored.last_disk_ns is not None and self._now() - stored.last_disk_ns <= ON_DISK_NS + self._status.slow_ns:
             return "recording"
         return "armed" if self._ready() else "connecting"
 

@@ -1,6 +1,7 @@
 """One track's recording of one session: its folder, its journal, its segments. Nothing here knows devices or clocks."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from typing import Any
 
 import av
 
-from recorder.clock.instants import GAP_FLOOR_NS, SECOND_NS
+from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS
 from recorder.disk.durable import Json, make_folder, settle
 from recorder.disk.journal import PatientJournal
 from recorder.faults import StorageFault
+from recorder.media.cadence import Cadence, Silence, Stamp
 from recorder.media.packets import Format, Packet
 from recorder.session.lines import (
     BackLine,
@@ -23,15 +25,18 @@ from recorder.session.lines import (
     LostLine,
     SegmentLine,
     SegmentOpenLine,
+    SilenceLine,
     cause_fields,
     usable,
 )
-from recorder.track.segments import SegmentFacts, open_writer, recover
+from recorder.track.segments import SegmentFacts, open_writer, recover, stamps
 from recorder.track.video_writer import SegmentWriter
 from wording import Fault
 from wording.sentence import Sentence
 
-HOLE_INTERVALS = 5  # a silence longer than so many picture intervals, and than GAP_FLOOR_NS, ends a segment and is a gap
+HOLE_BLOCKS = 5  # of sound: a silence longer than so many blocks, and than GAP_FLOOR_NS, ends a segment and is a gap
+SILENCES = 1000  # told ones that are remembered, so that none is told twice
+VIDEO = ("h264", "hevc")
 
 
 @dataclass(slots=True)
@@ -86,7 +91,11 @@ class Recording:
         self.device = device or {}  # what the device says of itself now
         self._told_device = self.device
         self._open: _Open | None = None
-        self._interval_ns = 40_000_000
+        self._cadence = Cadence()  # of pictures
+        self._sound = False  # what is stored is sound
+        self._block_ns = PICTURE_NS  # of sound, its last block
+        self._on_disk: list[SegmentLine | SegmentFacts] = []  # the last segment that the journal lists, and recovered ones
+        self._silences: deque[Silence] = deque(maxlen=SILENCES)  # that the journal tells, the newest ones
         self._start_ns = start_ns
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         try:
@@ -105,6 +114,7 @@ class Recording:
         before = self._read_anew(lines)
         if lines or before:
             self._continue(lines)
+            self._tell_silences_on_disk()
         self._journal.keep(
             "begin",
             session=self.identity.session,
@@ -132,6 +142,10 @@ class Recording:
             match line:
                 case SegmentLine():
                     self._count(line)
+                    self._on_disk = [line]
+                case SilenceLine():
+                    self.gaps += 1
+                    self._silences.append(Silence(line.from_ns, line.to_ns, 0))
                 case LostLine():
                     self.gap_open = True
                     self.gaps += 1
@@ -159,6 +173,30 @@ class Recording:
         kind, fields = self._read_back(path, first_ns, codec)
         self._journal.keep(kind, **fields)
 
+    def _tell_silences_on_disk(self) -> None:
+        """What a process that died did not come to judge, read from the files themselves."""
+        cadence = Cadence()
+        before_ns: int | None = None
+        for facts in self._on_disk:
+            if facts.codec not in VIDEO:
+                return
+            if facts.first_ns != before_ns:
+                self._silent(cadence.interrupted())
+            for ns in stamps(self.folder / facts.file, facts.first_ns):
+                self._silent(cadence.add(Stamp(ns, ns)))
+            before_ns = facts.end_ns
+        self._silent(cadence.interrupted())
+
+    def _silent(self, silences: Iterable[Silence]) -> None:
+        """Tells those that are not told yet. The line waits where the disk does not take it."""
+        for each in silences:
+            if any(told.last_ns < each.next_ns and each.last_ns < told.next_ns for told in self._silences):
+                continue
+            self.gaps += 1
+            self._silences.append(each)
+            cause = cause_fields(_said(_nothing_for(each.next_ns - each.last_ns)))
+            self._journal.later("silence", from_ns=each.from_ns, to_ns=each.next_ns, **cause)
+
     def _read_back(self, path: Path, first_ns: int, codec: str) -> tuple[str, Json]:
         """The journal's line about a segment that was cut off. One that no disk gives back any more holds nothing."""
         settle(path)
@@ -169,52 +207,52 @@ class Recording:
         if facts is None:
             return "empty", {"file": path.name, "first_ns": first_ns, "present": os.access(path, os.F_OK)}
         self._count(facts)
+        self._on_disk.append(facts)
         return "segment", facts.as_dict()
 
     def flush(self) -> None:
         """Journal lines that could not be written before. Raises StorageFault."""
         self._journal.flush()
 
-    def hole_ns(self) -> int:
-        """The longest silence between packets that is no gap."""
-        return max(HOLE_INTERVALS * self._interval_ns, GAP_FLOOR_NS)
+    @property
+    def interval_ns(self) -> int:
+        """How long a packet lasts: a picture as long as the regular ones stand, a block of sound by its samples."""
+        return self._block_ns if self._sound else self._cadence.usual_ns
+
+    @property
+    def _hole_ns(self) -> int:
+        """The longest silence behind a packet that is no gap."""
+        return max(HOLE_BLOCKS * self._block_ns, GAP_FLOOR_NS) if self._sound else self._cadence.limit_ns
 
     def write(self, packet: Packet, room_ns: int, format_: Format, ppm: float) -> None:
         """Stores one packet of the time. Raises StorageFault; call ``give_up`` then."""
         self.flush()
         segment = self._open
+        self._sound = format_.media == "audio"
         if segment is not None and segment.format is not format_:
-            self._close(segment.last_ns + self._interval_ns, ppm)
+            self._close(segment.last_ns + self.interval_ns, ppm)
             segment = None
-        if segment is not None:
-            since_last = room_ns - segment.last_ns
-            if since_last > self.hole_ns():
-                self._close(segment.last_ns + self._interval_ns, ppm)
-                self._lost(
-                    Fault(
-                        "connected-device-delivered-nothing",
-                        "check-device-load-and-cable",
-                        seconds=round(since_last / SECOND_NS, 2),
-                    )
-                )
-                segment = None
-            elif packet.key and room_ns - segment.first_ns >= self.segment_ns:
-                self._close(room_ns, ppm)
-                segment = None
-            elif since_last > 0 and format_.media == "video":
-                self._interval_ns = round(0.9 * self._interval_ns + 0.1 * since_last)
+        if segment is not None and self._sound and room_ns - segment.last_ns > self._hole_ns:
+            self._close(segment.last_ns + self.interval_ns, ppm)
+            self._lost(_nothing_for(room_ns - segment.last_ns))
+            segment = None
+        if segment is not None and packet.key and room_ns - segment.first_ns >= self.segment_ns:
+            self._close(room_ns, ppm)
+            segment = None
         if segment is None:
             segment = self._begin_segment(packet, room_ns, format_)
         segment.writer.write(packet)
         segment.last_ns = max(segment.last_ns, room_ns)
         segment.last_pts = packet.pts
-        if format_.media == "audio":
-            self._interval_ns = _block_ns(packet, format_)
+        if self._sound:
+            self._block_ns = _block_ns(packet, format_)
+        else:
+            ticks = format_.time_base
+            stamp_ns = packet.pts * ticks.numerator * SECOND_NS // ticks.denominator
+            self._silent(self._cadence.add(Stamp(stamp_ns, room_ns)))
 
     def _begin_segment(self, packet: Packet, room_ns: int, format_: Format) -> _Open:
         name = f"{self._next:06d}.mkv"
-        if format_.media == "video" and format_.fps > 0:
-            self._interval_ns = round(SECOND_NS / format_.fps)
         self._journal.announce("open", file=name, first_ns=room_ns, codec=format_.codec)
         self._next += 1
         writer = open_writer(self.folder / name, format_)
@@ -248,7 +286,7 @@ class Recording:
             time_base=str(segment.format.time_base),
             ppm=round(ppm, 3),
             codec=segment.format.codec,
-            samples=_samples(segment, self._interval_ns),
+            samples=_samples(segment, self.interval_ns),
         )
         self._count(facts)
         self._stored_sound(segment, facts.samples)
@@ -261,12 +299,13 @@ class Recording:
     def _lost(self, fault: Fault) -> None:
         self.gap_open = True
         self.gaps += 1
-        self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(Sentence(fault.code, fault.values)))
+        self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(_said(fault)))
 
     def lost(self, fault: Fault, ppm: float) -> None:
         """The source stopped: the segment is closed where its last packet ends. Raises StorageFault."""
+        self._silent(self._cadence.interrupted())
         if self._open is not None:
-            self._close(self._open.last_ns + self._interval_ns, ppm)
+            self._close(self._open.last_ns + self.interval_ns, ppm)
         if not self.gap_open and not self.ended:
             self._lost(fault)
 
@@ -282,12 +321,13 @@ class Recording:
     def give_up(self, fault: Fault) -> None:
         """After a failed write: what is really on the disk is read back and listed as recovered; nothing is believed."""
         segment, self._open = self._open, None
+        self._silent(self._cadence.interrupted())
         if segment is not None:
             self._abandon(segment, fault)
         if not self.gap_open and not self.ended:
             self.gap_open = True
             self.gaps += 1
-            self._journal.later("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(Sentence(fault.code, fault.values)))
+            self._journal.later("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(_said(fault)))
 
     def _abandon(self, segment: _Open, fault: Fault) -> None:
         sink = segment.writer.sink
@@ -304,17 +344,17 @@ class Recording:
         """The official end is reached: last segment closed, ``end`` journalled. Raises StorageFault."""
         if self.ended:
             return
+        self._silent(self._cadence.interrupted())
         if self._open is not None:
-            self._close(
-                max(stop_ns, self._open.last_ns) if self._reaches(stop_ns) else self._open.last_ns + self._interval_ns, ppm
-            )
+            reached_ns = max(stop_ns, self._open.last_ns) if self._reaches(stop_ns) else self._open.last_ns + self.interval_ns
+            self._close(reached_ns, ppm)
         self._journal.announce(
             "end", stop_ns=stop_ns, segments=self.segments, packets=self.packets, boot_id=self.identity.boot_id
         )
         self.ended = True
 
     def _reaches(self, stop_ns: int) -> bool:
-        return self._open is not None and stop_ns - self._open.last_ns <= self.hole_ns()
+        return self._open is not None and stop_ns - self._open.last_ns <= self._hole_ns
 
     @property
     def bytes_now(self) -> int:
@@ -329,6 +369,14 @@ class Recording:
     def close(self) -> None:
         """Closes the journal's file."""
         self._journal.close()
+
+
+def _said(fault: Fault) -> Sentence:
+    return Sentence(fault.code, fault.values)
+
+
+def _nothing_for(ns: int) -> Fault:
+    return Fault("connected-device-delivered-nothing", "check-device-load-and-cable", seconds=round(ns / SECOND_NS, 2))
 
 
 def _block_ns(packet: Packet, format_: Format) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 
+from recorder.clock.instants import SECOND_NS
 from recorder.disk.digest import stored_sha256
 from recorder.disk.durable import Json, storage_fault
 from recorder.disk.sink import Sink
@@ -62,6 +63,18 @@ def _samples(packet: Any) -> int:
         return sum(frame.samples for frame in packet.decode())
     except av.error.FFmpegError:
         return 0
+
+
+def stamps(path: Path, first_ns: int) -> list[int]:
+    """Room time of each packet in a file, in the file's order, as far as it can be read. first_ns: of its first packet."""
+    found: list[int] = []
+    try:
+        with av.open(str(path), "r", format="matroska") as container:
+            stream = container.streams[0]
+            found.extend(int(p.pts * p.time_base * SECOND_NS) for p in container.demux(stream) if p.size and p.pts is not None)
+    except (av.error.FFmpegError, IndexError):
+        pass  # the torn tail
+    return [first_ns + at - found[0] for at in found]
 
 
 def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None:

@@ -365,7 +365,7 @@ class DiskWriter(threading.Thread):
         elif recording.last_ns is None:
             kept_packets = self._kept_since(epoch.boottime_ns(wanted.start_ns))
         else:
-            after_ns = epoch.boottime_ns(recording.last_ns + recording.hole_ns() // 10)
+            after_ns = epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2)
             kept_packets = [kept for kept in self._kept_since(after_ns) if kept.boottime_ns > after_ns]
         for kept in kept_packets:
             self._store(kept)

@@ -91,8 +91,8 @@ class Room:
         return self.status()
 
     @contextmanager
-    def recording(self) -> Iterator[Track]:
-        """The track at work, armed; it ends in good order."""
+    def recording(self, limit_s: float = 10) -> Iterator[Track]:
+        """The track at work, armed within so many seconds; it ends in good order."""
         stop, failed = threading.Event(), []
         process = Track(self.settings)
 
@@ -106,7 +106,7 @@ class Room:
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            self.until(lambda s: s.state not in ("starting", "connecting"), "a track that is ready")
+            self.until(lambda s: s.state not in ("starting", "connecting"), "a track that is ready", limit_s)
             yield process
         finally:
             stop.set()

@@ -76,6 +76,46 @@ def test_a_hole_inside_a_connection_is_a_gap_of_its_length(tmp_path: Path) -> No
     assert media(tmp_path) == [p.data for p in kept], "what did arrive is kept, whether or not a key frame came first"
 
 
+def test_a_hole_ends_no_segment_and_one_before_a_key_frame_is_told_too(tmp_path: Path) -> None:
+    """A segment begins at a key frame, never at a hole; what lies in the hole is not covered, whichever segment goes over it."""
+    format_, packets = media_samples.video(tmp_path, seconds=8)
+    recording = begin(tmp_path)
+    write(recording, format_, packets[:30] + packets[60:90] + packets[100:])  # the second hole ends at a key frame
+    stop = room(packets[-1]) + 40_000_000
+    recording.end(stop, 0.0)
+    recording.close()
+    kinds = [e["kind"] for e in entries(tmp_path)]
+    assert "lost" not in kinds and kinds.count("silence") == 2
+    gaps = coverage(read_lines(entries(tmp_path)), T0, stop).gaps
+    assert [(g.from_ns - T0, g.to_ns - T0) for g in gaps] == [
+        (30 * 40_000_000, 60 * 40_000_000),
+        (90 * 40_000_000, 100 * 40_000_000),
+    ]
+    for line in entries(tmp_path):
+        if line["kind"] == "segment":
+            with av.open(str(tmp_path / "overview" / line["file"])) as container:
+                assert next(container.demux()).is_keyframe
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 10])
+def test_a_silence_that_a_dead_process_had_not_told_is_read_from_the_disk(tmp_path: Path, after: int) -> None:
+    """after: how many pictures came behind it before the process died. What of them reached the disk decides who tells it."""
+    format_, packets = media_samples.video(tmp_path, seconds=8)
+    recording = begin(tmp_path)
+    write(recording, format_, packets[:70] + packets[95 : 96 + after])
+    recording.close()
+    begin(tmp_path).close()
+    reopened = begin(tmp_path)
+    write(reopened, format_, packets[150:])
+    stop = room(packets[-1]) + 40_000_000
+    reopened.end(stop, 0.0)
+    reopened.close()
+    told = [e for e in entries(tmp_path) if e["kind"] == "silence"]
+    assert [(e["from_ns"] - T0, e["to_ns"] - T0) for e in told] == [(70 * 40_000_000, 95 * 40_000_000)] * (after >= 3)
+    gaps = coverage(read_lines(entries(tmp_path)), T0, stop).gaps
+    assert gaps[0].from_ns - T0 == 70 * 40_000_000 and gaps[-1].to_ns - T0 == 150 * 40_000_000
+
+
 def test_a_lost_source_is_named_with_its_cause(tmp_path: Path) -> None:
     format_, packets = media_samples.video(tmp_path, seconds=8)
     recording = begin(tmp_path)
