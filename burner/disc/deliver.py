@@ -8,11 +8,10 @@ A source that was damaged after the seal is left out and listed: what is whole g
 
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import groupby
 from pathlib import Path
 
 from burner.disc import damage, remux
@@ -73,6 +72,7 @@ class _Order:
     sources: tuple[SourceFile, ...]
     segments: tuple[SealedSegment, ...]  # empty for a part of the composite, live or made later
     cut: bool = False  # such a part goes on after end_ns
+    mixed: bool = False  # parameter sets change between the segments
 
     @property
     def within(self) -> Fraction | None:
@@ -171,8 +171,7 @@ def _orders(evidence: Evidence) -> list[_Order]:
     for track, found in evidence.segments.items():
         number = 0
         for run in runs(found):
-            for _, group in groupby(run, key=lambda s: remux.format_key(evidence.folder / s.path)):
-                part_run = tuple(group)
+            for part_run, mixed in of_one_file(evidence.folder, run):
                 number += 1
                 orders.append(
                     _Order(
@@ -184,9 +183,31 @@ def _orders(evidence: Evidence) -> list[_Order]:
                         sum(s.bytes for s in part_run),
                         tuple(SourceFile(s.path, s.sha256) for s in part_run),
                         part_run,
+                        mixed=mixed,
                     )
                 )
     return orders
+
+
+def of_one_file(folder: Path, run: Sequence[SealedSegment]) -> Iterator[tuple[tuple[SealedSegment, ...], bool]]:
+    """A run cut where what follows needs another MP4, and whether a part's parameter sets change on the way.
+
+    Segments share one where they have one set of parameters, or where each brings its own: a camera that alternates them costs no
+    file a second.
+    """
+    group: list[SealedSegment] = []
+    first, same, own = remux.SegmentFormat(()), True, True
+    for segment in run:
+        found = remux.segment_format(folder / segment.path)
+        fits = found.kind == first.kind and ((same and found.sets == first.sets) or (own and found.own_sets))
+        if group and not fits:
+            yield tuple(group), not same
+            group = []
+        if not group:
+            first, same, own = found, True, True
+        same, own = same and found.sets == first.sets, own and found.own_sets
+        group.append(segment)
+    yield tuple(group), not same
 
 
 def _kept(evidence: Evidence, folder: Path, stopped: Callable[[], bool]) -> Delivery | None:
@@ -220,7 +241,7 @@ def _make(
             done(read)
 
         before: tuple[StreamDigest, ...] = (
-            remux.segments_to_mp4(evidence.folder, order.segments, target, stopped=stopped, done=finished),
+            remux.segments_to_mp4(evidence.folder, order.segments, target, stopped=stopped, done=finished, mixed=order.mixed),
         )
     else:
         source = evidence.folder / order.sources[0].path

@@ -3,7 +3,7 @@
 The exact size is known beforehand and no image file is needed: pycdlib writes its volume structures out of order but file data
 strictly forward, so everything before the first file's data is held back (some tens of KB), gaps are filled with zeros, and what
 lies behind the last file (the second UDF anchor) waits for the end. The image is padded to 64 KiB, because some drives lose the
-end of a track that is no multiple of their packet.
+end of a track that is no multiple of their packet; its last sector is a UDF anchor too, since strict readers look there.
 """
 
 import hashlib
@@ -117,13 +117,22 @@ class ImagePlan:
             try:
                 stream = _Forward(emit, data_at, self._content_bytes)
                 self._iso.write_fp(stream, blocksize=COPY_BYTES)
-                stream.finish(self.bytes)
+                stream.finish(self.bytes, anchor_at(self._iso.udf_anchors[-1].record(), self.bytes // SECTOR - 1))
             finally:
                 for source in self._sources:
                     source.close()
         for source in self._sources:
             source.compare()
         return Written(self.bytes, whole.hexdigest())
+
+
+def anchor_at(anchor: bytes, sector: int) -> bytes:
+    """Pure: a UDF anchor for another sector (ECMA-167, 3/7.2: bytes 12–15 of a tag are its place, byte 4 its checksum)."""
+    tag = bytearray(anchor[:16])
+    tag[12:16] = sector.to_bytes(4, "little")
+    tag[4] = 0
+    tag[4] = sum(tag) % 256
+    return (bytes(tag) + anchor[16:]).ljust(SECTOR, b"\x00")
 
 
 def _folders(path: str) -> list[str]:
@@ -310,7 +319,9 @@ class _Forward:
         self._sent += len(data)
         self._emit(data)
 
-    def finish(self, padded: int) -> None:
-        """The tail and the padding."""
+    def finish(self, padded: int, last_sector: bytes) -> None:
+        """The tail, and the padding with its last sector, where there is any."""
         self._release(self._total)
-        self._zeros(padded)
+        if self._sent < padded:
+            self._zeros(padded - SECTOR)
+            self._send(last_sector)

@@ -12,7 +12,7 @@ import pytest
 
 from burner.check import read
 from burner.check.read import read_target
-from burner.disc.image import PADDING, Entry, ImagePlan, Written, as_created
+from burner.disc.image import PADDING, Entry, ImagePlan, Written, anchor_at, as_created
 from burner.faults import BurnFault
 from recorder.faults import EvidenceFault, StorageFault
 
@@ -67,7 +67,13 @@ def test_the_stream_is_the_image_that_pycdlib_writes_to_a_file(tmp_path: Path) -
     sectors = b"".join(as_created(whole[at : at + 2048]) for at in range(0, len(whole), 2048))
     assert sum(a != b for a, b in zip(whole, sectors, strict=True)) <= 2 * 17, "dates of two descriptors"
     assert streamed.getvalue().startswith(sectors)
-    assert not streamed.getvalue()[len(sectors) :].strip(b"\0")
+    padding, last = streamed.getvalue()[len(sectors) : -2048], streamed.getvalue()[-2048:]
+    assert not padding.strip(b"\0")
+    number = len(streamed.getvalue()) // 2048 - 1
+    assert last == anchor_at(sectors[256 * 2048 : 257 * 2048], number)
+    kind, place = (int.from_bytes(each, "little") for each in (last[:2], last[12:16]))
+    assert (kind, place) == (2, number), "a UDF anchor, at its place"
+    assert last[4] == (sum(last[:16]) - last[4]) % 256
 
 
 def test_every_tree_holds_every_file(tmp_path: Path) -> None:

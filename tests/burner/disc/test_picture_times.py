@@ -1,0 +1,164 @@
+"""On the disc every picture stands where its segment has it, however a camera orders them; an MP4 is the same each time."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from burner.disc import remux
+from burner.disc.deliver import of_one_file
+from recorder.clock.instants import SECOND_NS
+from recorder.disk import journal
+from recorder.evidence.sealed_segments import SealedSegment, segments
+from recorder.media.packets import Format, Packet
+from recorder.media.parameter_sets import format_at
+from recorder.session.lines import read_lines
+from recorder.track.recording import Identity, Recording
+
+T0 = 1_795_224_605_280_000_000
+TICKS = 90_000
+SIZE = (320, 192)
+SECONDS = 9
+
+X264 = "keyint=25:min-keyint=25:scenecut=0:repeat-headers=1:annexb=1:"
+X265 = "log-level=none:keyint=25:min-keyint=25:scenecut=0:repeat-headers=1:"
+CAMERAS = {
+    "no B-frames": ("libx264", X264 + "bframes=0"),
+    "B-frames": ("libx264", X264 + "bframes=1:b-adapt=0:open-gop=0"),
+    "a pyramid": ("libx264", X264 + "bframes=3:b-adapt=0:b-pyramid=normal:open-gop=0"),
+    "a deep pyramid": ("libx264", X264 + "bframes=7:b-adapt=0:b-pyramid=normal:open-gop=0"),
+    "a pyramid and open groups": ("libx264", X264 + "bframes=3:b-adapt=0:b-pyramid=normal:open-gop=1"),
+    "two fields": ("libx264", X264 + "bframes=2:b-adapt=0:tff=1:open-gop=0"),
+    "H.265": ("libx265", X265 + "bframes=0"),
+    "H.265 with a pyramid": ("libx265", X265 + "bframes=4:b-adapt=0:b-pyramid=1:open-gop=0"),
+    "H.265 with a pyramid and open groups": ("libx265", X265 + "bframes=4:b-adapt=0:b-pyramid=1:open-gop=1"),
+}
+
+
+def pictures() -> Iterator[av.VideoFrame]:
+    rng = np.random.default_rng(1)
+    for n in range(SECONDS * 25):
+        picture = rng.integers(0, 60, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+        picture[:, : n + 1] = 128
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts = n
+        yield frame
+
+
+def encoded(encoder: str, options: str) -> list["av.Packet[Any]"]:
+    """A camera's access units in decoding order, parameter sets before each key frame."""
+    context = av.CodecContext.create(encoder, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = *SIZE, "yuv420p"
+    context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
+    context.options = {"preset": "ultrafast", f"x{encoder[-3:]}-params": options}
+    return [p for frame in [*pictures(), None] for p in context.encode(frame)]
+
+
+def recorded(folder: Path, units: list["av.Packet[Any]"], codec: str) -> tuple[SealedSegment, ...]:
+    """What the recorder makes of them: segments of two seconds, times of a clock that is 40 ppm slow."""
+    recording = Recording(folder / "tracks" / "closeup", Identity("closeup", "s", "b", "1"), T0, 2 * SECOND_NS)
+    format_ = Format("video", codec, Fraction(1, TICKS), extradata=b"")
+    for unit in units:
+        if unit.is_keyframe:
+            format_ = format_at(bytes(unit), format_)
+        pts = (unit.pts or 0) * TICKS // 25 + 3600 * TICKS
+        room_ns = T0 + (unit.pts or 0) * 40_001_600
+        recording.write(Packet(pts, unit.is_keyframe, bytes(unit), room_ns), room_ns, format_, 40.0)
+    recording.end(T0 + SECONDS * SECOND_NS, 40.0)
+    recording.close()
+    return segments("closeup", read_lines(journal.read(folder / "tracks" / "closeup" / "journal.jsonl")))
+
+
+def made(folder: Path, found: tuple[SealedSegment, ...], name: str = "x.mp4") -> tuple[Path, remux.StreamDigest]:
+    target = folder / name
+    return target, remux.segments_to_mp4(folder, found, target, stopped=lambda: False, done=lambda _: None)
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_every_picture_is_shown_when_its_segment_shows_it(tmp_path: Path, camera: str) -> None:
+    encoder, options = CAMERAS[camera]
+    units = encoded(encoder, options)
+    found = recorded(tmp_path, units, "hevc" if encoder == "libx265" else "h264")
+    assert len(found) >= 4
+    target, digest = made(tmp_path, found)
+    with av.open(str(target)) as container:
+        got = [((p.pts or 0) * p.time_base, (p.dts or 0) * p.time_base) for p in container.demux(container.streams[0]) if p.size]
+    ms = Fraction(1, 1000)
+    for unit, (pts, dts) in zip(units, got, strict=True):
+        due = Fraction((unit.pts or 0) * 40_001_600, SECOND_NS)
+        assert abs(pts - due) <= ms, "a segment's own times are of whole milliseconds"
+        assert dts <= pts
+    assert all(one[1] < later[1] for one, later in pairwise(got))
+    assert sorted(pts for pts, _ in got)[0] == 0
+
+    with av.open(str(target)) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == len(units), "every picture decodes"
+    steps = [b.time - a.time for a, b in pairwise(frames)]
+    assert all(0.0385 <= step <= 0.0415 for step in steps), [step for step in steps if not 0.0385 <= step <= 0.0415]
+    assert remux.digests([target]) == (digest,), "read back, times included"
+
+
+@pytest.mark.parametrize("camera", ["a deep pyramid", "H.265"])
+def test_it_is_the_same_byte_for_byte(tmp_path: Path, camera: str) -> None:
+    encoder, options = CAMERAS[camera]
+    found = recorded(tmp_path, encoded(encoder, options), "hevc" if encoder == "libx265" else "h264")
+    one, again = made(tmp_path, found)[0], made(tmp_path, found, "y.mp4")[0]
+    assert one.read_bytes() == again.read_bytes()
+
+
+def test_a_camera_that_begins_to_reorder_in_mid_session(tmp_path: Path) -> None:
+    """The whole file gets the delay that its deepest segment needs."""
+    plain = encoded(*CAMERAS["no B-frames"])
+    deep = encoded(*CAMERAS["a deep pyramid"])
+    for unit in deep:
+        unit.pts = (unit.pts or 0) + SECONDS * 25
+    found = recorded(tmp_path, plain + deep, "h264")
+    _, digest = made(tmp_path, found)
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        got = [p.pts * p.time_base for p in container.demux(container.streams[0]) if p.size and p.pts is not None]
+    assert [round(pts / Fraction(40_001_600, SECOND_NS)) for pts in got] == [unit.pts for unit in plain + deep]
+    assert remux.digests([tmp_path / "x.mp4"]) == (digest,)
+
+
+def test_a_delay_is_no_longer_than_it_must_be() -> None:
+    assert remux.decoding_delay([0, 1, 2, 3]) == 0
+    assert remux.decoding_delay([0, 4, 2, 1, 3, 8, 6, 5, 7]) == 2
+    assert remux.decoding_delay([]) == 0
+
+
+def alternating() -> list["av.Packet[Any]"]:
+    """One camera, two sets of parameters, another one at each key frame."""
+    encoder, options = CAMERAS["no B-frames"]
+    one, other = encoded(encoder, f"{options}:level=4.0"), encoded(encoder, f"{options}:level=4.2")
+    return [(other if n // 25 % 2 else one)[n] for n in range(len(one))]
+
+
+def test_parameter_sets_that_alternate_cost_one_file(tmp_path: Path) -> None:
+    units = alternating()
+    found = recorded(tmp_path, units, "h264")
+    assert len(found) == SECONDS, "the recorder begins a segment with each"
+    assert len({remux.segment_format(tmp_path / each.path).sets for each in found}) == 2
+    [(group, mixed)] = of_one_file(tmp_path, found)
+    assert (group, mixed) == (found, True)
+    target = tmp_path / "x.mp4"
+    remux.segments_to_mp4(tmp_path, found, target, stopped=lambda: False, done=lambda _: None, mixed=True)
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "avc3"
+        assert len(list(container.decode(video=0))) == len(units)
+
+
+def test_parameter_sets_that_only_the_description_has_are_a_file_each(tmp_path: Path) -> None:
+    def without_sets(path: Path) -> remux.SegmentFormat:
+        return remux.SegmentFormat(("h264", 1, 1), path.name.encode())
+
+    found = recorded(tmp_path, alternating(), "h264")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remux, "segment_format", without_sets)
+        assert [len(group) for group, _ in of_one_file(tmp_path, found)] == [1] * SECONDS
