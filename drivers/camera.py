@@ -18,24 +18,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from drivers.discovery import LISTEN_S, Target, interface_towards, probe
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
+from drivers.stream_address import literal_secret
 
 SUB_SIZE = (640, 360)
 REJECTED_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
 UNCLEAR_S = 15.0  # …and one that gave no usable answer is asked again after this
 FAULTS = {kind.__name__: kind for kind in (DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault)}
-
-
-def credentialed(uri: str, user: str, password: str) -> str:
-    """The address with user and password for the RTSP client, percent-encoded. Never to be stored, shown or logged."""
-    parts = urlsplit(uri)
-    if not user or "@" in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"))
 
 
 def describe(
@@ -128,7 +121,7 @@ def find(
 
 def _plain(address: CameraAddress) -> CameraDescription:
     for key, uri in (("rtsp", address.rtsp), ("rtsp_sub", address.rtsp_sub)):
-        if "@" in urlsplit(uri).netloc:
+        if "@" in urlsplit(uri).netloc or literal_secret(uri):
             raise DeviceRefused(
                 "camera-address-contains-credentials",
                 "move-credentials-out-of-camera-address",

@@ -152,17 +152,26 @@ def read_answers(datagram: bytes, sender: str, message: str) -> tuple[Answer, ..
     relates = root.findtext(f"{{{SOAP}}}Header/{{{ADDRESSING}}}RelatesTo", "")
     if re.sub(r"[^0-9a-f]", "", relates.strip().lower().removeprefix("urn:").removeprefix("uuid:")) != message:
         return ()
-    matches = root.findall(f"{{{SOAP}}}Body/{{{DISCOVERY}}}ProbeMatches/{{{DISCOVERY}}}ProbeMatch")[:MAX_MATCHES]
+    body = root.find(f"{{{SOAP}}}Body")
+    within = [] if body is None else [body, *_named(body, "ProbeMatches")]  # some cameras leave that element out
+    matches = [match for each in within for match in _named(each, "ProbeMatch")][:MAX_MATCHES]
     return tuple(answer for match in matches for answer in _answers(match, sender))
 
 
-def _answers(match: ET.Element, sender: str) -> list[Answer]:
-    def text(path: str) -> Given:
-        return given_or_nothing(match.findtext(path, ""), most=MAX_TEXT)
+def _named(element: ET.Element, name: str) -> list[ET.Element]:
+    """The children of this name, in whatever namespace: cameras mix them up."""
+    return [each for each in element if isinstance(each.tag, str) and each.tag.rpartition("}")[2] == name]
 
-    endpoint = text(f"{{{ADDRESSING}}}EndpointReference/{{{ADDRESSING}}}Address").strip().lower()
-    scopes = tuple(text(f"{{{DISCOVERY}}}Scopes").split())
-    named = text(f"{{{DISCOVERY}}}XAddrs").split()
+
+def _answers(match: ET.Element, sender: str) -> list[Answer]:
+    def text(name: str, within: ET.Element = match) -> Given:
+        found = next(iter(_named(within, name)), None)
+        return given_or_nothing((found.text or "") if found is not None else "", most=MAX_TEXT)
+
+    reference = next(iter(_named(match, "EndpointReference")), match)
+    endpoint = text("Address", reference).strip().lower()
+    scopes = tuple(text("Scopes").split())
+    named = text("XAddrs").split()
     ports = dict.fromkeys(port for uri in named if (port := _port(uri)) is not None)
     return [Answer(endpoint, sender, port, scopes) for port in list(ports)[:2]]
 

@@ -8,7 +8,7 @@ import calendar
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,17 +19,22 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from lxml import etree
 from onvif.client import ONVIFService, UsernameDigestTokenDtDiff
 from onvif.definition import SERVICES
 from onvif.exceptions import ONVIFError
 from requests.auth import HTTPDigestAuth
 from requests_toolbelt.multipart import decoder  # type: ignore[import-untyped]
 from zeep.exceptions import Error as SoapError
-from zeep.transports import Transport
+from zeep.exceptions import Fault as SoapFault
 
+from drivers import onvif_media2 as media2
 from drivers.faults import DeviceFault, DeviceRefused, DeviceSilent
+from drivers.onvif_transport import CameraTransport, NotSoapError
 from drivers.ports import CameraAddress, CameraDescription, Stream
+from drivers.stream_address import at_host, with_placeholders
 from wording.border import Given, given_or_nothing
+from wording.sentence import sentence
 
 CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
 TEXT_CHARACTERS = 4096  # of any text in a camera's answer
@@ -40,6 +45,10 @@ UNREADABLE = (
     AttributeError, LookupError, TypeError, ValueError,
     decoder.ImproperBodyPartContentException, decoder.NonMultipartContentTypeException,
 )  # fmt: skip
+ANSWERS = {"html": "answer-is-html", "json": "answer-is-json", "text": "answer-is-text", "nothing": "answer-is-nothing"}
+HTTP_ERROR = 400
+CLOCK_AWAY_S = 5.0  # a clock that is wrong by so much may be told and not be used
+MEDIA_URL = "http://h/onvif/media_service"  # where the media service of nearly every camera is
 UNUSABLE = (SoapError, ONVIFError, requests.RequestException, *UNREADABLE)
 REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORECASE)
 
@@ -48,12 +57,15 @@ REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORE
 class CameraProfile:
     """One media profile: its token and what its encoder is set to; the stream's address is still empty.
 
-    source: the token of its video source, the lens; "" where it is not told.
+    source: the token of its video source, the lens; "" where it is not told. undescribed: the camera does not tell what it
+    encodes; the stream's size is then that of the lens. media2: it stands in the Media2 service.
     """
 
     token: str
     stream: Stream
     source: str = ""
+    undescribed: bool = False
+    media2: bool = False
 
     @property
     def area(self) -> int:
@@ -64,23 +76,17 @@ class CameraProfile:
 def choose(profiles: Sequence[CameraProfile], sub_size: tuple[int, int]) -> tuple[CameraProfile, CameraProfile | None] | None:
     """Main: the largest picture, then the highest rate. Sub: of the smaller ones of the same lens the nearest to sub_size.
 
-    None where no profile is H.264 or H.265.
+    An undescribed profile is main where no described one is as large as its lens: its codec shows in the stream. None where no
+    profile is H.264 or H.265, or may be.
     """
-    usable = [p for p in profiles if p.stream.codec]
+    described = [p for p in profiles if p.stream.codec]
+    usable = described + [p for p in profiles if p.undescribed]
     if not usable:
         return None
-    main = max(usable, key=lambda p: (p.area, p.stream.fps))
-    smaller = [p for p in usable if 0 < p.area < main.area and (p.source == main.source or not p.source or not main.source)]
+    main = max(usable, key=lambda p: (p.area, not p.undescribed, p.stream.fps))
+    smaller = [p for p in described if 0 < p.area < main.area and (p.source == main.source or not p.source or not main.source)]
     sub = min(smaller, key=lambda p: abs(p.stream.width - sub_size[0]) + abs(p.stream.height - sub_size[1]), default=None)
     return main, sub
-
-
-def at_host(uri: str, host: str, port: int | None = None) -> str:
-    """The address with its host replaced and its user and password taken out; port None keeps the port it names."""
-    parts = urlsplit(uri)
-    port = parts.port if port is None else port
-    name = f"[{host}]" if ":" in host else host
-    return urlunsplit(parts._replace(netloc=name if port is None else f"{name}:{port}"))
 
 
 def ask(
@@ -146,13 +152,14 @@ class OnvifDevice:
     def __init__(self, address: CameraAddress, timeout_s: float, now: Callable[[], float], *, patient: bool = True) -> None:
         self._address, self._timeout_s, self._now, self._patient = address, timeout_s, now, patient
         self.clock_offset_s: float | None = None
+        self._true_time = False  # tokens carry our own clock's time: the camera's clock tells another one than it checks by
         self._device = self._service("devicemgmt", at_host("http://h/onvif/device_service", address.host, address.port))
         self._media: Any = None
+        self._media2 = ""  # the address of the Media2 service, where it was asked
 
     def _service(self, name: str, url: str) -> Any:
         definition = SERVICES[name]
-        transport = Transport(timeout=self._timeout_s, operation_timeout=self._timeout_s)  # type: ignore[no-untyped-call]
-        transport.session.trust_env = False  # cameras stand in the room's own network: no proxy, no .netrc
+        transport = CameraTransport(self._timeout_s)
         service = ONVIFService(
             url,
             self._address.user,
@@ -170,7 +177,7 @@ class OnvifDevice:
         client, user, password = service.zeep_client, self._address.user, self._address.password
         client.wsse, client.transport.session.auth = None, None
         if user:
-            shift = timedelta(seconds=round(self.clock_offset_s or 0.0))
+            shift = timedelta(seconds=0 if self._true_time else round(self.clock_offset_s or 0.0))
             client.wsse = UsernameDigestTokenDtDiff(user, password, dt_diff=shift, use_digest=True, zulu_timestamp=True)
             client.transport.session.auth = HTTPDigestAuth(user, password)
 
@@ -182,7 +189,11 @@ class OnvifDevice:
         except (SoapError, ONVIFError) as error:
             if not refused(error) or not self._patient:
                 raise
+        before_s = self.clock_offset_s
         self.read_clock()
+        moved_s = abs((self.clock_offset_s or 0.0) - (before_s or 0.0))
+        if moved_s < CLOCK_AWAY_S <= abs(self.clock_offset_s or 0.0):
+            self._true_time = not self._true_time
         self._log_in(service)
         return call(**arguments)
 
@@ -236,22 +247,80 @@ class OnvifDevice:
 
     def _media_service(self) -> Any:
         if self._media is None:
-            named = _text(self._call(self._device, "GetCapabilities", Category="Media"), "Media", "XAddr")
-            self._media = self._service("media", self._own(named or "http://h/onvif/media_service"))
+            self._media = self._service("media", self._media_url())
         return self._media
 
+    def _media_url(self) -> str:
+        """Where the media service is. A camera that refuses to tell has it at the usual place."""
+        try:
+            named = _text(self._call(self._device, "GetCapabilities", Category="Media"), "Media", "XAddr")
+        except UNUSABLE as error:
+            if refused(error) or isinstance(error, requests.Timeout):
+                raise
+            named = _text(None)
+        return self._own(named or MEDIA_URL)
+
     def profiles(self) -> list[CameraProfile]:
-        """Every media profile with a video encoder."""
-        return [p for p in map(profile, self._call(self._media_service(), "GetProfiles") or []) if p]
+        """Every media profile with a video encoder, and those of which the camera does not tell whether they have one.
+
+        By Media2, where the first media service does not describe them all: of H.265 it has no words.
+        """
+        try:
+            found = [p for p in map(profile, self._first_profiles()) if p]
+        except UNUSABLE as error:
+            if refused(error) or isinstance(error, requests.Timeout) or not (newer := self._newer_profiles()):
+                raise
+            return newer
+        if not found or any(p.undescribed or not p.stream.codec for p in found):
+            return self._newer_profiles() or found
+        return found
+
+    def _first_profiles(self) -> Any:
+        try:
+            return self._call(self._media_service(), "GetProfiles") or []
+        except UNUSABLE as error:
+            usual = self._own(MEDIA_URL)
+            if refused(error) or isinstance(error, requests.Timeout) or self._media is None or self._media.url == usual:
+                raise
+            self._media = self._service("media", usual)  # what it named leads nowhere
+            return self._call(self._media, "GetProfiles") or []
+
+    def _newer_profiles(self) -> list[CameraProfile]:
+        """The profiles of Media2; empty where the camera has none that can be used."""
+        services = self._extra(self._device, "GetServices", IncludeCapability=False) or []
+        named = next((_text(s, "XAddr") for s in services if _text(s, "Namespace") == media2.NAMESPACE), "")
+        if not named:
+            return []
+        self._media2 = self._own(named)
+        with suppress(*UNUSABLE, etree.XMLSyntaxError):
+            return [newer_profile(told) for told in media2.profiles(self._post_newer)]
+        return []
+
+    def _post_newer(self, envelope: Any, action: str) -> bytes:
+        """One call of Media2, logged in as the other services are."""
+        client = self._device.zeep_client
+        if client.wsse is not None:
+            envelope, _ = client.wsse.apply(envelope, {})
+        headers = {"Content-Type": f'application/soap+xml; charset=utf-8; action="{action}"'}
+        return bytes(client.transport.post(self._media2, etree.tostring(envelope), headers).content)
 
     def _own(self, url: str) -> str:
-        """A service's address as we reach it. A camera that names another host than ours names its inner port as well."""
-        same = urlsplit(url).hostname == self._address.host
-        return at_host(url, self._address.host, None if same else self._address.port)
+        """A service's address as we reach it: by the scheme that the device answered, a bare path too.
+
+        A camera that names another host than ours, or another scheme, names a port that is not for us as well.
+        """
+        parts = urlsplit(url)
+        same = parts.hostname == self._address.host and parts.scheme == "http"
+        path = urlunsplit(("http", parts.netloc or "h", parts.path or "/", parts.query, ""))
+        return at_host(path, self._address.host, None if same else self._address.port)
 
     def stream(self, chosen: CameraProfile) -> Stream:
         """The profile's stream with its RTSP address: our host, the camera's port."""
-        uri = _text(self._call(self._media, "GetStreamUri", StreamSetup=RTSP_TCP, ProfileToken=chosen.token), "Uri").strip()
+        if chosen.media2:
+            uri = media2.stream_uri(self._post_newer, chosen.token)
+        else:
+            told = self._call(self._media, "GetStreamUri", StreamSetup=RTSP_TCP, ProfileToken=chosen.token)
+            uri = f"{_text(told, 'Uri')}".strip()
         if not uri.lower().startswith(("rtsp://", "rtsps://")):
             raise DeviceFault(
                 "camera-gives-no-rtsp-address",
@@ -259,14 +328,33 @@ class OnvifDevice:
                 uri=uri or "-",
                 **_where(self._address),
             )
-        return replace(chosen.stream, uri=at_host(uri, self._address.host))
+        here = at_host(uri, self._address.host)
+        return replace(chosen.stream, uri=with_placeholders(here, self._address.user, self._address.password))
+
+
+def newer_profile(told: Mapping[str, str]) -> CameraProfile:
+    """A profile as onvif_media2.profiles gives it. Its codec is "" where it is neither H.264 nor H.265."""
+    stream = Stream(
+        uri="",
+        codec=CODECS.get(told["encoding"].upper().replace(".", ""), ""),
+        width=int(_finite(told["width"])),
+        height=int(_finite(told["height"])),
+        fps=_finite(told["fps"]),
+        bitrate_bps=_finite(told["kbps"]) * 1000,
+        profile=told["token"],
+    )
+    return CameraProfile(told["token"], stream, told["source"], media2=True)
 
 
 def profile(raw: Any) -> CameraProfile | None:
-    """A profile out of GetProfiles; None without a video encoder. Its codec is "" where it is neither H.264 nor H.265."""
-    encoder = getattr(raw, "VideoEncoderConfiguration", None)
+    """A profile out of GetProfiles; None without video. Its codec is "" where it is neither H.264 nor H.265, or not told."""
+    encoder, source = getattr(raw, "VideoEncoderConfiguration", None), getattr(raw, "VideoSourceConfiguration", None)
     if encoder is None:
-        return None
+        if source is None:
+            return None
+        width, height = int(_number(source, "Bounds", "width")), int(_number(source, "Bounds", "height"))
+        stream = Stream(uri="", width=width, height=height, profile=_text(raw, "token"))
+        return CameraProfile(_text(raw, "token"), stream, _text(source, "SourceToken"), undescribed=True)
     stream = Stream(
         uri="",
         codec=CODECS.get(_text(encoder, "Encoding").upper().replace(".", ""), ""),
@@ -307,8 +395,12 @@ def _text(value: Any, *path: str) -> Given:
 
 
 def _number(value: Any, *path: str) -> float:
+    return _finite(_text(value, *path))
+
+
+def _finite(text: str) -> float:
     try:
-        number = float(_text(value, *path))
+        number = float(text)
     except ValueError:
         return 0.0
     return number if math.isfinite(number) else 0.0
@@ -329,18 +421,28 @@ def _faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
         if "timed out" in str(error):  # a time-out in the middle of a body comes as a connection error
             raise _silent(address, timeout_s) from error
         if not refused(error):
-            raise DeviceFault(
-                "camera-does-not-speak-onvif",
-                "check-camera-address-and-onvif",
-                why=" ".join(str(error).split())[:160],
-                **_where(address),
-            ) from error
+            raise _unusable(error, address) from error
         raise DeviceRefused(
             "camera-refuses-login",
             "check-camera-user-and-password",
             user=address.user or "-",
             **_where(address),
         ) from error
+
+
+def _unusable(error: BaseException, address: CameraAddress) -> DeviceFault:
+    """What is wrong with an answer, in words; a library's own word for it is none."""
+    mend, where = "check-camera-address-and-onvif", _where(address)
+    status = getattr(error, "status_code", None) or 0
+    if isinstance(error, NotSoapError):
+        if status >= HTTP_ERROR:
+            return DeviceFault("camera-answers-http-error", mend, status=status, **where)
+        return DeviceFault("camera-answers-something-else", mend, what=sentence(ANSWERS[error.kind]), **where)
+    if isinstance(error, (SoapFault, ONVIFError)) and str(error).strip():
+        return DeviceFault("camera-does-not-speak-onvif", mend, why=" ".join(str(error).split())[:160], **where)
+    if isinstance(error, requests.ConnectionError):
+        return DeviceFault("camera-ends-onvif-connection", mend, **where)
+    return DeviceFault("camera-onvif-answer-not-understood", "ask-maker-for-firmware-or-give-rtsp", **where)
 
 
 def _silent(address: CameraAddress, limit_s: float) -> DeviceSilent:

@@ -1,12 +1,17 @@
 """What the room's devices are to the rest of the product: Protocols and values, no library's terms."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol, Self
+
+from drivers.stream_address import hidden
 
 
 @dataclass(frozen=True, slots=True)
 class CameraAddress:
-    """Where a camera is and how to log in. With rtsp (and rtsp_sub), for a camera without ONVIF, host and port are unused."""
+    """Where a camera is and how to log in. With rtsp (and rtsp_sub), for a camera without ONVIF, host and port are unused.
+
+    rtsp and rtsp_sub may hold ``{user}`` and ``{password}`` where the camera wants them in the address.
+    """
 
     name: str
     host: str = ""
@@ -17,7 +22,9 @@ class CameraAddress:
     rtsp_sub: str = ""
 
     def __repr__(self) -> str:
-        return f"CameraAddress({self.name!r}, {self.rtsp or f'{self.host}:{self.port}'!r}, user={self.user!r}, password=***)"
+        return (
+            f"CameraAddress({self.name!r}, {hidden(self.rtsp) or f'{self.host}:{self.port}'!r}, user={self.user!r}, password=***)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,11 @@ class CameraDescription:
         told["sub"] = Stream(**_known(Stream, sub)) if sub else None
         told["address"] = Place(**_known(Place, address)) if address else None
         return cls(**told)
+
+    def without_secrets(self) -> Self:
+        """The description as it may be stored."""
+        sub = replace(self.sub, uri=hidden(self.sub.uri)) if self.sub else None
+        return replace(self, main=replace(self.main, uri=hidden(self.main.uri)), sub=sub)
 
     @property
     def tells_who(self) -> bool:

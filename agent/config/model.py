@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from agent.config.places import DEFAULT_CONFIG, DEFAULT_ROOT, DEFAULT_RUN, Places
 from agent.config.problems import ConfigFault, Problem, key_lines, problem_of, syntax_problem
 from agent.config.sample import render
+from drivers.stream_address import hidden, literal_secret
 from recorder.session.tracks import CAMERAS, CameraId
 from wording import Language, Shown, say
 
@@ -101,7 +102,11 @@ class CameraSection(Section):
     user: str = entry("admin", "User of the camera.")
     password_file: str = entry("", "File whose first line is the password.")
     password_env: str = entry("", "Or: environment variable that holds the password.")
-    rtsp: str = entry("", "Plain RTSP address of the main stream, for a camera without ONVIF; host and port are then unused.")
+    rtsp: str = entry(
+        "",
+        "Plain RTSP address of the main stream, for a camera without ONVIF; host and port are then unused. "
+        "Where the camera wants the login in it: {user} and {password}.",
+    )
     rtsp_sub: str = entry("", "Plain RTSP address of the sub-stream, with rtsp only.")
     width: int = entry(1920, "Promised picture width of the main stream, pixels.", ge=160, le=7680)
     height: int = entry(1080, "Promised picture height of the main stream, pixels.", ge=120, le=4320)
@@ -119,7 +124,7 @@ class CameraSection(Section):
     def _rtsp_address(cls, value: str) -> str:
         if value and not value.startswith(("rtsp://", "rtsps://")):
             raise ValueError("must-begin-with-rtsp")
-        if "@" in value.split("://", 1)[-1].split("/", 1)[0]:
+        if "@" in value.split("://", 1)[-1].split("/", 1)[0] or literal_secret(value):
             raise ValueError("must-not-hold-credentials")
         return value
 
@@ -134,7 +139,7 @@ class CameraSection(Section):
     @property
     def place(self) -> str:
         """Where the camera is, for people."""
-        return self.rtsp or f"{self.host}:{self.port}"
+        return hidden(self.rtsp) or f"{self.host}:{self.port}"
 
     def password(self, name: str) -> str:
         """The password, "" where none is configured. Raises ConfigFault."""

@@ -17,6 +17,8 @@ from drivers.camera import describe_apart, find_apart
 from drivers.discovery import Target
 from drivers.faults import DeviceFault, DeviceRefused
 from drivers.ports import CameraAddress, CameraDescription, Place
+from drivers.stream_address import TAKEN_OUT
+from recorder.capture.rtsp_login import place as rtsp_place
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.disk.durable import make_folder, read_json, write_json
 from recorder.faults import StorageFault
@@ -48,9 +50,10 @@ def remembered(path: Path | None) -> CameraDescription | None:
     if path is None:
         return None
     try:
-        return CameraDescription.from_dict(read_json(path))
+        known = CameraDescription.from_dict(read_json(path))
     except (Fault, KeyError, TypeError):
         return None
+    return None if TAKEN_OUT in known.main.uri else known
 
 
 def where(address: CameraAddress, known: CameraDescription | None) -> tuple[str, int]:
@@ -88,7 +91,7 @@ class KnownCamera:
     def __init__(self, settings: CameraSettings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.fault: dict[str, object] | None = None
         self._settings, self._now = settings, now
-        self._configured = f"{settings.address.host}:{settings.address.port}"
+        self._configured = "{}:{}".format(*self._at)
         self._lock = threading.RLock()
         self._used: CameraDescription | None = None  # whose streams are opened
         self._known: CameraDescription | None = None  # the camera we look for; not _used while another stands at its address
@@ -155,7 +158,9 @@ class KnownCamera:
 
     @property
     def _at(self) -> tuple[str, int]:
-        return self._settings.address.host, self._settings.address.port
+        """As configured; of a plain RTSP address its own host and port, since nothing else is ever spoken to."""
+        address = self._settings.address
+        return rtsp_place(address.rtsp) if address.rtsp else (address.host, address.port)
 
     def _place(self, host: str, port: int, how: str = "configured", before: str = "") -> Place:
         stamp = self._now().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -249,7 +254,7 @@ class KnownCamera:
                     return
             try:
                 make_folder(memory.parent)
-                write_json(memory, found.as_dict())
+                write_json(memory, found.without_secrets().as_dict())
                 refused = False
             except StorageFault as fault:
                 if not refused:

@@ -20,10 +20,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from drivers.camera import credentialed, describe, describe_apart, read_answer
+from drivers.camera import describe, describe_apart, read_answer
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
-from drivers.onvif_device import CameraProfile, at_host, choose, wsdl_folder
+from drivers.onvif_device import CameraProfile, choose, wsdl_folder
 from drivers.ports import CameraAddress, CameraDescription, Stream
+from drivers.stream_address import at_host, credentialed
 from tests.equipment.onvif import OnvifService, Refusal
 from tests.equipment.onvif_messages import SOAP
 from tests.equipment.onvif_messages import Profile as Offered
@@ -217,7 +218,7 @@ def talker(camera: OnvifService | None) -> Iterator[int]:
 
 
 def test_what_is_no_camera() -> None:
-    with talker(None) as port, pytest.raises(DeviceFault, match="does not speak ONVIF") as caught:
+    with talker(None) as port, pytest.raises(DeviceFault, match="answers with a web page, not ONVIF") as caught:
         describe(CameraAddress("overview", HOST, port, "admin", PASSWORD))
     assert not isinstance(caught.value, DeviceRefused | DeviceAbsent | DeviceSilent)
 

@@ -1,0 +1,50 @@
+"""Addresses of cameras' services and streams: with whom they name, and what of them may be stored and shown. Pure."""
+
+import re
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+SECRETS = re.compile(r"(?i)((?:pass(?:word|wd|phrase)?|pwd|psw|pw|secret|token|auth(?:key)?|key|credentials?)=)([^&;/?#\s]+)")
+PLACEHOLDERS = ("{user}", "{password}")
+TAKEN_OUT = "***"  # in place of what is like a password
+
+
+def hidden(uri: str) -> str:
+    """The address as it may be stored and shown: without user and password before the host, ``***`` for what is like a password.
+
+    The placeholders ``{user}`` and ``{password}`` stay.
+    """
+    shown = SECRETS.sub(lambda found: found[0] if found[2] in PLACEHOLDERS else f"{found[1]}{TAKEN_OUT}", uri)
+    return re.sub(r"^([a-z]+://)[^/?#]*@", r"\1", shown, flags=re.IGNORECASE)
+
+
+def literal_secret(uri: str) -> bool:
+    """Whether an address holds a password in the clear, not as a placeholder."""
+    return any(found[2] not in PLACEHOLDERS for found in SECRETS.finditer(uri))
+
+
+def credentialed(uri: str, user: str, password: str) -> str:
+    """The address with user and password for the RTSP client, percent-encoded. Never to be stored, shown or logged."""
+    for placeholder, value in zip(PLACEHOLDERS, (user, password), strict=True):
+        uri = uri.replace(placeholder, quote(value, safe=""))
+    parts = urlsplit(uri)
+    if not user or "@" in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"))
+
+
+def with_placeholders(uri: str, user: str, password: str) -> str:
+    """The address of a camera that puts the login into it, with placeholders for what we know."""
+
+    def placeholder(found: re.Match[str]) -> str:
+        return f"{found[1]}{{password}}" if password and unquote(found[2]) == password else found[0]
+
+    uri = SECRETS.sub(placeholder, uri)
+    return re.sub(rf"(?i)(user(?:name)?=){re.escape(quote(user, safe=''))}(?=[&;/?#]|$)", r"\1{user}", uri) if user else uri
+
+
+def at_host(uri: str, host: str, port: int | None = None) -> str:
+    """The address with its host replaced and its user and password taken out; port None keeps the port it names."""
+    parts = urlsplit(uri)
+    port = parts.port if port is None else port
+    name = f"[{host}]" if ":" in host else host
+    return urlunsplit(parts._replace(netloc=name if port is None else f"{name}:{port}"))
