@@ -82,6 +82,7 @@ KIND = DeviceKind(
     command=(BURNER,),
     settings=_settings,
     work=_work,
+    program="burner.work.process",
     judge=judge,
     meant=lambda config: bool(config.burner.drives),
     checks=("drives",),

@@ -61,6 +61,7 @@ KIND = DeviceKind(
     command=("climate",),
     settings=_settings,
     work=_work,
+    program="recorder.sensors.climate",
     judge=judge,
     measure=measure,
     meant=lambda config: config.climate.enabled,

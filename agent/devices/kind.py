@@ -81,6 +81,7 @@ class DeviceKind:
     id: of the process, of its lock, status and log, and of the device on the feed. title, help: codes of the device's name and of
     the command's help. unit: systemd's. command: arguments of room-agent that run it. meant: whether a room with this
     configuration has it. settings, work: what the process is given, and what runs it; both load what they need themselves.
+    program: the module that work loads.
     records: it writes what a session is made of, so that a hang must be over soon. judge, measure: what a live status shows.
     checks: modules of agent.selfcheck.checks. members: the devices that one process shows, where it is not just its own;
     pattern: of their ids, a regular expression.
@@ -93,6 +94,7 @@ class DeviceKind:
     command: tuple[str, ...]
     settings: "Callable[[Config], object]"
     work: Callable[[Any], None]
+    program: str
     judge: Callable[[Look, Status], Judgement]
     measure: Callable[[Look, Status], tuple[Measurement, ...]] = no_measurements
     meant: "Callable[[Config], bool]" = lambda _: True

@@ -46,7 +46,7 @@ def judge(look: Look, status: Status) -> Judgement:
         return "failed", fault
     if fault is not None and older(look, status.last_packet_ns, GIVEN_UP_NS):
         return "failed", fault
-    if older(look, status.last_packet_ns, PACKET_NS):
+    if older(look, status.last_packet_ns, PACKET_NS + status.slow_ns):
         if status.last_packet_ns is None and not older(look, status.since_ns, FIRST_NS):
             return "unknown", None
         since = status.since_ns if status.last_packet_ns is None else status.last_packet_ns
@@ -54,7 +54,7 @@ def judge(look: Look, status: Status) -> Judgement:
         return "failed", Fault("device-delivers-nothing", "check-power-cable-and-network", seconds=seconds)
     if status.state not in ("armed", "recording", "finished"):
         return ("failed", fault) if fault is not None else ("unknown", None)
-    if look.state == "recording" and look.recorded_s > BEHIND_S and older(look, status.last_disk_ns, ON_DISK_NS):
+    if look.state == "recording" and look.recorded_s > BEHIND_S and older(look, status.last_disk_ns, ON_DISK_NS + status.slow_ns):
         return "failed", fault or nothing_on_disk(look, status.last_disk_ns)
     return ("degraded", fault) if fault is not None else OK
 
@@ -109,6 +109,7 @@ def _kind(track: str) -> DeviceKind:
         command=("track", track),
         settings=settings,
         work=_work,
+        program="recorder.track.process",
         judge=judge,
         measure=measure,
         records=True,

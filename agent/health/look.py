@@ -24,13 +24,16 @@ def track_statuses(statuses: Mapping[str, Status], required: Sequence[str] = TRA
 
 
 def not_on_disk(view: RoomView) -> list[str]:
-    """The required tracks of whose session no bytes came to the disk within 3 s: while one is here, nobody says "recording"."""
+    """The required tracks of whose session no bytes came to the disk within 3 s: while one is here, nobody says "recording".
+
+    A camera of few pictures a second has longer, see TrackStatus.slow_ns.
+    """
     session = view.session["id"] if view.session else None
 
     def arrives(status: TrackStatus | None) -> bool:
         if status is None or status.session != session or status.last_disk_ns is None:
             return False  # what it wrote last may be the session before's
-        return view.boottime_ns - status.last_disk_ns <= ON_DISK_NS
+        return view.boottime_ns - status.last_disk_ns <= ON_DISK_NS + status.slow_ns
 
     return [name for name, status in track_statuses(view.statuses, view.required).items() if not arrives(status)]
 

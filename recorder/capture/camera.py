@@ -3,24 +3,32 @@
 Measured: demuxing and storing one 1080p25 track costs 0.4 CPU-seconds per 30 s, about what ``ffmpeg -c copy`` costs.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 
 import av
 
-from drivers.camera import credentialed
-from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
+from drivers.faults import DeviceAbsent, DeviceFault, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
+from drivers.stream_address import credentialed, hidden
 from recorder.capture.camera_identity import CameraSettings, KnownCamera
 from recorder.capture.camera_timeline import CameraTimeline
-from recorder.capture.rtsp_login import reach, unknown_digest
+from recorder.capture.peer import connected_sockets, peer
+from recorder.capture.rtsp_login import reach
 from recorder.capture.source import Source
+from recorder.capture.stream_fault import equal_lengths, messages, stream_fault
 from recorder.clock.instants import SECOND_NS, boottime_ns
+from recorder.media.cadence import Cadence, Stamp
 from recorder.media.packets import Connected, Format, Jumped, Packet
 from recorder.media.parameter_sets import format_at
 
-OPEN_S = 4.0
-READ_S = 1.5  # a stream silent for so long is given up: the gap must be noticed within 3 s
+OPEN_S = 4.0  # a camera that is slower with its answers gets so much more each time…
+SLOWEST_OPEN_S = 12.0  # …up to this
+READ_S = 1.5  # a stream silent for so long is told: it must be within 3 s…
+GIVE_UP_S = 4.5  # …and given up after this: a camera may send one picture in two seconds, from one moment to the next
+SLOW = 2.5  # a silence so many times the usual distance of pictures is told
 REORDERED = 4  # packets among which the earliest picture of a stream with B-frames is
 KEY_S = 10  # without a key frame for so long the connection is made anew, upon which cameras send one
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
@@ -39,17 +47,30 @@ class _Came:
 
 
 class StreamReader:
-    """One RTSP connection. ``demux`` yields packets until it fails."""
+    """One RTSP connection. ``packets`` yields until it fails.
 
-    def __init__(self, stream: Stream, address: CameraAddress) -> None:
-        """Opens and logs in. Raises DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault."""
-        self._name, self._uri = address.name, stream.uri
+    peer: host and port that deliver, after every redirection.
+    """
+
+    def __init__(self, stream: Stream, address: CameraAddress, open_s: float = OPEN_S, *, decodes: bool = False) -> None:
+        """Opens and logs in. open_s: for all answers together. decodes: this process does, so a refusal is told less exactly.
+
+        Raises DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault.
+        """
+        self._name, self._uri = address.name, hidden(stream.uri)
         url = credentialed(stream.uri, address.user, address.password)
-        try:
-            reach(stream.uri)
-            self.container = av.open(url, options=OPTIONS, timeout=(OPEN_S, READ_S))
-        except (av.error.FFmpegError, OSError) as error:
-            raise self._fault(error) from None  # the original names the address with its password
+        before = connected_sockets()
+        began_ns = boottime_ns()
+        listening: AbstractContextManager[list[tuple[int, str, str]]] = nullcontext([]) if decodes else messages()
+        with listening as heard:
+            try:
+                reach(url)
+                self.container = av.open(url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
+            except (av.error.FFmpegError, OSError) as error:
+                late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
+                # The original names the address with its password.
+                raise stream_fault(error, self._name, self._uri, late_s=late_s, heard=heard) from None
+        self.peer = peer(before)
         if not self.container.streams.video:
             self.container.close()
             raise DeviceFault(
@@ -69,9 +90,11 @@ class StreamReader:
             height=context.height,
             fps=float(self.stream.average_rate or 0),
         )
-        self._interval = round(1 / (self.format.time_base * Fraction(self.format.fps or 25)))
+        # A description may tell any rate: one below 25 would put a picture without a time of its own too far from the next one.
+        self._interval = round(1 / (self.format.time_base * Fraction(max(self.format.fps, 25))))
         self._timeline = CameraTimeline(float(self.format.time_base * SECOND_NS))
-        self._opened_ns = boottime_ns()
+        self._cadence = Cadence()
+        self._opened_ns = self._handed_ns = boottime_ns()
         self._stamped = 0  # the last timestamp, as the camera gave it
 
     def packets(self) -> Iterator[Packet | Jumped]:
@@ -88,8 +111,8 @@ class StreamReader:
         asked_ns = boottime_ns()
         try:
             for packet in self.container.demux(self.stream):
-                handed_ns = boottime_ns()
-                silent = handed_ns - asked_ns >= READ_S * SECOND_NS
+                handed_ns = self._handed_ns = boottime_ns()
+                silent = handed_ns - asked_ns >= GIVE_UP_S * SECOND_NS
                 came = _Came(packet, came_ns if came_ns is not None else handed_ns - interval_ns)
                 came_ns = handed_ns
                 if packet.size == 0:
@@ -107,8 +130,18 @@ class StreamReader:
                     raise TimeoutError
                 asked_ns = boottime_ns()
         except (av.error.FFmpegError, OSError) as error:
-            raise self._fault(error) from None
+            late_s = round((boottime_ns() - asked_ns) / SECOND_NS, 1)
+            raise stream_fault(error, self._name, self._uri, late_s=late_s if late_s >= GIVE_UP_S else 0.0) from None
         raise DeviceAbsent("camera-ended-connection", "check-power-and-network-cable", name=self._name)
+
+    @property
+    def quiet(self) -> DeviceFault | None:
+        """Nothing has come for longer than is usual, though the connection stands. For another thread."""
+        quiet_s = (boottime_ns() - self._handed_ns) / SECOND_NS
+        # The demuxer hands a picture over when the next one comes.
+        if quiet_s < max(READ_S, SLOW * self._cadence.usual_ns / SECOND_NS):
+            return None
+        return stream_fault(TimeoutError(), self._name, self._uri, late_s=round(quiet_s, 1))
 
     @property
     def _opening_packets(self) -> int:
@@ -134,6 +167,7 @@ class StreamReader:
             came.stamp = self._stamped + self._interval
         self._stamped = came.stamp
         pts = self._timeline.place(came.stamp, came.arrival_ns)
+        self._cadence.add(Stamp(pts * self.format.time_base.numerator * SECOND_NS // self.format.time_base.denominator, 0))
         if self._timeline.jumped_ns:
             yield Jumped(self._timeline.jumped_ns)
         yield Packet(pts, came.key, came.data, came.arrival_ns, self.format)
@@ -146,45 +180,6 @@ class StreamReader:
             seconds=KEY_S,
         )
 
-    def _fault(self, error: Exception) -> DeviceFault:
-        # Time-outs come as ExitError (the interrupt callback) or TimeoutError; the message may hold the address: never quote it.
-        if isinstance(error, av.error.HTTPUnauthorizedError) and (algorithm := unknown_digest(self._uri)):
-            return DeviceRefused(
-                "camera-login-algorithm-unknown",
-                "set-rtsp-login-to-md5",
-                name=self._name,
-                algorithm=algorithm,
-                uri=self._uri,
-            )
-        if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
-            return DeviceRefused(
-                "camera-refuses-stream-login",
-                "compare-camera-user-and-password",
-                name=self._name,
-            )
-        if isinstance(error, (av.error.ExitError, TimeoutError)):
-            return DeviceSilent(
-                "camera-frozen",
-                "check-cable-switch-restart-camera",
-                name=self._name,
-                seconds=READ_S,
-            )
-        if isinstance(error, OSError) and error.errno in (111, 113, 101, 104, 32, 5):
-            return DeviceAbsent(
-                "camera-does-not-answer",
-                "check-power-cable-and-address",
-                name=self._name,
-                uri=self._uri,
-                why=error.strerror,
-            )
-        return DeviceFault(
-            "camera-stream-unusable",
-            "check-stream-codec-and-rtsp",
-            name=self._name,
-            uri=self._uri,
-            why=type(error).__name__,
-        )
-
 
 class CameraSource(Source):
     """Describes the camera, connects to its main stream, delivers packets; again after every failure."""
@@ -193,23 +188,53 @@ class CameraSource(Source):
         super().__init__(settings.address.name)
         self._settings = settings
         self._camera = KnownCamera(settings)
+        self._reader: StreamReader | None = None  # that delivers
+        self._open_s = OPEN_S
+        self._lasted_s: deque[float] = deque(maxlen=3)  # the last connections
+        self._began_ns = boottime_ns()  # the present one
 
     @property
     def description_fault(self) -> dict[str, object] | None:
         """What a person should know although the camera may be recorded, Fault.as_dict()."""
-        return self._camera.fault
+        return self._camera.fault or self._ends_regularly()
+
+    @property
+    def quiet_fault(self) -> dict[str, object] | None:
+        """The connection stands and nothing comes, Fault.as_dict()."""
+        reader = self._reader
+        fault = reader.quiet if reader is not None else None
+        return None if fault is None else fault.as_dict()
+
+    def _ends_regularly(self) -> dict[str, object] | None:
+        every_s = equal_lengths(list(self._lasted_s))
+        if every_s is None or boottime_ns() - self._began_ns > 2 * every_s * SECOND_NS:
+            return None
+        return DeviceFault(
+            "camera-ends-connection-regularly",
+            "lengthen-camera-rtsp-timeout",
+            name=self._settings.address.name,
+            seconds=round(every_s, 1),
+        ).as_dict()
 
     def attempt(self) -> None:
         """Raises DeviceFault and its kinds."""
         description = self._camera.describe()
         self.beat()
         try:
-            reader = StreamReader(description.main, self._settings.address)
+            reader = self._opened(description)
             self.beat()
             self._camera.connected()
             self._deliver_from(reader, description)
         except DeviceFault:
             self._camera.failing()
+            raise
+
+    def _opened(self, description: CameraDescription) -> StreamReader:
+        """A camera that did not answer in time gets longer the next time, up to SLOWEST_OPEN_S."""
+        try:
+            return StreamReader(description.main, self._settings.address, self._open_s)
+        except DeviceSilent:
+            self._open_s = min(SLOWEST_OPEN_S, self._open_s + OPEN_S)
             raise
 
     def stop(self) -> None:
@@ -219,15 +244,20 @@ class CameraSource(Source):
 
     def _deliver_from(self, reader: StreamReader, description: CameraDescription) -> None:
         device = {k: v for k, v in description.as_dict().items() if k not in ("main", "sub")}
-        announced = False
+        device |= {"stream": hidden(description.main.uri), "delivered_by": reader.peer}
         try:
             for item in reader.packets():
                 if self.stopping:
                     return
                 self._camera.stay(description)
-                if not announced:
+                if self._reader is None:
                     self.connected(Connected(reader.format, device))
-                    announced = True
+                    self._reader, self._began_ns = reader, boottime_ns()
                 self.deliver(item)
+        except DeviceAbsent:  # it ended the connection itself, or that broke
+            if self._reader is not None:
+                self._lasted_s.append((boottime_ns() - self._began_ns) / SECOND_NS)
+            raise
         finally:
+            self._reader = None
             reader.container.close()

@@ -38,12 +38,19 @@ class MicrophoneSource(Source):
     def __init__(self, settings: MicrophoneSettings) -> None:
         super().__init__("microphone")
         self._settings = settings
+        self._alike: Fault | None = None
+
+    @property
+    def description_fault(self) -> dict[str, object] | None:
+        """Which of several devices of one name is recorded is not sure, Fault.as_dict()."""
+        return None if self._alike is None else self._alike.as_dict()
 
     def attempt(self) -> None:
         """Opens the microphone and delivers its sound until it fails or the process stops. Raises DeviceFault."""
         settings = self._settings
         check_rate(settings.rate_hz)
         microphone = Microphone(settings.device, settings.rate_hz, settings.channels)
+        self._alike = _alike(settings.device, microphone)
         try:
             self._deliver_from(microphone)
         except Fault as fault:
@@ -105,7 +112,7 @@ class MicrophoneSource(Source):
                 rate_hz=settings.rate_hz,
                 channels=settings.channels,
             ),
-            {"name": microphone.name},
+            {"name": microphone.name, "own_rate_hz": microphone.own_rate_hz},
         )
 
 
@@ -151,6 +158,18 @@ class _Stream:
         packet = Packet(self._count, True, block.samples, block.arrival_ns - frames * SECOND_NS // self._rate_hz)
         self._count += frames
         return packet
+
+
+def _alike(device: str, microphone: Microphone) -> DeviceFault | None:
+    if not microphone.alike:
+        return None
+    return DeviceFault(
+        "several-microphones-of-one-name",
+        "name-microphone-in-full",
+        device=device,
+        used=microphone.name,
+        others=microphone.alike,
+    )
 
 
 def _hole(block: Block, missing_ns: int) -> DeviceFault:

@@ -38,6 +38,16 @@ class Source(ABC, threading.Thread):
     def attempt(self) -> None:
         """Connects and delivers until the device fails. Raises Fault; returns only when stopping."""
 
+    @property
+    def description_fault(self) -> dict[str, object] | None:
+        """What a person should know of the device although it may be recorded, Fault.as_dict()."""
+        return None
+
+    @property
+    def quiet_fault(self) -> dict[str, object] | None:
+        """The connection stands and nothing comes, Fault.as_dict()."""
+        return None
+
     def run(self) -> None:
         name_thread(self.name)
         failures = 0

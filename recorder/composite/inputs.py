@@ -21,8 +21,10 @@ from recorder.capture.latency import Latency
 from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns
 from recorder.composite.picture import Rect, Scaled
+from recorder.media.cadence import Cadence, Stamp
 from recorder.media.decoding import video_decoder
 from recorder.media.live import LiveKind, LiveMessage, LiveReader
+from recorder.media.mixdown import Mixdown
 from recorder.media.packets import Format, Jumped
 from recorder.media.resampling import Samples, SoundLine
 from recorder.process.runner import name_thread
@@ -111,7 +113,7 @@ class _Opening(threading.Thread):
     def run(self) -> None:
         name_thread(self.name)
         try:
-            reader = StreamReader(self._stream, self._address)
+            reader = StreamReader(self._stream, self._address, decodes=True)
         except DeviceFault as fault:
             log.warning("sub-stream not opened, the main stream is shown", extra={"camera": self._camera, "fault": str(fault)})
             return
@@ -144,6 +146,8 @@ class VideoInput(_Pump):
         self._decoded: list[av.VideoFrame] = []
         self._shown: Scaled | None = None
         self._shown_ns = 0
+        self._cadence = Cadence()
+        self._damaged = 0
         self._need_key = True
         self._opening: _Opening | None = None
         self._sub_at_ns = 0  # when the sub-stream is tried again
@@ -238,6 +242,7 @@ class VideoInput(_Pump):
             if self._decoder is None or (self._need_key and not message.key):
                 return
             self._need_key = False
+            self._cadence.add(Stamp(message.time_ns, message.time_ns))
             self._packets.append((self._decoder, message))
             if len(self._packets) > QUEUE_PACKETS:
                 self._drop_group()
@@ -246,6 +251,16 @@ class VideoInput(_Pump):
         self._packets.popleft()
         while self._packets and not self._packets[0][1].key:
             self._packets.popleft()
+
+    def damaged(self) -> int:
+        """How many pictures, since this was asked last, could not be decoded, or not without making something up."""
+        found, self._damaged = self._damaged, 0
+        return found
+
+    @property
+    def limit_ns(self) -> int:
+        """So long after a picture the next one may come."""
+        return self._cadence.limit_ns
 
     def idle(self, now_ns: int) -> None:
         """While no session runs: keeps whole groups of pictures covering the last seconds, decodes nothing."""
@@ -284,10 +299,13 @@ class VideoInput(_Pump):
         packet.pts = packet.dts = message.time_ns
         packet.time_base = NANOSECONDS
         try:
-            return decoder.decode(packet)
+            frames = decoder.decode(packet)
         except av.error.FFmpegError as error:
             log.debug("undecodable packet", extra={"camera": self.settings.name, "error": type(error).__name__})
+            self._damaged += 1
             return []
+        self._damaged += sum(frame.is_corrupt for frame in frames)
+        return frames
 
 
 class SoundInput(_Pump):
@@ -297,6 +315,7 @@ class SoundInput(_Pump):
         super().__init__("microphone")
         self._live = live
         self._line = SoundLine(rate_hz, keep_s=KEEP_SOUND_S)
+        self._mixdown = Mixdown(1, rate_hz)
         self._channels = 1
 
     def attempt(self) -> None:
@@ -307,14 +326,13 @@ class SoundInput(_Pump):
         with self._lock:
             if message.kind is LiveKind.FORMAT:
                 format_ = message.format
-                self._channels = format_.channels
+                self._channels, self._mixdown = format_.channels, Mixdown(format_.channels, format_.rate_hz)
                 self._line.begin(format_.rate_hz)
             elif message.kind is LiveKind.DATA:
                 samples = np.frombuffer(message.payload, "<i2").astype(np.float32)
-                if self._channels > 1:
-                    samples = samples.reshape(-1, self._channels).mean(axis=1)
                 samples *= 1 / 32768
-                self._line.add(message.pts, message.time_ns, message.ppb, samples)
+                heard = self._mixdown.mono(samples.reshape(-1, self._channels))
+                self._line.add(message.pts, message.time_ns, message.ppb, heard)
 
     def idle(self) -> None:
         """Passes ``idle`` on to the sound line, under the lock."""

@@ -20,7 +20,7 @@ from recorder.composite.picture import (
 from recorder.composite.settings import ComposerSettings
 from wording import say
 
-LOST_NS = SECOND_NS  # a camera that has delivered nothing for so long is shown as lost
+LOST_NS = SECOND_NS  # a camera that has delivered nothing for so long, and for longer than it usually does, is shown as lost
 IN_PICTURE = {"overview": "overview-in-picture", "closeup": "closeup-in-picture"}
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Pictures:
         lost: dict[str, int] = {}
         for camera, rect in self._places:
             picture, picture_ns = camera.picture(due_ns)
-            if picture is not None and due_ns - picture_ns <= LOST_NS:
+            if picture is not None and due_ns - picture_ns <= max(LOST_NS, camera.limit_ns):
                 picture.paint(canvas)
             else:
                 since_ns = picture_ns if picture is not None else started_ns

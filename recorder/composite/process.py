@@ -237,6 +237,8 @@ class Composer:
         self._pictures.compose(canvas, due_ns, epoch.boottime_ns(wanted.start_ns), moment, self._overlay(wanted))
         sound, missing = self._sound.read(due_ns, SAMPLES_PER_PICTURE)
         composite.sound_missing(missing)
+        for camera in (self._main, self._inset):
+            composite.add_damaged(camera.settings.name, camera.damaged())
         return canvas, sound, due_ns
 
     def _overlay(self, wanted: Wanted) -> OverlayFields:
@@ -285,6 +287,7 @@ class Composer:
             status.lag_ms = round((part.lag_ns if part else 0) / 1e6, 1)
             status.last_disk_ns = part.last_disk_ns if part and part.last_disk_ns else status.last_disk_ns
             status.lost = sorted(self._pictures.lost)
+            status.damaged = dict(composite.damaged)
         self._reporter.report()
 
     def _pictures_due(self) -> int:

@@ -61,6 +61,8 @@ class Composite:
         self.ended = self.given_up = False
         self._waiting = waiting
         self._sound_missing = 0
+        self.damaged: dict[str, int] = {}  # of each camera's pictures, in all parts of this process
+        self._damaged: dict[str, int] = {}  # of them, in the open part
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         self._torn: list[tuple[Path, int]] = []
         self._reader: _TornPart | None = None
@@ -116,11 +118,18 @@ class Composite:
             self.part = Part(path, settings, first_picture, boottime_ns)
         self.fresh = False
         self._sound_missing = 0
+        self._damaged = {}
         return self.part
 
     def sound_missing(self, samples: int) -> None:
         """Samples of the part for which the microphone delivered nothing."""
         self._sound_missing += samples
+
+    def add_damaged(self, camera: str, pictures: int) -> None:
+        """Pictures of a camera in the part that could not be decoded whole."""
+        if pictures:
+            for counted in (self.damaged, self._damaged):
+                counted[camera] = counted.get(camera, 0) + pictures
 
     def close(self) -> None:
         """Ends the part and lists it. Raises StorageFault."""
@@ -153,6 +162,7 @@ class Composite:
             end_ns=end,
             samples=pictures * SAMPLES_PER_PICTURE,
             samples_missing=None if recovered else self._sound_missing,
+            damaged=None if recovered else self._damaged,
             recovered=recovered,
         )
 

@@ -6,6 +6,7 @@ and never keeps a session from being sealed.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -73,10 +74,14 @@ def composite_summary(writer: JournalledFolder | None, start_ns: int, end_ns: in
         for name, part in writer.listed.items()
         if name not in writer.unusable and isinstance(part, PartLine) and part.first_picture < due
     ]
+    damaged: Counter[str] = Counter()
+    for line in writer.lines:
+        damaged.update((line.damaged or {}) if isinstance(line, PartLine) else {})
     return {
         "pictures_due": covered.pictures_due,
         "pictures_written": covered.pictures_written,
         **({"pictures_after_end": covered.pictures_after_end} if covered.pictures_after_end else {}),
+        **({"damaged": dict(sorted(damaged.items()))} if damaged else {}),
         "parts": [f"{writer.folder}/{name}" for name in parts],
         "gaps": [gap.as_json(zone) for gap in covered.gaps],
         "journal": {"entries": writer.head.entries, "sha256": writer.head.sha256},

@@ -17,6 +17,7 @@ from recorder.disk.digest import stored_sha256
 from recorder.evidence.sealed_segments import VERIFY, SealedSegment
 from recorder.faults import EvidenceFault
 from recorder.media.live import LiveKind, LiveMessage, format_message
+from recorder.media.mixdown import Mixdown
 from recorder.media.packets import Format
 from recorder.media.resampling import Samples, SoundLine
 
@@ -148,6 +149,7 @@ class _Block:
 
 def _blocks(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[_Block]:
     due: int | None = None  # the count that follows without a hole
+    mixdown: Mixdown | None = None
     for segment in segments:
         with _opened(folder, segment) as container:
             stream = container.streams.audio[0]
@@ -156,7 +158,9 @@ def _blocks(folder: Path, segments: Iterable[SealedSegment]) -> Iterator[_Block]
                 rate = frame.sample_rate
                 stamped = segment.first_pts + round((frame.pts - first_pts) * stream.time_base * rate)
                 count = stamped if abs(stamped - count) > JUMP_S * rate else count
-                samples = _mono(frame)
+                if mixdown is None:
+                    mixdown = Mixdown(frame.layout.nb_channels, rate)
+                samples = mixdown.mono(_channels(frame))
                 time_ns = segment.room_ns(Fraction(count - segment.first_pts, rate))
                 yield _Block(count != due, rate, count, time_ns, round(segment.ppm * 1000), samples)
                 due = count = count + samples.size
@@ -175,11 +179,12 @@ def _frames(container: Any, stream: Any, *, skip_damaged: bool) -> Iterator[tupl
                 raise
 
 
-def _mono(frame: "av.AudioFrame") -> Samples:
+def _channels(frame: "av.AudioFrame") -> Samples:
+    """A decoded frame, −1…1, shape (frames, channels)."""
     data = frame.to_ndarray().astype(np.float32)
-    data = data.mean(axis=0) if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels).mean(axis=1)
+    data = data.T if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels)
     full: float = 1.0 if "flt" in frame.format.name else float(1 << (8 * frame.format.bytes - 1))
-    return np.ascontiguousarray(data / full, np.float32)
+    return data / np.float32(full)
 
 
 class SoundOfSegments:

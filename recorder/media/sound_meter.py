@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recorder.media.mixdown import Mixdown
 from recorder.media.packets import Packet
 
 SILENT_DBFS = -120.0
@@ -17,7 +18,10 @@ FULL_SCALE = 32767
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One second of sound. dBFS of a full-scale sine's RMS is −3.01; of a full-scale peak 0."""
+    """One second of sound. dBFS of a full-scale sine's RMS is −3.01; of a full-scale peak 0.
+
+    rms_dbfs: of what is heard in the composite, without DC; peak and clipping: of any channel.
+    """
 
     rms_dbfs: float
     peak_dbfs: float
@@ -29,7 +33,9 @@ class SoundMeter:
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._samples_per_second = rate_hz * channels
-        self._blocks: deque[tuple[int, float, int, int]] = deque()  # samples, sum of squares, peak, clipped
+        self._channels = channels
+        self._mixdown = Mixdown(channels, rate_hz)
+        self._blocks: deque[tuple[int, float, int, int]] = deque()  # samples, sum of squares as if heard, peak, clipped
 
     def add(self, packet: Packet) -> None:
         """Adds one block of samples and drops those that are older than a second."""
@@ -37,7 +43,9 @@ class SoundMeter:
         magnitude = np.abs(samples)
         peak = int(magnitude.max(initial=0))
         clipped = int(np.count_nonzero(magnitude >= FULL_SCALE)) if peak >= FULL_SCALE else 0
-        self._blocks.append((samples.size, float(np.dot(samples, samples)), peak, clipped))
+        heard = self._mixdown.mono(samples.reshape(-1, self._channels))
+        heard = heard - heard.mean() if heard.size else heard
+        self._blocks.append((samples.size, float(np.dot(heard, heard)) * self._channels, peak, clipped))
         while sum(b[0] for b in self._blocks) - self._blocks[0][0] >= self._samples_per_second:
             self._blocks.popleft()
 

@@ -12,6 +12,7 @@ from wording import Fault
 
 STATUS_STALE_NS = 3 * SECOND_NS  # an older status counts as dead
 READING_NS = 10 * SECOND_NS  # a reading of the climate sensor is good for so long
+SLOWEST_FPS, FEW_FPS = 0.5, 5.0  # pictures a second
 ON_DISK_NS = 3 * SECOND_NS  # "recording" is said only where bytes reached the disk within this
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,11 @@ class TrackStatus(Status):
 
     KIND: ClassVar[str] = "track"
 
+    @property
+    def slow_ns(self) -> int:
+        """By how much later than at once a picture may come: it is handed over, and written, when the next ones come."""
+        return round(2 * SECOND_NS / max(self.fps, SLOWEST_FPS)) if 0 < self.fps < FEW_FPS else 0
+
     media: Literal["video", "audio"] = "video"
     finished: str | None = None
     last_packet_ns: int | None = None
@@ -75,8 +81,9 @@ class TrackStatus(Status):
     bitrate_bps: float = 0.0
     keyframe_interval_s: float | None = None
     sample_rate_hz: int = 0
+    own_rate_hz: int = 0  # that the device prefers, 0 where it does not tell
     channels: int = 0
-    level_dbfs: float | None = None  # RMS over the last second
+    level_dbfs: float | None = None  # RMS over the last second, of what is heard
     peak_dbfs: float | None = None
     clipped_ratio: float | None = None  # samples at full scale over the last second
     drift_ppm: float | None = None
@@ -106,6 +113,7 @@ class ComposerStatus(Status):
     parts: int = 0
     encoder: str = ""
     lost: list[str] = field(default_factory=list)  # cameras shown as lost now
+    damaged: dict[str, int] = field(default_factory=dict)  # pictures of each camera that could not be decoded whole
 
 
 @dataclass(slots=True, kw_only=True)

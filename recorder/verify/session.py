@@ -62,6 +62,8 @@ def check_composite(manifest: dict[str, Any], writer: JournalledFolder | None) -
     template = "composite-pictures-listed"
     counted = good(template, written=listed["pictures_written"], due=listed["pictures_due"])
     found = [counted, *gap_notes("composite", listed["gaps"])]
+    for camera, pictures in (listed.get("damaged") or {}).items():
+        found.append(note("pictures-damaged-in-composite", track=track_name(camera), pictures=pictures))
     if after := listed.get("pictures_after_end"):
         template = "composite-continues-after-official-end"
         found.append(note(template, seconds=round(after * PICTURE_NS / SECOND_NS, 2)))

@@ -12,7 +12,7 @@ import pytest
 
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, Stream
-from recorder.capture.camera import READ_S, CameraSource, StreamReader
+from recorder.capture.camera import GIVE_UP_S, READ_S, CameraSource, StreamReader
 from recorder.capture.camera_identity import CameraSettings, remembered
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.disk.durable import make_folder, write_json
@@ -135,7 +135,18 @@ def test_a_stream_that_falls_silent_is_noticed_within_its_time_out(overview: Sta
     began = time.monotonic()
     with pytest.raises(DeviceSilent):
         list(packets)
-    assert time.monotonic() - began < READ_S + 0.7, "told by the first read that times out"
+    assert time.monotonic() - began < GIVE_UP_S + 0.7, "told by the first read that times out"
+
+
+def test_a_stream_that_falls_silent_is_told_long_before_it_is_given_up(overview: StandInCamera) -> None:
+    reader = open_main(plain(overview))
+    packets = reader.packets()
+    assert len(list(islice(packets, 5))) == 5
+    assert reader.quiet is None
+    overview.frozen()
+    time.sleep(READ_S + 0.3)
+    assert reader.quiet is not None and reader.quiet.code == "camera-frozen"
+    reader.container.close()
 
 
 def test_a_stream_that_breaks_off_is_noticed_at_once(overview: StandInCamera) -> None:

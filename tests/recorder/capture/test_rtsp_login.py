@@ -14,6 +14,7 @@ from recorder.capture.camera import StreamReader
 from recorder.capture.rtsp_login import place, unknown_digest
 from tests.equipment.camera import StandInCamera
 from tests.equipment.process import HOST, free_port
+from tests.equipment.quirk_camera import request_lines
 from tests.recorder.stand_ins import PASSWORD, camera, plain
 
 BASIC = 'Basic realm="c"'
@@ -27,7 +28,7 @@ class _Refusing(socketserver.StreamRequestHandler):
     server: "Refusing"
 
     def handle(self) -> None:
-        while head := [line.decode().strip() for line in iter(self.rfile.readline, b"\r\n") if line]:
+        while head := request_lines(self.rfile):
             sequence = next(line for line in head if line.lower().startswith("cseq"))
             self.server.heads.append(head)
             if head[0].startswith("OPTIONS"):

@@ -113,6 +113,7 @@ def test_a_composite_lists_its_parts_and_its_end(tmp_path: Path) -> None:
         "end_ns": T0 + 30 * PICTURE_NS,
         "samples": 30 * SAMPLES_PER_PICTURE,
         "samples_missing": 7,
+        "damaged": {},
         "recovered": False,
     }
     assert (ended["kind"], ended["pictures_due"], ended["pictures_written"]) == ("end", 30, 30)

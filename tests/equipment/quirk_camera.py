@@ -1,0 +1,270 @@
+"""A camera whose behaviour is a script of quirks, a line each: RTSP (RFC 2326) with RTP over TCP (RFC 6184), one viewer or more.
+
+    Quirks("25/s for 4 s", "silence of 1.2 s", "25/s for 4 s", "SETUP answers 461", "DESCRIBE takes 4.5 s")
+
+Stretches are sent in their order, from the first PLAY on, and the last one goes on for ever; the other lines hold from the start.
+``sent`` is the truth: each access unit with its stamp.
+"""
+
+import re
+import socketserver
+import struct
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from hashlib import sha256
+from io import BufferedIOBase
+from typing import Any
+
+import av
+import numpy as np
+
+from tests.equipment.process import HOST
+
+TICKS = 90_000
+SIZE = (320, 192)
+GROUP = 25
+LEVEL, OTHER_LEVEL = 40, 42  # of H.264, times ten: it stands in the parameter sets
+FRAGMENT = 1200  # bytes of a NAL unit in one RTP packet
+
+STRETCH = re.compile(r"([\d.]+)/s for ([\d.]+) s")
+SILENCE = re.compile(r"silence of ([\d.]+) s")
+ANSWERS = re.compile(r"([A-Z_]+) answers (\d{3})")
+TAKES = re.compile(r"([A-Z_]+) takes ([\d.]+) s")
+FRAMERATE = re.compile(r"SDP says ([\d.]+)/s")
+ENDS = re.compile(r"ends each connection after ([\d.]+) s")
+REDIRECTS = "redirects to "
+ALTERNATES = "alternates its parameter sets"
+LINES = (STRETCH, SILENCE, ANSWERS, TAKES, FRAMERATE, ENDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An access unit. stamp_ns: by the camera's count from its first one on; sha256: of its Annex B bytes."""
+
+    stamp_ns: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class Quirks:
+    """What the lines say. Raises ValueError for one that is none."""
+
+    lines: tuple[str, ...]
+    stretches: list[tuple[float, float]] = field(default_factory=list)  # pictures a second (0: silence), seconds
+    answers: dict[str, int] = field(default_factory=dict)
+    takes: dict[str, float] = field(default_factory=dict)
+    framerate: str = ""
+    ends_s: float = 0.0
+    redirect: str = ""
+    alternates: bool = False
+
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            if found := STRETCH.fullmatch(line):
+                self.stretches.append((float(found[1]), float(found[2])))
+            elif found := SILENCE.fullmatch(line):
+                self.stretches.append((0.0, float(found[1])))
+            elif found := ANSWERS.fullmatch(line):
+                self.answers[found[1]] = int(found[2])
+            elif found := TAKES.fullmatch(line):
+                self.takes[found[1]] = float(found[2])
+            elif found := FRAMERATE.fullmatch(line):
+                self.framerate = found[1]
+            elif found := ENDS.fullmatch(line):
+                self.ends_s = float(found[1])
+            elif line.startswith(REDIRECTS):
+                self.redirect = line.removeprefix(REDIRECTS)
+            elif line == ALTERNATES:
+                self.alternates = True
+            else:
+                raise ValueError(f"no quirk: {line}")
+
+    def stamps(self) -> Iterator[float]:
+        """Seconds from the first picture on. The length of a silence is from the picture before it to the next one."""
+        at, rate = 0.0, 25.0
+        silence = 0.0
+        for rate_or_none, seconds in self.stretches or [(25.0, 1.0)]:
+            if not rate_or_none:
+                silence = seconds
+                continue
+            rate = rate_or_none
+            for _ in range(max(1, round(rate * seconds))):
+                at, silence = at + silence, 0.0
+                yield at
+                at += 1 / rate
+            at -= 1 / rate
+            silence = silence or 1 / rate
+        while True:
+            at, silence = at + (silence or 1 / rate), 0.0
+            yield at
+
+
+def request_lines(reader: BufferedIOBase) -> list[str]:
+    """The lines of an RTSP request's head; none where the viewer went away."""
+    found: list[str] = []
+    while (line := reader.readline()).strip():
+        found.append(line.decode().strip())
+    return found
+
+
+class QuirkCamera:
+    """The stand-in; ``with`` serves it. uri: its stream. sent: what it sent, to its first viewer's knowledge."""
+
+    def __init__(self, *lines: str) -> None:
+        self.quirks = Quirks(lines)
+        for level in (LEVEL, OTHER_LEVEL)[: 1 + self.quirks.alternates]:  # encoded before anybody waits for them
+            _units(level)
+        self.sent: list[Sent] = []
+        self.viewers = 0
+        self._began_s: float | None = None
+        self._lock = threading.Lock()
+        self._server = _Server((HOST, 0), _Session)
+        self._server.camera = self
+        self.port = self._server.server_address[1]
+        self.uri = f"rtsp://{HOST}:{self.port}/main"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> "QuirkCamera":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def begun(self) -> float:
+        """The monotonic time of the first PLAY."""
+        with self._lock:
+            self._began_s = self._began_s or time.monotonic()
+            return self._began_s
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+    camera: QuirkCamera
+
+    def __init__(self, *arguments: Any) -> None:
+        self.stopping = threading.Event()
+        super().__init__(*arguments)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A viewer that went away is no event."""
+
+
+class _Session(socketserver.StreamRequestHandler):
+    """One viewer's connection."""
+
+    server: _Server
+
+    def handle(self) -> None:
+        quirks = self.server.camera.quirks
+        while lines := self._request():
+            method, headers = lines[0].split(" ")[0], {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
+            time.sleep(quirks.takes.get(method, 0.0))
+            answer = quirks.answers.get(method, 200)
+            if method == "DESCRIBE" and quirks.redirect:
+                self._answer(headers, 302, Location=quirks.redirect)
+            elif answer != 200:
+                self._answer(headers, answer)
+            elif method == "DESCRIBE":
+                self._answer(headers, 200, _sdp(quirks).encode(), Content_Type="application/sdp")
+            elif method == "SETUP":
+                self._answer(headers, 200, Session="1;timeout=60", Transport="RTP/AVP/TCP;unicast;interleaved=0-1")
+            elif method == "PLAY":
+                self._answer(headers, 200, Session="1")
+                self._play()
+                return
+            else:
+                self._answer(headers, 200, Public="OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
+
+    def _request(self) -> list[str]:
+        return request_lines(self.rfile)
+
+    def _answer(self, asked: dict[str, str], status: int, body: bytes = b"", **headers: str) -> None:
+        told = {
+            "CSeq": asked.get("cseq", "0"),
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+            "Content-Length": len(body),
+        }
+        head = "".join(f"{key}: {value}\r\n" for key, value in told.items())
+        self.wfile.write(f"RTSP/1.0 {status} Quirk\r\n{head}\r\n".encode() + body)
+
+    def _play(self) -> None:
+        camera = self.server.camera
+        camera.viewers += 1
+        first, began_s, opened_s, sequence, keyed = camera.viewers == 1, camera.begun(), time.monotonic(), 0, False
+        for number, at in enumerate(camera.quirks.stamps()):
+            late_s = time.monotonic() - began_s - at
+            unit, key = _units()[number % len(_units())]
+            if camera.quirks.alternates and key and number // GROUP % 2:
+                unit = _units(OTHER_LEVEL)[number % len(_units())][0]
+            keyed = keyed or (key and late_s <= 0.5)
+            if not keyed:  # sent before this viewer came
+                continue
+            if self.server.stopping.wait(max(0.0, -late_s)):
+                return
+            if camera.quirks.ends_s and time.monotonic() - opened_s > camera.quirks.ends_s:
+                return
+            for packet in _rtp(unit, round(at * TICKS), sequence):
+                self.wfile.write(b"$\x00" + struct.pack(">H", len(packet)) + packet)
+                sequence += 1
+            if first or not camera.sent or camera.sent[-1].stamp_ns < round(at * 1e9):
+                camera.sent.append(Sent(round(at * 1e9), sha256(unit).hexdigest()))
+
+
+@cache
+def _units(level: int = LEVEL) -> list[tuple[bytes, bool]]:
+    """Four groups of pictures in Annex B, parameter sets before each key frame."""
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt, context.time_base = *SIZE, "yuv420p", Fraction(1, 25)
+    params = f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes=0:repeat-headers=1:annexb=1:level={level / 10}"
+    context.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": params}
+    rng = np.random.default_rng(3)
+    found = []
+    for n in range(4 * GROUP):
+        picture = rng.integers(0, 60, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+        picture[:, : n * 3 + 1] = 128
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts = n
+        found += [(bytes(p), p.is_keyframe) for p in context.encode(frame)]
+    return found + [(bytes(p), p.is_keyframe) for p in context.encode(None)]
+
+
+def _nal_units(unit: bytes) -> list[bytes]:
+    return [nal.rstrip(b"\x00") for nal in re.split(rb"\x00\x00\x01", unit) if nal.strip(b"\x00")]
+
+
+def _sdp(quirks: Quirks) -> str:
+    sets = [nal for nal in _nal_units(_units()[0][0]) if nal[0] & 31 in (7, 8)]
+    lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=quirk", "t=0 0", "m=video 0 RTP/AVP 96", "c=IN IP4 0.0.0.0"]
+    lines += ["a=rtpmap:96 H264/90000", "a=control:track"]
+    lines.append("a=fmtp:96 packetization-mode=1;sprop-parameter-sets=" + ",".join(b64encode(each).decode() for each in sets))
+    if quirks.framerate:
+        lines.append(f"a=framerate:{quirks.framerate}")
+    return "\r\n".join([*lines, ""])
+
+
+def _rtp(unit: bytes, stamp: int, sequence: int) -> Iterator[bytes]:
+    """The RTP packets of an access unit: single NAL units, and FU-A for long ones (RFC 6184, 5.6 and 5.8)."""
+    nal_units = _nal_units(unit)
+    for n, nal in enumerate(nal_units):
+        pieces = [nal] if len(nal) <= FRAGMENT else [nal[at : at + FRAGMENT] for at in range(1, len(nal), FRAGMENT)]
+        for m, piece in enumerate(pieces):
+            last = n == len(nal_units) - 1 and m == len(pieces) - 1
+            head = b""
+            if len(pieces) > 1 or len(nal) > FRAGMENT:
+                edge = (0x80 if m == 0 else 0) | (0x40 if m == len(pieces) - 1 else 0)
+                head = bytes([nal[0] & 0x60 | 28, edge | nal[0] & 31])
+            header = struct.pack(">BBHII", 0x80, (0x80 if last else 0) | 96, sequence & 0xFFFF, stamp & 0xFFFFFFFF, 7)
+            sequence += 1
+            yield header + head + piece
