@@ -83,12 +83,12 @@ class ModbusClimate:
         self._port, self._model, self._address, self._baudrate = port, model, address, baudrate
         self._profile, self._plausible = PROFILES[model], plausible or Range()
         self._instrument: minimalmodbus.Instrument | None = None
+        self._echo = False  # the adapter gives back what is sent
 
     def read(self) -> Reading:
         """One reading within half a second. Raises DeviceAbsent, DeviceSilent, DeviceFault (garbled or implausible)."""
-        instrument = self._instrument or self._open()
         try:
-            registers = instrument.read_registers(self._profile.first, 2, functioncode=FUNCTION_READ_INPUT)
+            registers = self._registers()
         except minimalmodbus.NoResponseError as error:
             self.close()
             raise DeviceSilent(
@@ -120,12 +120,39 @@ class ModbusClimate:
             )
         return reading
 
+    def _registers(self) -> list[int]:
+        """The two registers. An RS485 adapter that hears itself puts the request before the answer: that is skipped from then on.
+
+        Raises what minimalmodbus raises.
+        """
+        instrument = self._instrument or self._open()
+        try:
+            return list(instrument.read_registers(self._profile.first, 2, functioncode=FUNCTION_READ_INPUT))
+        except minimalmodbus.NoResponseError:
+            raise
+        except minimalmodbus.ModbusException as first:
+            self.close()
+            self._echo = not self._echo
+            try:
+                registers = list(self._open().read_registers(self._profile.first, 2, functioncode=FUNCTION_READ_INPUT))
+            except minimalmodbus.LocalEchoError:  # nothing was echoed
+                self._echo = False
+                raise first from None
+            except minimalmodbus.NoResponseError:
+                raise
+            except minimalmodbus.ModbusException:
+                self._echo = False
+                raise first from None
+            log.info("the RS485 adapter's own echo", extra={"port": self._port, "skipped": self._echo})
+            return registers
+
     def _open(self) -> minimalmodbus.Instrument:
         try:
             line = serial.Serial(self._port, self._baudrate, timeout=ANSWER_S, write_timeout=ANSWER_S, exclusive=True)
         except (OSError, termios.error, ValueError) as error:
             raise self._absent(error) from error
         self._instrument = minimalmodbus.Instrument(line, self._address)
+        self._instrument.handle_local_echo = self._echo
         return self._instrument
 
     def _absent(self, error: Exception) -> DeviceFault:

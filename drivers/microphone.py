@@ -57,7 +57,11 @@ def list_devices() -> list[str]:
 
 
 class Microphone:
-    """One opened device. Blocks are 40 ms long."""
+    """One opened device. Blocks are 40 ms long.
+
+    name: as PortAudio has it. alike: the names of the other devices that the configured name means as well. own_rate_hz: the rate
+    that the device itself prefers, 0 where it does not tell.
+    """
 
     def __init__(self, device: str, rate_hz: int, channels: int) -> None:
         """Opens and starts. Raises DeviceAbsent, DeviceFault."""
@@ -66,12 +70,13 @@ class Microphone:
         self._blocks: queue.Queue[Block] = queue.Queue(QUEUE_BLOCKS)
         self._overflow = False
         self._device = device
-        self.name = device
+        self.name, self.alike, self.own_rate_hz = device, tuple[str, ...](), 0
         with _quiet_stderr():
             self._audio = pyaudio.PyAudio()
             try:
-                info = self._find(device)
-                self.name = str(info["name"])
+                info, *others = self._found(device)
+                self.name, self.alike = str(info["name"]), tuple(str(other["name"]) for other in others)
+                self.own_rate_hz = round(float(info.get("defaultSampleRate") or 0))
                 self._stream = self._audio.open(
                     rate=rate_hz,
                     channels=channels,
@@ -95,13 +100,14 @@ class Microphone:
                 self._audio.terminate()
                 raise
 
-    def _find(self, device: str) -> Any:
+    def _found(self, device: str) -> list[Any]:
+        """Every device of this name, or else that begins with it; the first one is opened. Raises DeviceAbsent."""
         infos = [self._audio.get_device_info_by_index(i) for i in range(self._audio.get_device_count())]
         usable = [i for i in infos if int(i["maxInputChannels"]) > 0]
         exact = [i for i in usable if str(i["name"]) == device]
         beginning = [i for i in usable if str(i["name"]).startswith(device)]
         if exact or beginning:
-            return (exact or beginning)[0]
+            return exact or beginning
         raise DeviceAbsent(
             "microphone-not-found",
             "check-microphone-cable-and-device-name",

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 REFUSED = 0x80  # a reason code from here on is a failure (MQTT 5, 2.4)
-BAD_USER, NOT_AUTHORISED, TAKEN_OVER = 134, 135, 142
+UNSUPPORTED_VERSION, BAD_USER, NOT_AUTHORISED, TAKEN_OVER, TOO_LARGE = 132, 134, 135, 142, 149
+AROUND = 48  # bytes of a PUBLISH beside topic and payload, at most: fixed header, lengths, packet id, our three properties
 IN_FLIGHT = 10  # messages without acknowledgement at most; every broker takes so many
 
 
@@ -121,6 +122,7 @@ class Link:
         self.on_ack: Callable[[int, int], None] | None = None
         self._user_message = on_message
         self._accepted = False
+        self._largest: int | None = None  # bytes of a packet that the broker takes
         self._failed: Fault | None = None
         client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
@@ -183,6 +185,21 @@ class Link:
         self._check(info.rc)
         return info.mid
 
+    def too_large(self, topic: str, payload: bytes) -> FeedFault | None:
+        """Why the broker would not take this message, None where it does (Maximum Packet Size: MQTT 5, 3.2.2.3.6)."""
+        size = len(topic.encode()) + len(payload) + AROUND
+        if self._largest is None or size <= self._largest:
+            return None
+        return FeedFault(
+            "mqtt-message-too-large-for-broker",
+            "raise-broker-packet-limit",
+            topic=topic,
+            size=size,
+            limit=self._largest,
+            host=self.broker.host,
+            port=self.broker.port,
+        )
+
     def subscribe(self, topic: str) -> None:
         """Asks for the messages of a topic filter, QoS 1. The answer stands in ``subscribed`` or ``read_refused`` later.
 
@@ -221,7 +238,14 @@ class Link:
             self.drop()
             raise self._failed
 
+    def _old(self) -> FeedFault:
+        host, port = self.broker.host, self.broker.port
+        return FeedFault("mqtt-broker-does-not-speak-version-5", "use-broker-with-mqtt-5", host=host, port=port)
+
     def _lost(self, why: object) -> FeedFault:
+        if not self._accepted:  # a broker of MQTT 3.1.1 ends the connection where it does not say why (MQTT 3.1.1, 3.1.2.2)
+            host, port = self.broker.host, self.broker.port
+            return FeedFault("mqtt-broker-hangs-up-at-once", "check-mqtt-version-and-broker-log", host=host, port=port)
         return FeedFault(
             "mqtt-connection-lost",
             "mqtt-reconnects-check-if-lasting",
@@ -243,6 +267,9 @@ class Link:
 
     @_guarded
     def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None) -> None:
+        if reason.value == UNSUPPORTED_VERSION:
+            self._failed = self._old()
+            return
         if reason.value >= REFUSED:
             self._failed = FeedFault(
                 "mqtt-broker-refuses-connection",
@@ -254,6 +281,7 @@ class Link:
             )
             return
         self.window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self._largest = getattr(properties, "MaximumPacketSize", None)
         self.session_present = flags.session_present
         self._accepted = True
 
@@ -261,7 +289,14 @@ class Link:
     def _on_disconnect(self, _c: Client, _u: Any, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
         if self._failed is not None:
             return
-        if reason.value == TAKEN_OVER:
+        if reason.value == TOO_LARGE:
+            self._failed = FeedFault(
+                "mqtt-broker-found-message-too-large",
+                "raise-broker-packet-limit",
+                host=self.broker.host,
+                port=self.broker.port,
+            )
+        elif reason.value == TAKEN_OVER:
             self._failed = FeedFault(
                 "mqtt-client-identity-taken-over",
                 "give-each-room-own-identity",

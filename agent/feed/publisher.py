@@ -66,6 +66,7 @@ class Publisher:
         self._in_flight: dict[int, tuple[Row, int]] = {}
         self._blocked: dict[str, _Blocked] = {}
         self._done: list[int] = []
+        self._too_large: set[str] = set()  # topics
 
     @property
     def in_flight(self) -> int:
@@ -140,11 +141,23 @@ class Publisher:
         channel = CHANNELS[row.topic.split("/", 1)[0]]
         historical = again or row.boot != self._outbox.boot or now - row.boottime_ns > HISTORICAL_NS
         payload = messages.encode(row, self._centre, self._room, historical=historical)
+        if fault := self._link.too_large(f"{self._root}/{row.topic}", payload):
+            self._leave_out(row, fault)
+            return
+        self._too_large.discard(row.topic)
         retain = channel.retained and not again
         mid = self._link.publish(
             f"{self._root}/{row.topic}", payload, retain=retain, expiry_s=channel.expiry_s if retain else None
         )
         self._in_flight[mid] = (row, now)
+
+    def _leave_out(self, row: Row, fault: FeedFault) -> None:
+        """The broker would end the connection over this message: its number is missing at the readers, the others go on."""
+        if row.topic not in self._too_large:
+            log.error("a message is left out", extra={"fault": str(fault)})
+        self._too_large.add(row.topic)
+        self._done.append(row.id)
+        self.refused = fault
 
     def acknowledged(self, mid: int, reason: int) -> None:
         """The broker's answer to a message."""
@@ -158,7 +171,7 @@ class Publisher:
         accepted = self._blocked.pop(row.topic, None)
         if accepted is not None:
             self._again.extend(accepted.rows)
-            self.refused = self.refused if self._blocked else None
+            self.refused = self.refused if self._blocked or self._too_large else None
 
     def _refuse(self, row: Row, reason: int) -> None:
         blocked = self._blocked.setdefault(row.topic, _Blocked())

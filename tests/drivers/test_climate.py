@@ -61,6 +61,22 @@ def test_garbled(line: Line, reply: bytes) -> None:
     assert "xy-md02" in caught.value.say()
 
 
+def test_an_adapter_that_echoes_is_no_fault(line: Line) -> None:
+    """RS485 adapters that hear themselves put the request before the answer."""
+    line.reply = lambda request: request + answer(235, 482)
+    sensor = ModbusClimate(str(line.port))
+    assert [sensor.read() for _ in range(3)] == [Reading(23.5, 48.2)] * 3
+    assert len(line.requests) == 4, "found out once"
+    line.reply = lambda _: answer(235, 482)
+    assert sensor.read() == Reading(23.5, 48.2), "another adapter, which does not"
+
+
+def test_an_echo_alone_is_a_silent_sensor(line: Line) -> None:
+    line.reply = lambda request: request
+    with pytest.raises(DeviceSilent):
+        ModbusClimate(str(line.port)).read()
+
+
 def test_implausible_reading_is_no_reading(line: Line) -> None:
     line.reply = lambda _: answer(1200, 482)
     with pytest.raises(DeviceFault, match=r"120\.0 °C"):

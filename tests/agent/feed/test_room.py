@@ -352,6 +352,27 @@ def test_a_frozen_broker_holds_nobody_up(own_broker: PrivateBroker, name: str, t
         assert reader.check.lost() == 0
 
 
+CONNECTION_S = 1.0  # within this a connection that the broker ends is made anew
+
+
+def test_a_broker_of_small_packets_gets_what_it_takes(tmp_path: Path, name: str) -> None:
+    """The message that is too large is left out and named; the connection stands, and the others go on."""
+    small = PrivateBroker(tmp_path / "broker")
+    small.config.write_text(small.config.read_text().replace("max_packet_size 65536", "max_packet_size 700"))
+    small.start()
+    try:
+        with Running(small.room(name), name, tmp_path / "o") as running, Reader(small, name) as reader:
+            reader.wait("a device", lambda: reader.all("device"))
+            wait_for(lambda: running.feed.lost_reason is not None, "the limit is noticed", 8)
+            assert "700 bytes" in str(running.feed.lost_reason)
+            reader.wait("the others", lambda: len({d["device"] for d in reader.all("device")}) >= 5)
+            time.sleep(2 * CONNECTION_S)
+            assert not reader.all("health")
+            assert len(reader.all("state", online=False)) == 0, "it was never thrown out"
+    finally:
+        small.stop()
+
+
 def test_a_refused_topic_is_noticed_and_made_up_for(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "REFUSED_RETRY_NS", SECOND_NS // 2)
     shipped = PrivateBroker(tmp_path / "broker")
