@@ -7,10 +7,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recorder.media.mixdown import Mixdown
+
 Luma = NDArray[np.uint8]
 BLOCK = 32  # pixels; a clock that the camera itself draws changes a few blocks, a live sensor's noise nearly all of them
 STEP = 4  # brightness is judged on every fourth pixel of every fourth line
 WINDOW_S = 0.5
+BLOCKS_PER_S = 25  # as the microphone delivers them
+DEAD_SHARE = 0.001  # −60 dB of the loudest channel
+OPPOSED = -0.5  # the correlation with the first channel of one that is wired the other way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +60,37 @@ def moving_share(lumas: Sequence[Luma]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """loudest_dbfs: RMS of the loudest half second; 0 for a full-scale square wave, −120 for digital silence.
+    """loudest_dbfs: RMS, without DC, of the loudest half second of what the composite makes heard; −120 for silence.
 
-    clipped_pct: samples at full scale, %. dead_channels: numbers, from 1, of channels without any signal while another has one.
+    0 dBFS is a full-scale square wave. clipped_pct: samples at full scale, %. dead_channels: numbers, from 1, of channels without
+    any signal while another has one. inverted_channels: of those that cancel the first one.
     """
 
     loudest_dbfs: float
     peak_dbfs: float
     clipped_pct: float
     dead_channels: tuple[int, ...]
+    inverted_channels: tuple[int, ...] = ()
 
 
 def loudness(samples: NDArray[np.int16], rate_hz: int) -> Loudness:
     """Level and clipping of samples of shape (frames, channels)."""
     frames = samples.astype(np.float64) / 32768
     window = max(1, round(rate_hz * WINDOW_S))
-    starts = range(0, max(1, len(frames) - window + 1), window)
-    power = max(float(np.mean(np.square(frames[n : n + window]))) for n in starts)
+    mixdown = Mixdown(samples.shape[1], rate_hz)
+    block = max(1, rate_hz // BLOCKS_PER_S)
+    heard = np.concatenate([mixdown.mono(frames[n : n + block]) for n in range(0, len(frames), block)])
+    starts = range(0, max(1, len(heard) - window + 1), window)
+    power = max(float(np.var(heard[n : n + window])) for n in starts)
     at_full_scale = (samples >= 32767) | (samples == -32768)
-    silent = ~samples.any(axis=0)
+    moving = frames - frames.mean(axis=0)
+    strengths = np.sqrt(np.mean(np.square(moving), axis=0))
+    silent = strengths <= DEAD_SHARE * strengths.max()
     dead = tuple(int(n) + 1 for n in np.flatnonzero(silent)) if not silent.all() else ()
-    return Loudness(decibel(np.sqrt(power)), decibel(float(np.abs(frames).max())), 100 * float(at_full_scale.mean()), dead)
+    agreement = moving.T @ moving[:, 0] / len(moving) / np.maximum(strengths * strengths[0], np.finfo(float).tiny)
+    inverted = tuple(int(n) + 1 for n in np.flatnonzero((agreement < OPPOSED) & ~silent) if not silent[0])
+    peak = decibel(float(np.abs(frames).max()))
+    return Loudness(decibel(np.sqrt(power)), peak, 100 * float(at_full_scale.mean()), dead, inverted)
 
 
 def decibel(amplitude: float) -> float:

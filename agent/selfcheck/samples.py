@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -20,6 +21,7 @@ PLANAR = ("yuv420p", "yuvj420p", "nv12", "yuv422p", "yuvj422p")
 
 Luma = NDArray[np.uint8]
 Samples = NDArray[np.int16]
+One = TypeVar("One")
 
 
 class NothingArrivesError(Exception):
@@ -58,14 +60,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class PictureSample:
-    """What was seen, and at most KEPT pictures of it decoded: key pictures where there are two or more, else any.
+    """What was seen and decoded, all of it, and at most KEPT of the pictures: key pictures where there are two or more, else any.
 
-    lumas: planes of full size; black is 0 and white 255 where full_range, else 16 and 235.
+    lumas: planes of full size; black is 0 and white 255 where full_range, else 16 and 235. damaged: pictures of which the decoder
+    says that something is wrong, or that it had to make something up. interlaced: of two fields.
     """
 
     seen: Seen
     lumas: tuple[Luma, ...]
     full_range: bool = False
+    damaged: int = 0
+    interlaced: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -133,30 +138,49 @@ def take_pictures(path: Path, *, window_s: float) -> PictureSample:
     keys = tuple(round(m.pts * tick_ns) for m in data if m.key)
     span_s = (max(times) - min(times)) / SECOND_NS
     bits = 8 * sum(len(m.payload) for m in data[:-1])
-    lumas, full_range = decode(format_, data)
-    return PictureSample(Seen(format_, times, keys, bits / span_s if span_s > 0 else 0.0, stalled), lumas, full_range)
+    seen = Seen(format_, times, keys, bits / span_s if span_s > 0 else 0.0, stalled)
+    decoded = decode(format_, data)
+    return PictureSample(seen, decoded.lumas, decoded.full_range, decoded.damaged, decoded.interlaced)
 
 
-def decode(format_: Format, data: Sequence[LiveMessage]) -> tuple[tuple[Luma, ...], bool]:
-    """Luma planes spread over the messages, and whether they have the full range. Damaged pictures are left out."""
-    keys = [m for m in data if m.key]
-    wanted = spread(keys) if len(keys) > 1 else data
+@dataclass(slots=True)
+class Decoded:
+    """What a decoder makes of the messages; the fields are those of PictureSample."""
+
+    lumas: tuple[Luma, ...] = ()
+    full_range: bool = False
+    damaged: int = 0
+    interlaced: bool = False
+
+
+def decode(format_: Format, data: Sequence[LiveMessage]) -> Decoded:
+    """Every message decoded, and luma planes spread over them. Of damaged pictures none is kept."""
+    keys = [n for n, m in enumerate(data) if m.key]
+    kept = set(spread(keys) if len(keys) > 1 else spread(range(len(data))))
     codec = video_decoder(format_)
-    kept = {id(m) for m in spread(wanted)}
-    lumas: list[Luma] = []
-    full_range = False
-    for message in (*wanted, None):
+    found = Decoded()
+    lumas: dict[int, Luma] = {}
+    for number, message in enumerate((*data, None)):
+        packet = None
+        if message is not None:
+            packet = av.Packet(message.payload)
+            packet.pts = number
         try:
-            frames = codec.decode(av.Packet(message.payload) if message else None)
+            frames = codec.decode(packet)
         except av.error.InvalidDataError:
+            found.damaged += 1
             continue
-        if message is None or id(message) in kept:
-            lumas += [_luma(frame) for frame in frames]
-        full_range = full_range or any(f.format.name.startswith("yuvj") or f.color_range == 2 for f in frames)
-    return tuple(lumas[: KEPT + 1]), full_range
+        for frame in frames:
+            found.damaged += frame.is_corrupt
+            found.interlaced = found.interlaced or frame.interlaced_frame
+            found.full_range = found.full_range or frame.format.name.startswith("yuvj") or frame.color_range == 2
+            if frame.pts in kept and not frame.is_corrupt:
+                lumas[frame.pts] = _luma(frame)
+    found.lumas = tuple(lumas[n] for n in sorted(lumas))
+    return found
 
 
-def spread(items: Sequence[LiveMessage]) -> list[LiveMessage]:
+def spread(items: Sequence[One]) -> list[One]:
     """At most KEPT of the items, the first and the last included, evenly spread."""
     if len(items) <= KEPT:
         return list(items)

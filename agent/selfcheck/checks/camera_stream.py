@@ -1,7 +1,7 @@
 """Each camera delivers the promised picture size, rate and codec."""
 
 from agent.config.settings import camera
-from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed
+from agent.selfcheck.check import Check, Outcome, Scene, cameras, failed, passed, warned
 from agent.selfcheck.result import NOTHING, of_fault
 from agent.selfcheck.samples import NothingArrivesError
 from wording import Fault
@@ -37,12 +37,17 @@ def look(scene: Scene, device: str) -> Outcome:
     elif (width, height) != (promised.width, promised.height):
         what = sentence("picture-size-wrong", width=width, height=height)
         mend = sentence("set-or-correct-picture-size", name=device)
+    elif sample.damaged:
+        what = sentence("pictures-damaged", damaged=sample.damaged, pictures=len(seen.times_ns))
+        mend = sentence("lower-bit-rate-or-update-firmware")
     elif seen.fps < least:
         what = sentence("picture-rate-low", fps=seen.fps)
         mend = sentence(
             "check-or-correct-picture-rate",
             name=device,
         )
+    elif sample.interlaced:
+        return warned(value, threshold, sentence("picture-is-interlaced"), sentence("set-camera-to-progressive"))
     else:
         return passed(value, threshold)
     return failed(value, threshold, what, mend)

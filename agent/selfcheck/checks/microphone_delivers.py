@@ -1,9 +1,10 @@
 """The microphone delivers without a hole."""
 
-from agent.selfcheck.check import Check, Outcome, Scene, failed, microphone, passed
+from agent.selfcheck.check import Check, Outcome, Scene, failed, microphone, passed, warned
 from agent.selfcheck.checks.camera_stream import why_nothing
-from agent.selfcheck.result import NOTHING
+from agent.selfcheck.result import NOTHING, of_fault
 from agent.selfcheck.samples import NothingArrivesError
+from wording import Fault
 from wording.sentence import sentence
 
 HOLE_S = 0.1
@@ -28,13 +29,20 @@ def look(scene: Scene, device: str) -> Outcome:
             sentence("microphone-format-differs-from-configuration"),
             sentence("correct-microphone-rate-and-channels"),
         )
+    status = scene.track(device)
     if sample.stalled or seconds < LEAST_S or sample.span_s - seconds > HOLE_S:
+        own = status.own_rate_hz if status is not None else 0
+        if own not in (0, form.rate_hz):
+            other = sentence("microphone-opened-at-another-rate", own=own, rate=form.rate_hz)
+            return failed(value, threshold, other, sentence("set-microphone-rate-to-its-own", own=own))
         return failed(
             value,
             threshold,
             sentence("microphone-sound-has-gaps"),
             sentence("check-microphone-plug-and-pc-load"),
         )
+    if status is not None and status.fault and status.fault.get("code") == "several-microphones-of-one-name":
+        return warned(value, threshold, *of_fault(Fault.from_dict(status.fault)))
     return passed(value, threshold)
 
 

@@ -21,6 +21,10 @@ def look(scene: Scene, _: str) -> Outcome:
     if heard.dead_channels:
         numbers = tuple(map(str, heard.dead_channels))
         return warned(value, threshold, sentence("microphone-channel-silent", numbers=numbers), mend)
+    if heard.inverted_channels:
+        numbers = tuple(map(str, heard.inverted_channels))
+        found = sentence("microphone-channel-inverted", numbers=numbers)
+        return warned(value, threshold, found, sentence("swap-wires-of-inverted-channel"))
     return passed(value, threshold)
 
 

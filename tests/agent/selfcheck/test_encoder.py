@@ -91,7 +91,7 @@ def test_a_composer_that_cannot_use_what_this_user_can_is_named(tmp_path: Path, 
 
 
 def test_a_recording_is_not_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder, "SPEED", 0.01)
+    monkeypatch.setattr(encoder, "SOFTWARE_SPEED", 0.01)
     looked = scene(tmp_path, "software")
     composer(looked, "recording")
     assert encoder.look(looked, "").status == "skipped"

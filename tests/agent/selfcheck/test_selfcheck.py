@@ -59,7 +59,9 @@ def test_loudness() -> None:
     heard = loudness(one_dead, rate)
     assert heard.dead_channels == (2,)
     assert heard.clipped_pct == pytest.approx(33.3, abs=0.5)
-    assert loudness(np.full((10, 1), -32768, np.int16), rate).loudest_dbfs == 0.0
+    square = np.resize(np.array([32767, -32767], np.int16), (rate, 1))
+    assert loudness(square, rate).loudest_dbfs == pytest.approx(0.0, abs=0.01)
+    assert loudness(np.full((rate, 1), 1500, np.int16), rate).loudest_dbfs == -120.0, "a direct voltage is not heard"
 
 
 def seen(keys_s: list[float], last_s: float) -> Seen:
