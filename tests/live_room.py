@@ -36,7 +36,7 @@ CHEAP: Overrides = {"recording": {"segment_s": 3.0}, "composite": {"preset": "ul
 
 def wait_for(condition: Callable[[], Any], what: str, limit_s: float = 20.0) -> Any:
     """As every test waits, and longer: a whole room starts on a small PC."""
-    return process.wait_for(condition, what, limit_s)
+    return process.wait_for(condition, what, limit_s, every_s=0.05)
 
 
 class LiveRoom:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agent.commands.context import Context
+from agent.commands.words import Builder, seconds
 from recorder.faults import BadInput
 from recorder.session.tracks import CAMERAS, MICROPHONE
 from wording import Exit, Fault, Shown
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from agent.selfcheck.clap_measurement import CameraDelay
 
 SHORTEST_S, LONGEST_S = 5.0, 120.0
+
+
+def words(build: Builder) -> None:
+    """``calibrate``."""
+    add = build.command("calibrate", calibrate, "help-calibrate")
+    add("--by", required=True, value="value-name", text="help-calibrated-by")
+    add("--camera", action="append", default=[], choices=CAMERAS, value="value-camera", text="help-calibrate-one-camera")
+    add("--seconds", type=seconds, default=20.0, value="value-seconds", text="help-listen-seconds")
+    add("--dry-run", action="store_true", text="help-measure-without-storing")
 
 
 def calibrate(context: Context) -> Exit:

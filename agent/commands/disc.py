@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commands.context import Context
+from agent.commands.words import Builder
 from agent.console.client import PatientStatus
 from agent.session import catalogue
 from recorder.faults import BadInput, NotFound
@@ -14,6 +15,7 @@ from wording.border import joined, laid_out
 from wording.refusals import fault_from
 from wording.text import listed
 
+KEY_HELP = "help-verify-device-key"
 POLL_S = 0.25
 SETTLING_S = 5.0  # a fault that the worker tells of an earlier job gives way to this one by then
 WORKER_AWAY_S = 20.0  # a worker that is silent for so long is not waited for
@@ -24,6 +26,28 @@ STATES = {
     "burning": "disc-burning-under-way",
     "verifying": "disc-reading-under-way",
 }
+
+
+def words(build: Builder) -> None:
+    """``disc …`` and ``verify``."""
+    build.group("disc", "help-disc")
+    add = build.command("disc author", author, "help-disc-image")
+    add("session", value="value-session", text="help-session-reference")
+    add("--out", type=Path, required=True, value="value-image", text="help-image-file")
+    add("--draft", action="store_true", text="help-disc-draft")
+    add = build.command("disc burn", burn, "help-disc-burn")
+    add("session", value="value-session", text="help-session-reference")
+    add("--drive", action="append", default=[], value="value-drive", text="help-burner-drive")
+    add("--extra", action="store_true", text="help-extra-disc")
+    add("--by", default="", value="value-name", text="help-extra-disc-by")
+    add("--reason", default="", value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-result")
+    add = build.command("disc verify", verify_disc, "help-disc-read-back", free=True)
+    add("target", value="value-session-drive-or-image", text="help-read-back-source")
+    add("--key", default="", value="value-key", text=KEY_HELP)
+    add = build.command("verify", verify, "help-verify", free=True)
+    add("path", value="value-path", text="help-verify-source")
+    add("--key", default="", value="value-key", text=KEY_HELP)
 
 
 def author(context: Context) -> Exit:

@@ -1,19 +1,33 @@
 """Commands of the room: agent, processes of the data plane, configuration, self-check, devices, feed."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.commands.context import Context
+from agent.commands.words import Builder, seconds
 from agent.config.in_child import in_child
-from agent.devices.kinds import kind_of
+from agent.devices.kinds import KINDS, kind_of
 from wording import Exit, Fault
 from wording.border import laid_out
 
-if TYPE_CHECKING:
-    pass
-
 CAMERAS_S = 2.0  # how long cameras of the network are listened to
+
+
+def words(build: Builder) -> None:
+    """The commands of the room; of the data plane's processes ``track NAME`` for each track, and a word for each other kind."""
+    add = build.command("run", run, "help-agent-run")
+    add("--no-children", action="store_true", text="help-without-child-processes")
+    build.command("check-config", check_config, "help-config-check")
+    add = build.command("selfcheck", selfcheck, "help-selfcheck")
+    add("--report", type=Path, value="value-folder", text="help-selfcheck-report-folder")
+    add = build.command("watch", watch, "help-watch-health-feed")
+    add("--seconds", type=seconds, value="value-seconds", text="help-end-after-seconds")
+    build.command("devices", devices, "help-list-devices", free=True)
+    for word, kind in {kind.command[0]: kind for kind in KINDS}.items():
+        add = build.command(word, process, kind.help)
+        if names := [each.command[1] for each in KINDS if each.command[0] == word and len(each.command) > 1]:
+            add("name", choices=names, value="value-track", text="help-track-name")
 
 
 def run(context: Context) -> Exit:
@@ -124,13 +138,15 @@ def drives(folder: Path) -> list[str]:
 def process(context: Context) -> Exit:
     """Runs one process of the data plane until SIGTERM.
 
-    A child process reads the configuration, since checking it takes 20 MiB that would stay.
+    A child process reads the configuration, since checking it takes 20 MiB that would stay. The program is loaded before it, once
+    for both: a recording process that died must be back soon, on a PC that has much to do.
     """
     from agent import logs
 
     words = (context.arguments.command, getattr(context.arguments, "name", ""))
     kind = kind_of(tuple(word for word in words if word))
     logs.set_up()
+    import_module(kind.program)
     kind.work(in_child(lambda: kind.settings(context.config())))
     return Exit.OK
 

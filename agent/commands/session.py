@@ -10,7 +10,8 @@ from typing import Any
 from agent.commands.context import Context
 from agent.commands.disc import damaged_lines
 from agent.commands.gaps import gap_lines, with_gaps
-from agent.commands.later import made_later_lines, with_made_later
+from agent.commands.later import complete, made_later_lines, with_made_later
+from agent.commands.words import Builder, seconds
 from agent.console.client import PatientStatus
 from agent.session import catalogue
 from agent.session.capacity import gigabytes
@@ -49,6 +50,42 @@ def _names(context: Context, names: Iterable[str]) -> Shown:
 
 def _indented(line: Shown) -> Shown:
     return laid_out("  {line}", line=line)
+
+
+def words(build: Builder) -> None:
+    """``session …`` and ``transcript …``."""
+    build.group("session", "help-session")
+    add = build.command("session start", start, "help-session-start")
+    for each in CASE_FIELDS:
+        value = each.label if build.language == "zh" else ""  # argparse's own placeholder in English: the option's name
+        add(f"--{each.option}", required=True, value=value, text=each.help, **({"action": "append"} if each.many else {}))
+    add("--planned-minutes", type=int, value="value-minutes", text="help-planned-length")
+    add("--override-by", default="", value="value-name", text="help-start-override-by")
+    add("--override-reason", default="", value="value-reason", text="help-why")
+    add = build.command("session stop", stop, "help-session-stop")
+    add("--by", required=True, value="value-name", text="help-ended-by")
+    add("--reason", required=True, value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-seal")
+    add("--timeout", type=seconds, default=120.0, value="value-seconds", text="help-seal-wait-limit")
+    add = build.command("session seal", seal, "help-session-seal")
+    add("--by", required=True, value="value-name", text="help-tracks-left-behind-by")
+    add("--reason", required=True, value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-seal")
+    add("--timeout", type=seconds, default=120.0, value="value-seconds", text="help-seal-wait-limit")
+    add = build.command("session status", status, "help-session-status")
+    add("session", nargs="?", default="", value="value-session", text="help-other-session")
+    build.command("session list", list_, "help-session-list")
+    add = build.command("session complete", complete, "help-compose-later")
+    add("session", value="value-session", text="help-session-reference")
+    add("--by", required=True, value="value-name", text="help-requested-by")
+    build.group("transcript", "help-transcript")
+    add = build.command("transcript attach", attach, "help-transcript-attach")
+    add("session", value="value-session", text="help-session-reference")
+    add("file", type=Path, value="value-file", text="help-transcript-file")
+    add = build.command("transcript accept", accept, "help-transcript-accept")
+    add("session", value="value-session", text="help-session-reference")
+    add("--by", required=True, value="value-name", text="help-transcript-accepted-by")
+    add("--reason", required=True, value="value-reason", text="help-why")
 
 
 def start(context: Context) -> Exit:

@@ -107,7 +107,7 @@ class Child:
 
     def _start(self) -> None:
         path = self._places.log(self.spec.name)
-        packages = str(Path(__file__).resolve().parent.parent)
+        packages = str(Path(__file__).resolve().parents[2])  # where the package agent lies
         path_list = os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH", ""))))
         try:
             with path.open("ab") as output:

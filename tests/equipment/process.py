@@ -132,15 +132,20 @@ def _read_line(pipe: IO[bytes], limit_s: float) -> bytes:
     return line
 
 
-def wait_for(condition: Callable[[], Any], what: str, limit_s: float = 5.0, *, alive: Child | None = None) -> Any:
-    """The condition's first true value. Raises EquipmentError after limit_s, or when the child that was to do it died."""
+def wait_for(
+    condition: Callable[[], Any], what: str, limit_s: float = 5.0, *, alive: Child | None = None, every_s: float = 0.01
+) -> Any:
+    """The condition's first true value. Raises EquipmentError after limit_s, or when the child that was to do it died.
+
+    every_s: between two looks; a condition that costs something takes the processor from what is waited for.
+    """
     deadline = time.monotonic() + limit_s
     while not (value := condition()):
         if alive and not alive.alive:
             raise alive.failure(f"ended before {what}")
         if time.monotonic() > deadline:
             raise alive.failure(f"not in {limit_s} s: {what}") if alive else EquipmentError(f"not in {limit_s} s: {what}")
-        time.sleep(0.01)
+        time.sleep(every_s)
     return value
 
 

@@ -56,6 +56,20 @@ def another(places: Places, than: int) -> Callable[[], int | None]:
     return lambda: pid if (pid := holder(places)) not in (None, than) else None
 
 
+def test_a_child_finds_the_packages_that_this_process_has(places: Places) -> None:
+    """Whatever is installed, and wherever it was started."""
+    room = Supervisor([spec(places)], places, poll_s=0.02)
+    room.start()
+    try:
+        pid = wait_for(partial(holder, places), "the child")
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        path = next(entry for entry in environment if entry.startswith(b"PYTHONPATH=")).decode().partition("=")[2]
+        first = Path(path.split(os.pathsep)[0])
+        assert (first / "agent" / "app.py").exists() and (first / "recorder" / "track" / "process.py").exists()
+    finally:
+        room.stop()
+
+
 def test_children_are_started_detached_and_ended(places: Places) -> None:
     room = Supervisor([spec(places), spec(places, "burner")], places, poll_s=0.02)
     room.start()
