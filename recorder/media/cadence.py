@@ -55,6 +55,11 @@ class Cadence:
         self._depth = 0  # so many pictures came before one that is shown earlier
 
     @property
+    def known(self) -> bool:
+        """Whether a regular distance is known."""
+        return bool(self._regular)
+
+    @property
     def usual_ns(self) -> int:
         """How long a picture stands: the median of the regular distances."""
         return median_low(self._regular) if self._regular else UNTOLD_NS
@@ -107,17 +112,22 @@ class Cadence:
         return found
 
     def _anew(self, distances: Sequence[int]) -> list[Silence]:
-        """A rate that is learnt anew from long distances; those that are long even for it are silences."""
-        limit = max(GAP_FLOOR_NS, round(LONGER * median_low(distances)))
-        found = self._silences(distances, limit)
+        """A rate that is learnt anew from long distances; those that are long even for it are silences.
+
+        Before the first one the former rate may still have held; a picture behind one of the new rate stands as long as that.
+        """
+        usual = median_low(distances)
+        limit = max(GAP_FLOOR_NS, round(LONGER * usual))
+        first = next((n for n, distance in enumerate(distances) if distance <= limit), len(distances))
+        found = self._silences(distances, limit, [self.usual_ns] * (first + 1) + [usual] * len(distances))
         self._regular.clear()
         self._regular.extend(distance for distance in distances if distance <= limit)
         return found
 
-    def _silences(self, distances: Sequence[int], limit: int) -> list[Silence]:
-        """Those of the first waiting distances that are longer than the limit."""
+    def _silences(self, distances: Sequence[int], limit: int, lengths: Sequence[int] = ()) -> list[Silence]:
+        """Those of the first waiting distances that are longer than the limit. lengths: of the pictures before them."""
         return [
-            Silence(self._waiting[n][1], self._waiting[n + 1][1], self.usual_ns)
+            Silence(self._waiting[n][1], self._waiting[n + 1][1], lengths[n] if lengths else self.usual_ns)
             for n, distance in enumerate(distances)
             if distance > limit
         ]

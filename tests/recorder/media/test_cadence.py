@@ -71,7 +71,10 @@ def test_two_silences_with_one_picture_between_them_are_both_told() -> None:
 
 
 def test_a_silence_while_a_slow_rate_is_learnt_is_told() -> None:
-    assert told(judged(stamps(*[40] * 20, 1000, 5000, 1000, 1000, 1000))) == [(1800, 6800)]
+    [silence] = judged(stamps(*[40] * 20, 1000, 5000, 1000, 1000, 1000))
+    assert (told([silence]), silence.length_ns) == ([(1800, 6800)], 1000 * MS_NS), "the picture before it stood for a second"
+    [silence] = judged(stamps(*[40] * 20, 5000, 1000, 1000, 1000))
+    assert (told([silence]), silence.length_ns) == ([(800, 5800)], 40 * MS_NS), "the picture before it was of the former rate"
 
 
 def test_a_night() -> None:
