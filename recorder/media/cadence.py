@@ -56,8 +56,8 @@ class Cadence:
 
     @property
     def known(self) -> bool:
-        """Whether a regular distance is known."""
-        return bool(self._regular)
+        """Whether enough regular distances are known to call one usual."""
+        return len(self._regular) >= ANEW
 
     @property
     def usual_ns(self) -> int:
