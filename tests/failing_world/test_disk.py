@@ -101,8 +101,13 @@ def test_the_disk_fills_up(pc: Machine, pc_feed: Subscriber) -> None:
     full_ns = pc.disk.leave(0)
     for name in TRACKS:
         told(pc, pc_feed, name, full_ns)
-    wait_for(lambda: not pc.command.ask("session", "status")["recording"], "nobody says that it records", 2 * TELLS_S)
-    wait_for(lambda: pc.command.ask("session", "status")["not_on_disk"] == list(TRACKS), "it is said of each", TELLS_S)
+
+    def said() -> Json:  # 1 while a session is open and a required track does not reach the disk
+        return pc.command.ask("session", "status", expected=(0, 1))
+
+    wait_for(lambda: not said()["recording"], "nobody says that it records", 2 * TELLS_S)
+    wait_for(lambda: said()["not_on_disk"] == list(TRACKS), "it is said of each", TELLS_S)
+    assert said()["exit_code"] == 1
     pc.disk.well()
     wait_for(pc.recording, "every track records again", 10.0)
     pc.record_on(2.0)
