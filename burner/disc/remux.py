@@ -29,6 +29,7 @@ from recorder.clock.instants import SECOND_NS
 from recorder.disk.digest import file_sha256
 from recorder.evidence.sealed_segments import SealedSegment
 from recorder.faults import EvidenceFault
+from recorder.media.cadence import DEEPEST
 from recorder.media.decoding import address
 from recorder.media.parameter_sets import KINDS
 
@@ -37,7 +38,6 @@ MICROSECONDS = 1_000_000
 LENGTH_BYTES = 4  # of a NAL unit, before it, in Matroska as in MP4
 # ISO/IEC 14496-15, 5.4.2 and 8.4.1. Those of H.264 and H.265 with parameter sets in the stream are taken by fewer players.
 TAGS = {("h264", False): "avc1", ("h264", True): "avc3", ("hevc", False): "hvc1", ("hevc", True): "hev1"}
-REORDERED = 16  # H.264 and H.265 reorder no more pictures than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ class _DecodingTimes:
     def add(self, pts: int) -> int | None:
         """Takes the next packet's presentation time; gives the next decoding time, once no smaller one can come."""
         heapq.heappush(self._shown, pts)
-        return self._next() if len(self._shown) > REORDERED else None
+        return self._next() if len(self._shown) > DEEPEST else None
 
     def rest(self) -> Iterator[int]:
         """Those of the last packets."""

@@ -167,7 +167,7 @@ class StreamReader:
             came.stamp = self._stamped + self._interval
         self._stamped = came.stamp
         pts = self._timeline.place(came.stamp, came.arrival_ns)
-        self._cadence.add(Stamp(pts * self.format.time_base.numerator * SECOND_NS // self.format.time_base.denominator, 0))
+        self._cadence.add(Stamp(self.format.ns(pts), 0))
         if self._timeline.jumped_ns:
             yield Jumped(self._timeline.jumped_ns)
         yield Packet(pts, came.key, came.data, came.arrival_ns, self.format)

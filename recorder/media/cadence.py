@@ -96,14 +96,11 @@ class Cadence:
             if not long:
                 self._regular.append(distances[0])
                 done = 1
-            elif len(long) < len(distances):
+            elif len(long) < len(distances) or (last and len(long) == 1):
                 found += self._silences(long, limit)
                 done = len(long)
-            elif len(long) >= ANEW or (last and len(long) > 1):
+            elif len(long) >= ANEW or last:
                 found += self._anew(long)
-                done = len(long)
-            elif last:
-                found += self._silences(long, limit)
                 done = len(long)
             else:
                 break

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
+from recorder.clock.instants import SECOND_NS
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -26,6 +28,10 @@ class Format:
     rate_hz: int = 0
     channels: int = 0
     template: Any = None
+
+    def ns(self, pts: int) -> int:
+        """A timestamp in ns by the source's own count."""
+        return pts * self.time_base.numerator * SECOND_NS // self.time_base.denominator
 
 
 @dataclass(frozen=True, slots=True)

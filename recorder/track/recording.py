@@ -247,9 +247,7 @@ class Recording:
         if self._sound:
             self._block_ns = _block_ns(packet, format_)
         else:
-            ticks = format_.time_base
-            stamp_ns = packet.pts * ticks.numerator * SECOND_NS // ticks.denominator
-            self._silent(self._cadence.add(Stamp(stamp_ns, room_ns)))
+            self._silent(self._cadence.add(Stamp(format_.ns(packet.pts), room_ns)))
 
     def _begin_segment(self, packet: Packet, room_ns: int, format_: Format) -> _Open:
         name = f"{self._next:06d}.mkv"
