@@ -7,11 +7,14 @@ A test fails where ``say`` met a code that it does not know, or values that do n
 """
 
 import json
+import os
 from collections.abc import Generator, Mapping
 
 import pytest
 
 from wording import Shown, text
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a room's processes start as an installed program does, with compiled modules
 
 bare_codes: list[str] = []  # that ``say`` could only show as they are, since somebody last looked
 _shown_bare = text._unknown
