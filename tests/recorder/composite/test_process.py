@@ -41,11 +41,14 @@ from recorder.disk.durable import make_folder
 from recorder.disk.sink import Sink
 from recorder.evidence.continuity import DIED, GIVEN_UP, composite_coverage
 from recorder.faults import StorageFault
-from recorder.media.live import LiveKind, LiveMessage, LiveServer, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, data_message, format_message
+from recorder.media.live_publisher import LivePublisher
+from recorder.process.local_socket import live_socket
 from recorder.process.status import ClimateStatus, ComposerStatus, read_status
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import Epoch, session_epoch
 from recorder.session.lines import read_lines
+from recorder.session.tracks import TRACKS
 from recorder.session.wall_clock import read_tie_now
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
@@ -300,14 +303,14 @@ class Studio:
         make_folder(self.run / "status")
         self.session = make_folder(self.root / "sessions" / "s1")
         self.folder = self.session / "composite"
-        self.feeds = {name: LiveServer(self.run / f"live-{name}.sock") for name in ("overview", "closeup", "microphone")}
+        self.feeds = {name: LivePublisher(live_socket(self.run), name) for name in TRACKS}
         self.epoch: Epoch = session_epoch(self.session, read_tie_now)
         self.start_ns = snap_start(self.epoch.room_ns(boottime_ns() - began_ns))
         self.settings = ComposerSettings(
             root=self.root,
             run=self.run,
-            main=VideoInputSettings("overview", self.run / "live-overview.sock", 0),
-            inset=VideoInputSettings("closeup", self.run / "live-closeup.sock", 0),
+            main=VideoInputSettings("overview", 0),
+            inset=VideoInputSettings("closeup", 0),
             inset_width=480,
             inset_height=270,
             inset_corner="bottom-right",
@@ -340,13 +343,12 @@ class Studio:
                 for feed in self.feeds.values():
                     feed.publish(LiveMessage(LiveKind.LOST))
 
-        clients = {name: len(feed._clients) for name, feed in self.feeds.items()}
         thread = threading.Thread(target=work)
         thread.start()
         awake = threading.Thread(target=keep_awake)
         awake.start()
         try:
-            wait_for(lambda: all(len(f._clients) > clients[n] for n, f in self.feeds.items()), "the composer's inputs")
+            wait_for(lambda: all(composer.hub.takers(name) for name in TRACKS), "the composer's inputs")
             yield composer
         finally:
             stop.set()
