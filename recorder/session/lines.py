@@ -83,7 +83,11 @@ class SegmentOpenLine(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLine(Line):
-    """A closed segment of a track. Times are room time, ns; ppm: of the source's clock, as fitted."""
+    """A closed segment of a track. Times are room time, ns; ppm: of the source's clock, as fitted.
+
+    packets_sha256: of its packets; run_sha256: of those of all segments from the file run_since on, see
+    recorder.media.packet_digest. "" where nobody could read them, and in the lines of version 0.1.0.
+    """
 
     file: str
     bytes: int
@@ -97,6 +101,9 @@ class SegmentLine(Line):
     ppm: float | None = None
     samples: int | None = None
     recovered: bool = False
+    packets_sha256: str = ""
+    run_sha256: str = ""
+    run_since: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

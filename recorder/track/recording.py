@@ -15,6 +15,7 @@ from recorder.disk.durable import Json, make_folder, settle
 from recorder.disk.journal import PatientJournal
 from recorder.faults import StorageFault
 from recorder.media.cadence import Cadence, Silence, Stamp
+from recorder.media.packet_digest import RunDigest
 from recorder.media.packets import Format, Packet
 from recorder.session.lines import (
     BackLine,
@@ -97,6 +98,8 @@ class Recording:
         self._on_disk: list[SegmentLine | SegmentFacts] = []  # the last segment that the journal lists, and recovered ones
         self._silences: deque[Silence] = deque(maxlen=SILENCES)  # that the journal tells, the newest ones
         self._start_ns = start_ns
+        self._run = RunDigest()
+        self._run_of: tuple[object, ...] = ()  # the format of its segments
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         try:
             self._resume(self.device)
@@ -285,10 +288,24 @@ class Recording:
             ppm=round(ppm, 3),
             codec=segment.format.codec,
             samples=_samples(segment, self.interval_ns),
+            **self._packet_digests(segment),
         )
         self._count(facts)
         self._stored_sound(segment, facts.samples)
         self._journal.keep("segment", **facts.as_dict())
+
+    def _packet_digests(self, segment: _Open) -> dict[str, str]:
+        """The fields of a segment's line about its packets, read from the file; none where the disk does not give them back."""
+        format_ = segment.format
+        kind = (format_.codec, format_.width, format_.height, format_.rate_hz, format_.channels)
+        if kind != self._run_of:
+            self._run, self._run_of = RunDigest(), kind
+        try:
+            own, run = self._run.add(segment.writer.sink.path)
+        except (OSError, av.error.FFmpegError):
+            self._run_of = ()
+            return {}
+        return {"packets_sha256": own.sha256, "run_sha256": run, "run_since": self._run.since}
 
     def _stored_sound(self, segment: _Open, samples: int) -> None:
         if segment.format.media == "audio":
@@ -319,6 +336,7 @@ class Recording:
     def give_up(self, fault: Fault) -> None:
         """After a failed write: what is really on the disk is read back and listed as recovered; nothing is believed."""
         segment, self._open = self._open, None
+        self._run_of = ()
         self._silent(self._cadence.interrupted())
         if segment is not None:
             self._abandon(segment, fault)

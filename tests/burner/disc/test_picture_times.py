@@ -1,5 +1,7 @@
 """On the disc every picture stands where its segment has it, however a camera orders them; an MP4 is the same each time."""
 
+import re
+import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -19,6 +21,7 @@ from recorder.media.packets import Format, Packet
 from recorder.media.parameter_sets import format_at
 from recorder.session.lines import read_lines
 from recorder.track.recording import Identity, Recording
+from tests.recorder import media_samples
 
 T0 = 1_795_224_605_280_000_000
 TICKS = 90_000
@@ -103,6 +106,46 @@ def test_every_picture_is_shown_when_its_segment_shows_it(tmp_path: Path, camera
     steps = [b.time - a.time for a, b in pairwise(frames)]
     assert all(0.0385 <= step <= 0.0415 for step in steps), [step for step in steps if not 0.0385 <= step <= 0.0415]
     assert remux.digests([target]) == (digest,), "read back, times included"
+
+
+def hash_by_ffmpeg(path: Path) -> str:
+    """What anybody who has ffmpeg finds of the packets of a file's one stream."""
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-"]
+    told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return re.fullmatch(r"0,[va],SHA256=([0-9a-f]{64})\n", told)[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_the_recorder_s_digest_of_packets_is_what_ffmpeg_finds_in_the_mp4(tmp_path: Path, camera: str) -> None:
+    encoder, options = CAMERAS[camera]
+    found = recorded(tmp_path, encoded(encoder, options), "hevc" if encoder == "libx265" else "h264")
+    assert {segment.run_since for segment in found} == {"000000.mkv"}
+    assert hash_by_ffmpeg(made(tmp_path, found)[0]) == found[-1].run_sha256
+    assert hash_by_ffmpeg(made(tmp_path, found[1:2], "one.mp4")[0]) == found[1].packets_sha256
+    assert hash_by_ffmpeg(made(tmp_path, found[:-1], "cut.mp4")[0]) == found[-2].run_sha256 != found[-1].run_sha256
+
+
+def test_sound_has_such_digests_too(tmp_path: Path) -> None:
+    form, packets = media_samples.sound(5.0)
+    recording = Recording(tmp_path / "tracks" / "microphone", Identity("microphone", "s", "b", "1"), T0, 2 * SECOND_NS)
+    for n, packet in enumerate(packets):
+        recording.write(packet, T0 + n * SECOND_NS // 25, form, 0.0)
+    recording.end(T0 + 5 * SECOND_NS, 0.0)
+    recording.close()
+    found = segments("microphone", read_lines(journal.read(tmp_path / "tracks" / "microphone" / "journal.jsonl")))
+    assert len(found) == 3
+    assert hash_by_ffmpeg(made(tmp_path, found)[0]) == found[-1].run_sha256
+
+
+def test_another_process_begins_another_run(tmp_path: Path) -> None:
+    units = encoded(*CAMERAS["no B-frames"])
+    first = recorded(tmp_path, units[:100], "h264")
+    journal_path = tmp_path / "tracks" / "closeup" / "journal.jsonl"
+    kept = [line for line in journal_path.read_text().splitlines() if '"kind":"end"' not in line]
+    journal_path.write_text("".join(f"{line}\n" for line in kept))
+    both = recorded(tmp_path, units[100:], "h264")
+    assert both[: len(first)] == first
+    assert {segment.run_since for segment in both[len(first) :]} == {Path(both[len(first)].path).name}
 
 
 @pytest.mark.parametrize("camera", ["a deep pyramid", "H.265"])
