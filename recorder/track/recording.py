@@ -100,6 +100,7 @@ class Recording:
         self._start_ns = start_ns
         self._run = RunDigest()
         self._run_of: tuple[object, ...] = ()  # the format of its segments
+        self._run_end_ns = 0
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         try:
             self._resume(self.device)
@@ -288,18 +289,22 @@ class Recording:
             ppm=round(ppm, 3),
             codec=segment.format.codec,
             samples=_samples(segment, self.interval_ns),
-            **self._packet_digests(segment),
+            **self._packet_digests(segment, end_ns),
         )
         self._count(facts)
         self._stored_sound(segment, facts.samples)
         self._journal.keep("segment", **facts.as_dict())
 
-    def _packet_digests(self, segment: _Open) -> dict[str, str]:
-        """The fields of a segment's line about its packets, read from the file; none where the disk does not give them back."""
+    def _packet_digests(self, segment: _Open, end_ns: int) -> dict[str, str]:
+        """The fields of a segment's line about its packets, read from the file; none where the disk does not give them back.
+
+        A run ends where a disc's film ends: at a gap, and at another format.
+        """
         format_ = segment.format
         kind = (format_.codec, format_.width, format_.height, format_.rate_hz, format_.channels)
-        if kind != self._run_of:
+        if kind != self._run_of or abs(segment.first_ns - self._run_end_ns) > GAP_FLOOR_NS:
             self._run, self._run_of = RunDigest(), kind
+        self._run_end_ns = end_ns
         try:
             own, run = self._run.add(segment.writer.sink.path)
         except (OSError, av.error.FFmpegError):
