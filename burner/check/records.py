@@ -39,7 +39,12 @@ def check_records(contents: Contents, delivery: dict[str, Any]) -> Iterable[Find
     if before:
         yield note("disc-page-unsigned")
     added = [path for path in sorted(contents.digests) if path.startswith("data/") and path not in known]
-    if not _info_agrees(contents, None if before else delivery["info"], whole=not (wrong or added)) and bag.INFO not in wrong:
+    info_agrees = (
+        _counts_agree(contents, whole=not (wrong or added))
+        if before
+        else bag.told_by_info(contents.kept[bag.INFO])[: -len(bag.COUNTED)] == list(delivery["info"].items())
+    )
+    if not info_agrees and bag.INFO not in wrong:
         wrong.append(bag.INFO)
     yield from (bad("disc-record-missing-or-altered", path=path) for path in wrong)
     yield from (bad("disc-file-added-later", path=path) for path in added)
@@ -47,13 +52,11 @@ def check_records(contents: Contents, delivery: dict[str, Any]) -> Iterable[Find
         yield good("disc-records-complete-and-unchanged", count=len(digests))
 
 
-def _info_agrees(contents: Contents, info: dict[str, str] | None, *, whole: bool) -> bool:
-    """bag-info.txt: what the disc's signature covers (info; None: nothing), and then the count of the payload.
+def _counts_agree(contents: Contents, *, whole: bool) -> bool:
+    """Of bag-info.txt the lines that count the payload, which nobody signed before: anybody can count it again.
 
     whole: the payload is as it was put there; another one counts otherwise, which is told already. Raises KeyError, ValueError.
     """
-    told = bag.told_by_info(contents.kept[bag.INFO])
-    counted = list(bag.counted([size for path, size in contents.sizes.items() if path.startswith("data/")]).items())
-    return (info is None or told[: -len(counted)] == list(info.items())) and (
-        told[-len(counted) :] == counted or not whole or bool(contents.damage)
-    )
+    told = bag.told_by_info(contents.kept[bag.INFO])[-len(bag.COUNTED) :]
+    counted = bag.counted([size for path, size in contents.sizes.items() if path.startswith("data/")])
+    return told == list(counted.items()) or not whole or bool(contents.damage)

@@ -95,7 +95,7 @@ def kit(
         "who": _who(evidence),
         "signed": signer is not None,
         "keys": [(name, fingerprint(key.hex())) for key, name in keys.items()],
-        "unlisted": UNLISTED,
+        "unlisted": [path for path in UNLISTED if signer or ".sig" not in path],
         "signatures": ways,
         "journal_lines": head.entries if head else 0,
         "proved": [each for each in films if each.digest],
