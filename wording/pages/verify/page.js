@@ -223,4 +223,6 @@ class CheckPage {
   }
 }
 
+export { filledIn };
+
 if (typeof document !== "undefined") new CheckPage(JSON.parse(document.getElementById("texts").textContent));
