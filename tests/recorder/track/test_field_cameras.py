@@ -206,8 +206,8 @@ def test_a_connection_that_breaks_off_in_a_picture_and_behind_one() -> None:
 def test_a_picture_that_is_cut_off_is_marked(tmp_path: Path) -> None:
     """The gap begins before it. One that came whole counts, although it was the last one as well."""
     with (
-        QuirkCamera("breaks off in picture 77", "sends B-frames") as cut,
-        QuirkCamera("breaks off behind picture 77") as whole,
+        QuirkCamera("breaks off in picture 76", "sends B-frames") as cut,
+        QuirkCamera("breaks off behind picture 76") as whole,
         ThreadPoolExecutor(2) as pool,
     ):
         rooms = list(pool.map(lambda case: recorded(tmp_path / case[0], case[1], 4.5), (("cut", cut), ("whole", whole))))
