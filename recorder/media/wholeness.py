@@ -1,13 +1,13 @@
 """Whether the last picture of a connection that broke is whole: FFmpeg's demuxer gives what came of it as if it were.
 
-H.264: the group of pictures is decoded, and the decoder says of its last picture what it says of any damaged one. H.265: the
-decoder reads on behind the end of a picture that was cut and says nothing. But a picture that is whole stays as it is, whatever
-bytes are put behind its end, and one that was cut does not (H.265, 9.3.4.3.5: a slice ends where its data say so). For that it
-needs no other picture than a key frame, since how an H.265 slice is parsed depends on no other picture's content.
+Its group of pictures is decoded. Of H.264 the decoder says of the last one what it says of any damaged picture. The decoder of
+H.265 reads on behind the end of a picture that was cut, and says nothing. But a picture that is whole stays as it is, whatever
+bytes are put behind its end, and one that was cut does not (H.265, 9.3.2.5: a slice ends where its own data say so).
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import av
@@ -15,8 +15,8 @@ import av
 from recorder.media.decoding import decoded, video_decoder
 from recorder.media.packets import Format, Packet
 
-MOST_PICTURES, MOST_BYTES = 600, 16 << 20  # of a group that is decoded
-TAILS = (b"", b"\x55\xe3" * 64, b"\xaa\x1c" * 64)  # without a start code in them
+MOST_PICTURES, MOST_BYTES = 600, 16 << 20  # of what is decoded
+TAILS = (b"\x55\xe3" * 64, b"\xaa\x1c" * 64)  # without a start code in them
 FIELDS = 0.75  # a decoder that gives pictures for a smaller share of the packets gets a field in each
 STARTS = (b"\x00\x00\x01", b"\x00\x00\x00\x01")
 _NAL = re.compile(STARTS[0])
@@ -32,14 +32,17 @@ def last_is_whole(format_: Format, packets: Sequence[Packet], stopped: Callable[
     if len(keys) < 1 + early:
         return None
     needed = packets[keys[-1 - early] :]
+    if len(needed) > MOST_PICTURES or sum(len(packet.data) for packet in needed) > MOST_BYTES:
+        return None
     counts = [_slices(packet.data, format_.codec) for packet in needed]
     if not counts[-1] and packets[-1].data.startswith(STARTS):
         return False
     if format_.codec != "hevc":
-        return _decodes(format_, needed, stopped)
+        last = _last(format_, needed, b"", stopped)
+        return last.whole if last.frame is None else not last.frame.is_corrupt
     if len(needed) > 1 and len(set(counts[:-1])) == 1 and counts[-1] < counts[0]:
         return False  # slices are missing altogether
-    return _ends_by_itself(format_, needed)
+    return _ends_by_itself(format_, needed, stopped)
 
 
 def _slices(unit: bytes, codec: str) -> int:
@@ -49,47 +52,45 @@ def _slices(unit: bytes, codec: str) -> int:
     return sum(1 <= kind & 31 <= 5 if codec == "h264" else kind >> 1 & 63 < 32 for kind in kinds)
 
 
-def _decodes(format_: Format, packets: Sequence[Packet], stopped: Callable[[], bool]) -> bool | None:
-    """By decoding all of them."""
-    if len(packets) > MOST_PICTURES or sum(len(packet.data) for packet in packets) > MOST_BYTES:
-        return None
-    decoder = video_decoder(format_)
-    last, shown = len(packets) - 1, {}
-    for number, each in enumerate([*packets, None]):
-        if stopped():
-            return None
-        frames, damaged = decoded(decoder, _numbered(each.data, number) if each is not None else None)
-        if number == last and damaged and not frames:
-            return False
-        shown |= {frame.pts: bool(frame.is_corrupt) for frame in frames}
-    if last in shown:
-        return not shown[last]
-    return None if len(shown) < FIELDS * len(packets) else False
-
-
-def _ends_by_itself(format_: Format, packets: Sequence[Packet]) -> bool | None:
+def _ends_by_itself(format_: Format, packets: Sequence[Packet], stopped: Callable[[], bool]) -> bool | None:
     """By what other bytes behind the last picture change of it."""
-    keys = [packet.data for packet in packets[:-1] if packet.key]
     seen = []
     for tail in TAILS:
-        decoder = video_decoder(format_)
-        for data in keys:
-            decoded(decoder, _numbered(data, -1))
-        frames, damaged = decoded(decoder, _numbered(packets[-1].data + tail, 0))
-        if damaged and not frames:
-            return False
-        more, _ = decoded(decoder, None)
-        found = [frame for frame in (*frames, *more) if frame.pts == 0]
-        if not found:
-            return None
-        seen.append(_pixels(found[0]))
-    return all(one == seen[0] for one in seen)
+        last = _last(format_, packets, tail, stopped)
+        if last.frame is None:
+            return last.whole
+        seen.append(_pixels(last.frame))
+    return seen[0] == seen[1]
 
 
-def _numbered(data: bytes, number: int) -> "av.Packet[av.VideoStream]":
-    packet: av.Packet[av.VideoStream] = av.Packet(data)
-    packet.pts = packet.dts = number
-    return packet
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last picture as it was decoded. whole: what is known where there is none."""
+
+    frame: av.VideoFrame | None = None
+    whole: bool | None = None
+
+
+def _last(format_: Format, packets: Sequence[Packet], tail: bytes, stopped: Callable[[], bool]) -> _Last:
+    """Decodes all of them. tail: bytes that are put behind the last one."""
+    decoder = video_decoder(format_)
+    last, pictures = len(packets) - 1, 0
+    found: av.VideoFrame | None = None
+    for number, each in enumerate([*packets, None]):
+        if stopped():
+            return _Last()
+        packet: av.Packet[av.VideoStream] | None = None
+        if each is not None:
+            packet = av.Packet(each.data + tail if number == last else each.data)
+            packet.pts = packet.dts = number
+        frames, damaged = decoded(decoder, packet)
+        if number == last and damaged and not frames:
+            return _Last(whole=False)
+        pictures += len(frames)
+        found = next((frame for frame in frames if frame.pts == last), found)
+    if found is None and pictures < FIELDS * len(packets):
+        return _Last()
+    return _Last(found, whole=False)
 
 
 def _pixels(frame: av.VideoFrame) -> list[bytes]:
