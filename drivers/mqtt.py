@@ -61,10 +61,11 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, when the connection breaks off."""
+    """What the broker publishes when the connection breaks off."""
 
     topic: str
     payload: bytes
+    retained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Link:
         if broker.user:
             client.username_pw_set(broker.user, broker.password)
         if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         self._client = client
 
     def open(self, timeout_s: float = 3.0) -> None:

@@ -19,6 +19,7 @@ from drivers.mqtt import Broker, Link, MqttMessage
 from wording import Fault, Language, Shown, say, shown
 from wording.border import joined, laid_out
 from wording.text import listed
+from wording.times import length
 
 USER, PASSWORD = "ROOM_AGENT_WATCH_USER", "ROOM_AGENT_WATCH_PASSWORD"  # names of environment variables
 RETRY_S = 1.0
@@ -166,8 +167,7 @@ class Rooms:
     def _line(self, row: RoomRow, now_s: float, language: Language) -> list[Shown]:
         fresh = row.online is not False and row.health_s is not None and now_s - row.health_s <= QUIET_S
         online = "?" if row.online is None else say("yes" if row.online else "no", language)
-        minutes, seconds = divmod(int(row.recorded_s), 60)
-        recorded = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if row.room_state in ("recording", "sealing") else "-"
+        recorded = length(int(row.recorded_s), language) if row.room_state in ("recording", "sealing") else "-"
         not_ok = listed(
             [
                 laid_out("{device} {status}", device=device, status=say(WORDS.get(status, status), language))

@@ -151,8 +151,8 @@ def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language:
     keys = evidence.folder.parent.parent / "keys"
     signs = (keys / PRIVATE).exists()  # nothing is made only to sign a disc
     transcript = next((e.path.removeprefix("data/") for e in records if e.path.startswith("data/transcript/")), "")
-    gaps = _gaps(evidence, zone, language)
-    shown = page.Page(label, draft, _facts(evidence, language), evidence.verdict, transcript, clips, gaps, holes, signs)
+    gaps, cut = _gaps(evidence, zone, language), _cut(evidence, zone, language)
+    shown = page.Page(label, draft, _facts(evidence, language), evidence.verdict, transcript, clips, gaps, cut, holes, signs)
     doorway = Entry.of_bytes("index.html", page.doorway(language).encode())
     html = Entry.of_bytes("data/index.html", page.render(shown, language).encode())
     status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
@@ -293,6 +293,14 @@ def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.
         )
         for track, section in sections.items()
         for gap in _section(section).get("gaps") or ()
+    )
+
+
+def _cut(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.CutRow, ...]:
+    return tuple(
+        page.CutRow(track, rfc3339(int(picture["from_ns"]), zone), cause_of(picture).say(language))
+        for track, section in _section(evidence.manifest.get("tracks")).items()
+        for picture in _section(section).get("cut") or ()
     )
 
 

@@ -29,7 +29,6 @@ SLOWEST_OPEN_S = 12.0  # …up to this
 READ_S = 1.5  # a stream silent for so long is told: it must be within 3 s…
 GIVE_UP_S = 4.5  # …and given up after this: a camera may send one picture in two seconds, from one moment to the next
 UNKNOWN_S = 3.0  # …but later while its rate is not known yet
-SLOW = 2.5  # a silence so many times the usual distance of pictures is told
 REORDERED = 4  # packets among which the earliest picture of a stream with B-frames is
 KEY_S = 10  # without a key frame for so long the connection is made anew, upon which cameras send one
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
@@ -137,9 +136,9 @@ class StreamReader:
 
     @property
     def quiet(self) -> DeviceFault | None:
-        """Nothing has come for longer than is usual, though the connection stands. For another thread."""
+        """Nothing has come for so long that it is a silence, though the connection stands. For another thread."""
         quiet_s = (boottime_ns() - self._handed_ns) / SECOND_NS
-        if quiet_s < (max(READ_S, SLOW * self._cadence.usual_ns / SECOND_NS) if self._cadence.known else UNKNOWN_S):
+        if quiet_s < (max(READ_S, self._cadence.limit_ns / SECOND_NS) if self._cadence.known else UNKNOWN_S):
             return None
         return stream_fault(TimeoutError(), self._name, self._uri, late_s=round(quiet_s, 1))
 

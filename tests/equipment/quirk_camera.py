@@ -1,4 +1,4 @@
-"""A camera whose behaviour is a script of quirks, a line each: RTSP (RFC 2326) with RTP over TCP (RFC 6184), one viewer or more.
+"""A camera whose behaviour is a script of quirks, a line each: RTSP (RFC 2326) with RTP over TCP, one viewer or more.
 
     Quirks("25/s for 4 s", "silence of 1.2 s", "25/s for 4 s", "SETUP answers 461", "DESCRIBE takes 4.5 s")
 
@@ -13,6 +13,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -37,9 +38,14 @@ ANSWERS = re.compile(r"([A-Z_]+) answers (\d{3})")
 TAKES = re.compile(r"([A-Z_]+) takes ([\d.]+) s")
 FRAMERATE = re.compile(r"SDP says ([\d.]+)/s")
 ENDS = re.compile(r"ends each connection after ([\d.]+) s")
+FORGETS = re.compile(r"forgets a session that asks nothing for ([\d.]+) s")
+SESSION = re.compile(r"Session says (.*)")
+PUBLIC = re.compile(r"Public says (.*)")
+BREAKS = re.compile(r"breaks off (in|behind) picture (\d+)")
 REDIRECTS = "redirects to "
 ALTERNATES = "alternates its parameter sets"
-LINES = (STRETCH, SILENCE, ANSWERS, TAKES, FRAMERATE, ENDS)
+H265, B_FRAMES = "sends H.265", "sends B-frames"
+METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,14 @@ class Quirks:
     takes: dict[str, float] = field(default_factory=dict)
     framerate: str = ""
     ends_s: float = 0.0
+    forgets_s: float = 0.0
+    session: str = ";timeout=60"
+    public: str = METHODS
+    breaks: tuple[int, bool] | None = None  # number of the picture as sent, and whether in its middle; the first viewer's alone
     redirect: str = ""
     alternates: bool = False
+    codec: str = "h264"
+    b_frames: bool = False
 
     def __post_init__(self) -> None:
         for line in self.lines:
@@ -77,12 +89,33 @@ class Quirks:
                 self.framerate = found[1]
             elif found := ENDS.fullmatch(line):
                 self.ends_s = float(found[1])
+            elif found := FORGETS.fullmatch(line):
+                self.forgets_s = float(found[1])
+            elif found := SESSION.fullmatch(line):
+                self.session = found[1]
+            elif found := PUBLIC.fullmatch(line):
+                self.public = found[1]
+            elif found := BREAKS.fullmatch(line):
+                self.breaks = int(found[2]), found[1] == "in"
             elif line.startswith(REDIRECTS):
                 self.redirect = line.removeprefix(REDIRECTS)
             elif line == ALTERNATES:
                 self.alternates = True
+            elif line == H265:
+                self.codec = "h265"
+            elif line == B_FRAMES:
+                self.b_frames = True
             else:
                 raise ValueError(f"no quirk: {line}")
+
+    def film(self, level: int = LEVEL) -> "list[Unit]":
+        """What it sends, again and again."""
+        return _film(self.codec, level, self.b_frames)
+
+    @property
+    def interval_s(self) -> float:
+        """Between two pictures, at first."""
+        return 1 / (self.stretches[0][0] if self.stretches else 25.0)
 
     def stamps(self) -> Iterator[float]:
         """Seconds from the first picture on. The length of a silence is from the picture before it to the next one."""
@@ -113,13 +146,17 @@ def request_lines(reader: BufferedIOBase) -> list[str]:
 
 
 class QuirkCamera:
-    """The stand-in; ``with`` serves it. uri: its stream. sent: what it sent, to its first viewer's knowledge."""
+    """The stand-in; ``with`` serves it. uri: its stream. sent: what it sent, to its first viewer's knowledge.
+
+    asked: methods of what viewers asked while they were served.
+    """
 
     def __init__(self, *lines: str) -> None:
         self.quirks = Quirks(lines)
         for level in (LEVEL, OTHER_LEVEL)[: 1 + self.quirks.alternates]:  # encoded before anybody waits for them
-            _units(level)
+            self.quirks.film(level)
         self.sent: list[Sent] = []
+        self.asked: list[str] = []
         self.viewers = 0
         self._began_s: float | None = None
         self._lock = threading.Lock()
@@ -165,6 +202,11 @@ class _Session(socketserver.StreamRequestHandler):
 
     server: _Server
 
+    def setup(self) -> None:
+        super().setup()
+        self._sending = threading.Lock()
+        self._asked_s = 0.0
+
     def handle(self) -> None:
         quirks = self.server.camera.quirks
         while lines := self._request():
@@ -178,13 +220,29 @@ class _Session(socketserver.StreamRequestHandler):
             elif method == "DESCRIBE":
                 self._answer(headers, 200, _sdp(quirks).encode(), Content_Type="application/sdp")
             elif method == "SETUP":
-                self._answer(headers, 200, Session="1;timeout=60", Transport="RTP/AVP/TCP;unicast;interleaved=0-1")
+                self._answer(headers, 200, Session=f"1{quirks.session}", Transport="RTP/AVP/TCP;unicast;interleaved=0-1")
             elif method == "PLAY":
                 self._answer(headers, 200, Session="1")
+                self._asked_s = time.monotonic()
+                threading.Thread(target=self._listen, daemon=True).start()
                 self._play()
                 return
             else:
-                self._answer(headers, 200, Public="OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
+                self._answer(headers, 200, Public=quirks.public)
+
+    def _listen(self) -> None:
+        """What the viewer asks while it is served. Its receiver reports are no request."""
+        with suppress(OSError, ValueError):  # the connection is over
+            while first := self.rfile.read(1):
+                if first == b"$":
+                    _, size = struct.unpack(">BH", self.rfile.read(3))
+                    self.rfile.read(size)
+                    continue
+                lines = [(first + self.rfile.readline()).decode().strip(), *self._request()]
+                headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
+                self._asked_s = time.monotonic()
+                self.server.camera.asked.append(lines[0].split(" ")[0])
+                self._answer(headers, 200)
 
     def _request(self) -> list[str]:
         return request_lines(self.rfile)
@@ -196,39 +254,61 @@ class _Session(socketserver.StreamRequestHandler):
             "Content-Length": len(body),
         }
         head = "".join(f"{key}: {value}\r\n" for key, value in told.items())
-        self.wfile.write(f"RTSP/1.0 {status} Quirk\r\n{head}\r\n".encode() + body)
+        self._send(f"RTSP/1.0 {status} Quirk\r\n{head}\r\n".encode() + body)
+
+    def _send(self, data: bytes) -> None:
+        with self._sending:
+            self.wfile.write(data)
 
     def _play(self) -> None:
-        camera = self.server.camera
+        camera, quirks = self.server.camera, self.server.camera.quirks
         camera.viewers += 1
         first, began_s, opened_s, sequence, keyed = camera.viewers == 1, camera.begun(), time.monotonic(), 0, False
-        for number, at in enumerate(camera.quirks.stamps()):
+        for number, at in enumerate(quirks.stamps()):
             late_s = time.monotonic() - began_s - at
-            unit, key = _units()[number % len(_units())]
-            if camera.quirks.alternates and key and number // GROUP % 2:
-                unit = _units(OTHER_LEVEL)[number % len(_units())][0]
-            keyed = keyed or (key and late_s <= 0.5)
+            unit = quirks.film()[number % len(quirks.film())]
+            if quirks.alternates and unit.key and number // GROUP % 2:
+                unit = quirks.film(OTHER_LEVEL)[number % len(quirks.film())]
+            keyed = keyed or (unit.key and late_s <= 0.5)
             if not keyed:  # sent before this viewer came
                 continue
             if self.server.stopping.wait(max(0.0, -late_s)):
                 return
-            if camera.quirks.ends_s and time.monotonic() - opened_s > camera.quirks.ends_s:
+            if quirks.ends_s and time.monotonic() - opened_s > quirks.ends_s:
                 return
-            for packet in _rtp(unit, round(at * TICKS), sequence):
-                self.wfile.write(b"$\x00" + struct.pack(">H", len(packet)) + packet)
-                sequence += 1
-            if first or not camera.sent or camera.sent[-1].stamp_ns < round(at * 1e9):
-                camera.sent.append(Sent(round(at * 1e9), sha256(unit).hexdigest()))
+            if quirks.forgets_s and time.monotonic() - self._asked_s > quirks.forgets_s:
+                return
+            stamp_s = at + unit.later * quirks.interval_s
+            packets = list(_rtp(unit.data, quirks.codec, round(stamp_s * TICKS), sequence))
+            breaks, inside = quirks.breaks if first and quirks.breaks else (-1, False)
+            for packet in packets[: len(packets) // 2] if inside and number == breaks else packets:
+                self._send(b"$\x00" + struct.pack(">H", len(packet)) + packet)
+            if number == breaks:
+                return
+            sequence += len(packets)
+            if first or not camera.sent or camera.sent[-1].stamp_ns < round(stamp_s * 1e9):
+                camera.sent.append(Sent(round(stamp_s * 1e9), sha256(unit.data).hexdigest()))
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """An access unit in Annex B. later: it is shown so many pictures after its number in the order of sending."""
+
+    data: bytes
+    key: bool
+    later: int
 
 
 @cache
-def _units(level: int = LEVEL) -> list[tuple[bytes, bool]]:
-    """Four groups of pictures in Annex B, parameter sets before each key frame."""
-    context = av.CodecContext.create("libx264", "w")
+def _film(codec: str, level: int, b_frames: bool) -> list[Unit]:
+    """Four groups of pictures in the order of sending, parameter sets before each key frame."""
+    context = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height, context.pix_fmt, context.time_base = *SIZE, "yuv420p", Fraction(1, 25)
-    params = f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes=0:repeat-headers=1:annexb=1:level={level / 10}"
-    context.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": params}
+    params = f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:bframes={2 * b_frames}:b-adapt=0:open-gop=0:repeat-headers=1:annexb=1"
+    more = f":level={level / 10}" if codec == "h264" else ":log-level=none"
+    tune = {} if b_frames else {"tune": "zerolatency"}
+    context.options = {"preset": "ultrafast", **tune, f"x26{codec[-1]}-params": params + more}
     rng = np.random.default_rng(3)
     found = []
     for n in range(4 * GROUP):
@@ -236,8 +316,9 @@ def _units(level: int = LEVEL) -> list[tuple[bytes, bool]]:
         picture[:, : n * 3 + 1] = 128
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts = n
-        found += [(bytes(p), p.is_keyframe) for p in context.encode(frame)]
-    return found + [(bytes(p), p.is_keyframe) for p in context.encode(None)]
+        found += context.encode(frame)
+    found += context.encode(None)
+    return [Unit(bytes(packet), packet.is_keyframe, (packet.pts or 0) - n) for n, packet in enumerate(found)]
 
 
 def _nal_units(unit: bytes) -> list[bytes]:
@@ -245,26 +326,33 @@ def _nal_units(unit: bytes) -> list[bytes]:
 
 
 def _sdp(quirks: Quirks) -> str:
-    sets = [nal for nal in _nal_units(_units()[0][0]) if nal[0] & 31 in (7, 8)]
+    nal_units = _nal_units(quirks.film()[0].data)
     lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=quirk", "t=0 0", "m=video 0 RTP/AVP 96", "c=IN IP4 0.0.0.0"]
-    lines += ["a=rtpmap:96 H264/90000", "a=control:track"]
-    lines.append("a=fmtp:96 packetization-mode=1;sprop-parameter-sets=" + ",".join(b64encode(each).decode() for each in sets))
+    lines += [f"a=rtpmap:96 {quirks.codec.upper()}/90000", "a=control:track"]
+    if quirks.codec == "h264":
+        sets = [nal for nal in nal_units if nal[0] & 31 in (7, 8)]
+        lines.append("a=fmtp:96 packetization-mode=1;sprop-parameter-sets=" + ",".join(b64encode(each).decode() for each in sets))
+    else:
+        found = {nal[0] >> 1: b64encode(nal).decode() for nal in nal_units}
+        lines.append(f"a=fmtp:96 sprop-vps={found[32]};sprop-sps={found[33]};sprop-pps={found[34]}")
     if quirks.framerate:
         lines.append(f"a=framerate:{quirks.framerate}")
     return "\r\n".join([*lines, ""])
 
 
-def _rtp(unit: bytes, stamp: int, sequence: int) -> Iterator[bytes]:
-    """The RTP packets of an access unit: single NAL units, and FU-A for long ones (RFC 6184, 5.6 and 5.8)."""
+def _rtp(unit: bytes, codec: str, stamp: int, sequence: int) -> Iterator[bytes]:
+    """The RTP packets of an access unit: single NAL units, and fragments of long ones (RFC 6184, 5.6, 5.8; RFC 7798, 4.4)."""
     nal_units = _nal_units(unit)
+    own = 1 if codec == "h264" else 2  # bytes of a NAL unit's header
     for n, nal in enumerate(nal_units):
-        pieces = [nal] if len(nal) <= FRAGMENT else [nal[at : at + FRAGMENT] for at in range(1, len(nal), FRAGMENT)]
+        pieces = [nal] if len(nal) <= FRAGMENT else [nal[at : at + FRAGMENT] for at in range(own, len(nal), FRAGMENT)]
         for m, piece in enumerate(pieces):
             last = n == len(nal_units) - 1 and m == len(pieces) - 1
             head = b""
             if len(pieces) > 1 or len(nal) > FRAGMENT:
                 edge = (0x80 if m == 0 else 0) | (0x40 if m == len(pieces) - 1 else 0)
-                head = bytes([nal[0] & 0x60 | 28, edge | nal[0] & 31])
+                whole = bytes([nal[0] & 0x60 | 28]) if codec == "h264" else bytes([nal[0] & 0x81 | 49 << 1, nal[1]])
+                head = whole + bytes([edge | (nal[0] & 31 if codec == "h264" else nal[0] >> 1)])
             header = struct.pack(">BBHII", 0x80, (0x80 if last else 0) | 96, sequence & 0xFFFF, stamp & 0xFFFFFFFF, 7)
             sequence += 1
             yield header + head + piece
