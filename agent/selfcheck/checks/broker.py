@@ -2,13 +2,14 @@
 
 import time
 
-from agent.selfcheck.check import Check, Outcome, Scene, failed, never, passed, skipped
+from agent.selfcheck.check import Check, Outcome, Scene, failed, never, passed, skipped, warned
 from agent.selfcheck.result import NOTHING, of_fault
 from drivers.mqtt import Broker, Link
 from wording import Fault
 from wording.sentence import sentence
 
 ANSWER_S = 4.0
+IN_CLEAR = "mqtt-password-in-clear"
 
 
 def look(scene: Scene, _: str) -> Outcome:
@@ -28,7 +29,9 @@ def look(scene: Scene, _: str) -> Outcome:
         return failed(NOTHING, threshold, *of_fault(fault))
     seconds = time.monotonic() - began
     link.close()
-    return passed(sentence("broker-address-and-answer-time", host=settings.host, port=settings.port, seconds=seconds), threshold)
+    answered = sentence("broker-address-and-answer-time", host=settings.host, port=settings.port, seconds=seconds)
+    unwise = next((fault for fault in scene.config.warnings if fault.code == IN_CLEAR), None)
+    return passed(answered, threshold) if unwise is None else warned(answered, threshold, *of_fault(unwise))
 
 
 CHECK = Check("broker", "connections", "command-room-broker", ("W-6.2.2.5.3", "H-5.2.1"), look, required=never, place=4)
