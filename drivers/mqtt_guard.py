@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Literal
 
-Breach = Literal["size", "QoS 2", "length"]
+Breach = Literal["size", "QoS 2", "length", "type 0"]
 
 PUBLISH = 3
 LENGTH_BYTES = 4  # of a variable byte integer at most
@@ -44,6 +44,8 @@ class Guard:
             self._begin(piece[0])
 
     def _begin(self, first: int) -> None:
+        if first == 0:  # no packet has it; paho takes the byte after it for the first one then, and loses its place
+            self._refuse("type 0")
         if first >> 4 == PUBLISH and (first >> 1) & 0b11 > 1:
             self._refuse("QoS 2")
         self._header.append(first)
