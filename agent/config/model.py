@@ -404,7 +404,7 @@ def parse(text: str) -> Config:
     """Checks the text of a configuration file. Raises ConfigFault with every problem."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a list inside 1,000 others
         raise ConfigFault([syntax_problem(error)]) from error
     lines = key_lines(text)
     try:
