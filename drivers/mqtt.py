@@ -254,17 +254,21 @@ class Link:
 
     def _breached(self) -> FeedFault:
         """The fault of a broker that sends what was not asked for."""
-        here: dict[str, Any] = {"host": self.broker.host, "port": self.broker.port}
         guard = self._guard
         if guard.breach == "size":
             return FeedFault(
                 "mqtt-broker-sends-too-large-packet",
                 "check-broker-is-the-centre-s-own",
+                host=self.broker.host,
+                port=self.broker.port,
                 size=guard.announced,
                 limit=self._most,
-                **here,
             )
-        return FeedFault("mqtt-broker-breaks-the-protocol", "check-broker-is-the-centre-s-own", why=guard.breach, **here)
+        return self._breaking(guard.breach)
+
+    def _breaking(self, why: object) -> FeedFault:
+        host, port = self.broker.host, self.broker.port
+        return FeedFault("mqtt-broker-breaks-the-protocol", "check-broker-is-the-centre-s-own", host=host, port=port, why=why)
 
     def _check(self, rc: MQTTErrorCode) -> None:
         if self._failed is None and rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -317,7 +321,7 @@ class Link:
             return
         self.window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
         if self.window == 0:  # a protocol error (MQTT 5, 3.2.2.3.3): nothing could be said ever
-            self._failed = self._lost("receive maximum 0")
+            self._failed = self._breaking("Receive Maximum 0")
             return
         self._largest = getattr(properties, "MaximumPacketSize", None)
         self.session_present = flags.session_present

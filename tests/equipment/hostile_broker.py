@@ -84,7 +84,7 @@ class HostileBroker:
                 line, _ = self._server.accept()
             except OSError:
                 return
-            with contextlib.suppress(OSError), line:
+            with contextlib.suppress(OSError, IndexError), line:
                 self._line = self._tls.wrap_socket(line, server_side=True) if self._tls else line
                 self._talk(self._line)
 
