@@ -41,11 +41,12 @@ Change = Callable[[bytearray, random.Random], None]
 
 def mutated(data: bytes, chance: random.Random, others: Sequence[bytes] = (), words: Sequence[bytes] = ()) -> bytes:
     """A broken variant of ``data``, of MOST_BYTES at most. others: further examples; words: of the format."""
+    changes = chance.choice((1, 1, 1, 2, 3, 8))
     if chance.random() < 0.4:
         with suppress(ValueError, RecursionError):
-            data = _json(data, chance)
+            data, changes = _json(data, chance), changes - 1
     out = bytearray(data)
-    for _ in range(chance.choice((0, 1, 1, 1, 2, 3, 8)) if out != data or chance.random() < 0.5 else 1):
+    for _ in range(changes):
         kind = chance.random()
         if kind < 0.1 and others:
             _spliced(out, chance, chance.choice(others))
