@@ -24,10 +24,12 @@ from drivers.discovery import LISTEN_S, Target, interface_towards, probe
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
 from drivers.stream_address import literal_secret
+from wording import Fault
 
 SUB_SIZE = (640, 360)
 REJECTED_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
 UNCLEAR_S = 15.0  # …and one that gave no usable answer is asked again after this
+UNTOLD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # an answer that is none
 FAULTS = {kind.__name__: kind for kind in (DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault)}
 
 
@@ -198,7 +200,7 @@ def find_apart(
         description = CameraDescription.from_dict(found) if found else None
         rejected_s = {str(place): float(seconds) for place, seconds in answer["rejected_s"].items()}
         return Search(description, str(answer["host"]), int(answer["port"]), rejected_s)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNTOLD as error:
         raise _no_answer() from error
 
 
@@ -232,7 +234,7 @@ def read_answer(line: bytes) -> CameraDescription:
     """What ``python -m drivers.camera`` printed. Raises the DeviceFault it tells, or one that says it told nothing."""
     try:
         return CameraDescription.from_dict(_read(line)["description"])
-    except (ValueError, KeyError, TypeError) as error:
+    except UNTOLD as error:
         raise _no_answer() from error
 
 
@@ -241,9 +243,10 @@ def _read(line: bytes) -> dict[str, Any]:
         answer = json.loads(line)
         if answer["ok"]:
             return dict(answer)
-        told, kind = answer["fault"], FAULTS[answer["kind"]]
-        fault = kind(str(told["code"]), str(told["mend"]), **told["values"])
-    except (ValueError, KeyError, TypeError) as error:
+        told, kind = Fault.from_dict(answer["fault"]), FAULTS[answer["kind"]]
+        fault = kind(told.code, told.mend)
+        fault.values = told.values  # not as arguments: a helper that reads what cameras send may name a value as one of them
+    except UNTOLD as error:
         raise _no_answer() from error
     raise fault
 

@@ -49,7 +49,7 @@ ANSWERS = {"html": "answer-is-html", "json": "answer-is-json", "text": "answer-i
 HTTP_ERROR = 400
 CLOCK_AWAY_S = 5.0  # a clock that is wrong by so much may be told and not be used
 MEDIA_URL = "http://h/onvif/media_service"  # where the media service of nearly every camera is
-UNUSABLE = (SoapError, ONVIFError, requests.RequestException, *UNREADABLE)
+UNUSABLE = (SoapError, ONVIFError, requests.RequestException, etree.LxmlError, *UNREADABLE)
 REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORECASE)
 
 
@@ -292,7 +292,7 @@ class OnvifDevice:
         if not named:
             return []
         self._media2 = self._own(named)
-        with suppress(*UNUSABLE, etree.XMLSyntaxError):
+        with suppress(*UNUSABLE):
             return [newer_profile(told) for told in media2.profiles(self._post_newer)]
         return []
 

@@ -7,6 +7,8 @@ from drivers.mqtt import Broker
 from wording import Fault
 from wording.sentence import sentence
 
+IN_CLEAR = "mqtt-password-in-clear"
+
 
 def look(scene: Scene, _: str) -> Outcome:
     """Two short connections under ids of their own, so that the room's client stays connected."""
@@ -35,7 +37,8 @@ def look(scene: Scene, _: str) -> Outcome:
         return warned(
             value, threshold, sentence("broker-lacks", **here, lacks=lacks), sentence("use-broker-that-keeps-to-mqtt-5")
         )
-    return passed(value, threshold)
+    unwise = next((fault for fault in scene.config.warnings if fault.code == IN_CLEAR), None)
+    return passed(value, threshold) if unwise is None else warned(value, threshold, *of_fault(unwise))
 
 
 CHECK = Check("broker", "connections", "command-room-broker", ("W-6.2.2.5.3", "H-5.2.1"), look, required=never, place=4)
