@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 HEADER_CHARACTERS = 4096  # of one WWW-Authenticate header; what is longer is cut
 CHALLENGES = 16  # that are looked at
+DEMANDED_CHARACTERS = 20
 HASHES: Mapping[str, Callable[[bytes], str]] = {
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
     "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
@@ -42,11 +43,11 @@ class Challenge:
 
 
 class NoLogin(Exception):
-    """No challenge may be answered. algorithm: of the digest that is not known; "": the password itself is wanted, or nothing."""
+    """No challenge may be answered. demanded: the digest's algorithm, or the scheme, that is not known; "": the password."""
 
-    def __init__(self, algorithm: str = "") -> None:
-        super().__init__(algorithm)
-        self.algorithm = algorithm
+    def __init__(self, demanded: str) -> None:
+        super().__init__(demanded)
+        self.demanded = demanded[:DEMANDED_CHARACTERS]
 
 
 def challenges(headers: Iterable[str]) -> list[Challenge]:
@@ -85,18 +86,21 @@ class Login:
         no challenge may be answered.
         """
         offered = challenges(headers)
-        digests = [each for each in offered if each.answerable]
-        known = next((each for each in digests if each.algorithm in self._algorithms), None)
+        if not offered or not self._user:
+            return False
+        digests = [each for each in offered if each.scheme == "digest"]
+        basic = next((each for each in offered if each.scheme == "basic"), None)
+        known = next((each for each in digests if each.answerable and each.algorithm in self._algorithms), None)
         if known is None and self._allow_basic:
-            known = next((each for each in offered if each.scheme == "basic"), None)
+            known = basic
         if known is None:
-            raise NoLogin(digests[-1].algorithm[:20] if digests else "")
+            raise NoLogin(digests[-1].algorithm if digests else "" if basic else offered[-1].scheme)
         nonce, before = known.values.get("nonce"), self._chosen.values.get("nonce") if self._chosen else None
         self._chosen = known
         if nonce != before:
             self._count = 0
         expired = nonce != before and (self._proven or known.values.get("stale", "").lower() == "true")
-        return bool(self._user) and (not answered or expired)
+        return not answered or expired
 
     def succeeded(self) -> None:
         """A request with ``header`` was taken: a later refusal means that the nonce has expired."""
@@ -104,7 +108,7 @@ class Login:
 
     def header(self, method: str, uri: str) -> str:
         """The value of the Authorization header for a request; "" where no login was demanded yet."""
-        if self._chosen is None or not self._user:
+        if self._chosen is None:
             return ""
         if self._chosen.scheme == "basic":
             return "Basic " + b64encode(f"{self._user}:{self._password}".encode()).decode()

@@ -58,9 +58,9 @@ def faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
     except requests.Timeout as error:
         raise _silent(address, timeout_s) from error
     except NoLogin as error:
-        if error.algorithm:
-            text, mend = "camera-onvif-login-algorithm-unknown", "set-onvif-login-to-digest"
-            raise DeviceRefused(text, mend, algorithm=error.algorithm, **where(address)) from error
+        if error.demanded:
+            text, mend = "camera-onvif-login-algorithm-unknown", "set-camera-login-to-digest"
+            raise DeviceRefused(text, mend, algorithm=error.demanded, **where(address)) from error
         raise DeviceRefused("camera-wants-password-in-clear", "set-camera-login-to-digest", **where(address)) from error
     except UNUSABLE as error:
         if "timed out" in str(error):  # a time-out in the middle of a body comes as a connection error

@@ -17,10 +17,10 @@ from zeep.transports import Transport
 
 from drivers.login import Login
 from drivers.ports import CameraAddress
+from drivers.stream_address import host_of
 
 MOST_BYTES = 1 << 20  # of an answer
 PIECE_BYTES = 65_536
-TARGET_CHARACTERS = 200
 GZIP = b"\x1f\x8b"
 TRIES = 3  # of a call, with the login that a camera demands
 UNAUTHORIZED = 401
@@ -129,7 +129,7 @@ class CameraTransport(Transport):
                     self.login.succeeded()
                 return response
             offered = response.raw.headers.getlist("WWW-Authenticate")
-            if not offered or not self.login.challenged(offered, answered=answered):
+            if not self.login.challenged(offered, answered=answered):
                 return response
             response.close()
         return self._sent(address, message, headers)[0]
@@ -165,17 +165,6 @@ def _read(response: requests.Response, limit_s: float) -> bytes:
     except HTTPError as error:
         raise requests.ConnectionError from error
     return bytes(found)
-
-
-def host_of(location: str) -> str:
-    """Scheme, host and port that an address names, without user, password and path; "-" where it names none. Pure."""
-    try:
-        parts = urlsplit(location.strip())
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return "-"
-    place = f"{host}:{port}" if port else host
-    return (f"{parts.scheme}://{place}" if parts.scheme else place or "-")[:TARGET_CHARACTERS]
 
 
 def kind_of(body: bytes) -> str:

@@ -7,6 +7,7 @@ SECRETS = re.compile(r"(?i)((?:pass(?:word|wd|phrase)?|pwd|psw|pw|secret|token|a
 PLACEHOLDERS = ("{user}", "{password}")
 TAKEN_OUT = "***"  # in place of what is like a password
 RTSP_PORT, RTSPS_PORT = 554, 322
+TARGET_CHARACTERS = 200
 
 
 def hidden(uri: str) -> str:
@@ -16,6 +17,12 @@ def hidden(uri: str) -> str:
     """
     shown = SECRETS.sub(lambda found: found[0] if found[2] in PLACEHOLDERS else f"{found[1]}{TAKEN_OUT}", uri)
     return re.sub(r"^([a-z]+://)[^/?#]*@", r"\1", shown, flags=re.IGNORECASE)
+
+
+def rtsp_place(uri: str) -> tuple[str, int]:
+    """Host and port of an RTSP address."""
+    parts = urlsplit(uri)
+    return parts.hostname or "", parts.port or (RTSPS_PORT if parts.scheme.lower() == "rtsps" else RTSP_PORT)
 
 
 def literal_secret(uri: str) -> bool:
@@ -52,6 +59,17 @@ def with_placeholders(uri: str, user: str, password: str) -> str:
 
     uri = SECRETS.sub(placeholder, uri)
     return re.sub(rf"(?i)(user(?:name)?=){re.escape(quote(user, safe=''))}(?=[&;/?#]|$)", r"\1{user}", uri) if user else uri
+
+
+def host_of(location: str) -> str:
+    """Scheme, host and port that an address names, without user, password and path; "-" where it names none."""
+    try:
+        parts = urlsplit(location.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "-"
+    place = f"{host}:{port}" if port else host
+    return (f"{parts.scheme}://{place}" if parts.scheme else place or "-")[:TARGET_CHARACTERS]
 
 
 def at_host(uri: str, host: str, port: int | None = None) -> str:
