@@ -94,13 +94,17 @@ class Login:
         if known is None and self._allow_basic:
             known = basic
         if known is None:
-            raise NoLogin(digests[-1].algorithm if digests else "" if basic else offered[-1].scheme)
+            raise NoLogin(self._unknown(digests[-1]) if digests else "" if basic else offered[-1].scheme)
         nonce, before = known.values.get("nonce"), self._chosen.values.get("nonce") if self._chosen else None
         self._chosen = known
         if nonce != before:
             self._count = 0
         expired = nonce != before and (self._proven or known.values.get("stale", "").lower() == "true")
         return not answered or expired
+
+    def _unknown(self, offered: Challenge) -> str:
+        known = offered.algorithm in self._algorithms
+        return f"qop={offered.values.get('qop', '')}" if known else offered.algorithm
 
     def succeeded(self) -> None:
         """A request with ``header`` was taken: a later refusal means that the nonce has expired."""

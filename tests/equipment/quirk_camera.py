@@ -3,7 +3,7 @@
     Quirks("25/s for 4 s", "silence of 1.2 s", "25/s for 4 s", "SETUP answers 461", "DESCRIBE takes 4.5 s")
 
 Stretches are sent in their order, from the first PLAY on, and the last one goes on for ever; the other lines hold from the start.
-``sent`` is the truth: each access unit with its stamp.
+``sent`` is the truth: each access unit with its stamp; ``heard`` is every byte that viewers told it.
 """
 
 import re
@@ -13,10 +13,11 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from hashlib import sha256
+from hashlib import md5, sha256
 from io import BufferedIOBase
 from typing import Any
 
@@ -24,6 +25,7 @@ import av
 import numpy as np
 
 from tests.equipment.process import HOST
+from tests.equipment.talk import Certificate
 
 TICKS = 90_000
 SIZE = (320, 192)
@@ -37,6 +39,9 @@ ANSWERS = re.compile(r"([A-Z_]+) answers (\d{3})")
 TAKES = re.compile(r"([A-Z_]+) takes ([\d.]+) s")
 FRAMERATE = re.compile(r"SDP says ([\d.]+)/s")
 ENDS = re.compile(r"ends each connection after ([\d.]+) s")
+SAYS = re.compile(r"says (.+) after (\d+) pictures", re.DOTALL)
+GIVEN = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+ENDLESS = "sends a picture without end"
 REDIRECTS = "redirects to "
 ALTERNATES = "alternates its parameter sets"
 LINES = (STRETCH, SILENCE, ANSWERS, TAKES, FRAMERATE, ENDS)
@@ -62,6 +67,8 @@ class Quirks:
     ends_s: float = 0.0
     redirect: str = ""
     alternates: bool = False
+    endless: bool = False
+    says: dict[int, bytes] = field(default_factory=dict)  # after so many pictures, between two of them
 
     def __post_init__(self) -> None:
         for line in self.lines:
@@ -81,6 +88,10 @@ class Quirks:
                 self.redirect = line.removeprefix(REDIRECTS)
             elif line == ALTERNATES:
                 self.alternates = True
+            elif line == ENDLESS:
+                self.endless = True
+            elif found := SAYS.fullmatch(line):
+                self.says[int(found[2])] = found[1].encode()
             else:
                 raise ValueError(f"no quirk: {line}")
 
@@ -113,10 +124,24 @@ def request_lines(reader: BufferedIOBase) -> list[str]:
 
 
 class QuirkCamera:
-    """The stand-in; ``with`` serves it. uri: its stream. sent: what it sent, to its first viewer's knowledge."""
+    """The stand-in; ``with`` serves it. uri: its stream. sent: what it sent, to its first viewer's knowledge.
 
-    def __init__(self, *lines: str) -> None:
+    demands: its challenges, in their order, to everything but OPTIONS; password: of admin, in the first digest with MD5 or in
+    Basic. expires: a nonce holds for so many requests. certificate: for RTSP over TLS.
+    """
+
+    def __init__(
+        self,
+        *lines: str,
+        demands: tuple[str, ...] = (),
+        password: str = "",
+        expires: int = 1_000_000,
+        certificate: Certificate | None = None,
+    ) -> None:
         self.quirks = Quirks(lines)
+        self.demands, self.password, self.expires, self.certificate = demands, password, expires, certificate
+        self.heard = bytearray()
+        self.connections = 0
         for level in (LEVEL, OTHER_LEVEL)[: 1 + self.quirks.alternates]:  # encoded before anybody waits for them
             _units(level)
         self.sent: list[Sent] = []
@@ -126,7 +151,7 @@ class QuirkCamera:
         self._server = _Server((HOST, 0), _Session)
         self._server.camera = self
         self.port = self._server.server_address[1]
-        self.uri = f"rtsp://{HOST}:{self.port}/main"
+        self.uri = f"{'rtsps' if certificate else 'rtsp'}://{HOST}:{self.port}/main"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> "QuirkCamera":
@@ -165,13 +190,27 @@ class _Session(socketserver.StreamRequestHandler):
 
     server: _Server
 
+    def setup(self) -> None:
+        camera = self.server.camera
+        camera.connections += 1
+        self._nonce, self._uses = f"n{camera.connections}", 0
+        if camera.certificate is not None:
+            self.request = camera.certificate.context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
     def handle(self) -> None:
+        with suppress(OSError):  # the viewer went away
+            self._serve()
+
+    def _serve(self) -> None:
         quirks = self.server.camera.quirks
         while lines := self._request():
             method, headers = lines[0].split(" ")[0], {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
             time.sleep(quirks.takes.get(method, 0.0))
             answer = quirks.answers.get(method, 200)
-            if method == "DESCRIBE" and quirks.redirect:
+            if method != "OPTIONS" and not self._may(method, headers.get("authorization", "")):
+                self._demand(headers)
+            elif method == "DESCRIBE" and quirks.redirect:
                 self._answer(headers, 302, Location=quirks.redirect)
             elif answer != 200:
                 self._answer(headers, answer)
@@ -181,13 +220,46 @@ class _Session(socketserver.StreamRequestHandler):
                 self._answer(headers, 200, Session="1;timeout=60", Transport="RTP/AVP/TCP;unicast;interleaved=0-1")
             elif method == "PLAY":
                 self._answer(headers, 200, Session="1")
+                if self.server.camera.certificate is None:  # which no two threads may use at once
+                    threading.Thread(target=self._listen, daemon=True).start()
                 self._play()
                 return
             else:
                 self._answer(headers, 200, Public="OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
 
     def _request(self) -> list[str]:
-        return request_lines(self.rfile)
+        found = request_lines(self.rfile)
+        self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
+        return found
+
+    def _listen(self) -> None:
+        """What the viewer says while it is sent pictures."""
+        with suppress(OSError, ValueError):
+            while self._request():
+                pass
+
+    def _demand(self, headers: dict[str, str]) -> None:
+        camera = self.server.camera
+        stale = ", stale=true" if self._uses >= camera.expires else ""
+        if stale:
+            self._nonce, self._uses = f"{self._nonce}x", 0
+        told = "".join(f"WWW-Authenticate: {each.replace('NONCE', self._nonce)}{stale}\r\n" for each in camera.demands)
+        self.wfile.write(f"RTSP/1.0 401 Unauthorized\r\nCSeq: {headers.get('cseq', '0')}\r\n{told}\r\n".encode())
+
+    def _may(self, method: str, authorization: str) -> bool:
+        """Whether a request carries the login that is demanded (RFC 7616; RFC 7617)."""
+        camera = self.server.camera
+        if not camera.demands:
+            return True
+        if authorization.startswith("Basic "):
+            return authorization == "Basic " + b64encode(f"admin:{camera.password}".encode()).decode()
+        given = {key: quoted or plain for key, quoted, plain in GIVEN.findall(authorization)}
+        self._uses += 1
+        if given.get("nonce") != self._nonce or self._uses > camera.expires:
+            return False
+        secret, action = _md5(f"admin:{given['realm']}:{camera.password}"), _md5(f"{method}:{given['uri']}")
+        counted = f":{given['nc']}:{given['cnonce']}:auth" if "qop" in given else ""
+        return given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}")
 
     def _answer(self, asked: dict[str, str], status: int, body: bytes = b"", **headers: str) -> None:
         told = {
@@ -214,11 +286,27 @@ class _Session(socketserver.StreamRequestHandler):
                 return
             if camera.quirks.ends_s and time.monotonic() - opened_s > camera.quirks.ends_s:
                 return
+            self.wfile.write(camera.quirks.says.get(number, b""))
             for packet in _rtp(unit, round(at * TICKS), sequence):
                 self.wfile.write(b"$\x00" + struct.pack(">H", len(packet)) + packet)
                 sequence += 1
+            if camera.quirks.endless:
+                self._endless(round(at * TICKS) + 1, sequence)
             if first or not camera.sent or camera.sent[-1].stamp_ns < round(at * 1e9):
                 camera.sent.append(Sent(round(at * 1e9), sha256(unit).hexdigest()))
+
+    def _endless(self, stamp: int, sequence: int) -> None:
+        """A slice in pieces (FU-A), of which none is the last; each packet with a stamp of its own."""
+        piece = bytes([0x7C, 0x05]) + bytes(range(1, 256)) * 200
+        while True:
+            header = struct.pack(">BBHII", 0x80, 96, sequence & 0xFFFF, stamp & 0xFFFFFFFF, 7)
+            packet = header + piece
+            self.wfile.write(b"$\x00" + struct.pack(">H", len(packet)) + packet)
+            sequence, stamp = sequence + 1, stamp + 1
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode()).hexdigest()
 
 
 @cache
