@@ -73,9 +73,9 @@ class StreamReader:
             self.container = av.open(relay.url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
         except (av.error.FFmpegError, OSError) as error:
             late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
-            status = relay.status if relay is not None else 0
+            fault = stream_fault(error, self._name, self.uri, late_s=late_s, status=relay.status if relay is not None else 0)
             # The original may name an address with a password in it.
-            raise self._ended(relay) or stream_fault(error, self._name, self.uri, late_s=late_s, status=status) from None
+            raise (relay.fault if relay is not None and relay.fault is not None else fault) from None
         self._relay, self.peer = relay, relay.peer
         if not self.container.streams.video:
             self.close()
@@ -103,18 +103,9 @@ class StreamReader:
         self._opened_ns = self._handed_ns = boottime_ns()
         self._stamped = 0  # the last timestamp, as the camera gave it
 
-    @staticmethod
-    def _ended(relay: RtspRelay | None) -> DeviceFault | None:
-        """Why the relay ended the connection, None where it did not; it is closed."""
-        if relay is None:
-            return None
-        relay.close()
-        return relay.fault
-
     def close(self) -> None:
-        """Ends the connection. Not while another thread waits for packets."""
+        """Ends the connection, upon which the relay ends its own. Not while another thread waits for packets."""
         self.container.close()
-        self._relay.close()
 
     def packets(self) -> Iterator[Packet | Jumped]:
         """Every packet from the first key frame on, as it comes; a Jumped before the first one behind a jump of the timestamps.
@@ -155,9 +146,9 @@ class StreamReader:
         except (av.error.FFmpegError, OSError) as error:
             late_s = round((boottime_ns() - asked_ns) / SECOND_NS, 1)
             fault = stream_fault(error, self._name, self.uri, late_s=late_s if late_s >= GIVE_UP_S else 0.0)
-            raise self._ended(self._relay) or fault from None
-        if (ended := self._ended(self._relay)) is not None:
-            raise ended
+            raise self._relay.fault or fault from None
+        if self._relay.fault is not None:
+            raise self._relay.fault
         raise DeviceAbsent("camera-ended-connection", "check-power-and-network-cable", name=self._name)
 
     @property
