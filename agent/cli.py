@@ -19,9 +19,16 @@ INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Which module of agent.commands declares the commands of a first word. Another word is one of ROOM's: it has the processes.
-MODULES = {"calibrate": "calibrate", "session": "session", "transcript": "session", "disc": "disc", "verify": "disc"}
+MODULES = {
+    "calibrate": "calibrate",
+    "camera": "camera",
+    "session": "session",
+    "transcript": "session",
+    "disc": "disc",
+    "verify": "disc",
+}
 ROOM = "room"
-IN_HELP = (ROOM, "calibrate", "session", "disc")
+IN_HELP = (ROOM, "camera", "calibrate", "session", "disc")
 
 
 def build_parser(language: Language, first: str = "") -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from functools import partial
@@ -108,6 +109,14 @@ class CameraSection(Section):
         "Where the camera wants the login in it: {user} and {password}.",
     )
     rtsp_sub: str = entry("", "Plain RTSP address of the sub-stream, with rtsp only.")
+    tls_fingerprint: str = entry(
+        "",
+        "sha256: and the SHA-256 of the camera's certificate: it is reached by https (its port, 443 mostly) and rtsps alone, "
+        "with exactly that certificate. `room-agent devices` and the self-check show it.",
+    )
+    allow_basic: bool = entry(
+        False, "true: the password may be sent in the clear (HTTP and RTSP Basic). Whoever can listen in the network then has it."
+    )
     width: int = entry(1920, "Promised picture width of the main stream, pixels.", ge=160, le=7680)
     height: int = entry(1080, "Promised picture height of the main stream, pixels.", ge=120, le=4320)
     fps: float = entry(25.0, "Promised picture rate, 1/s.", gt=0, le=120)
@@ -127,6 +136,14 @@ class CameraSection(Section):
         if "@" in value.split("://", 1)[-1].split("/", 1)[0] or literal_secret(value):
             raise ValueError("must-not-hold-credentials")
         return value
+
+    @field_validator("tls_fingerprint")
+    @classmethod
+    def _fingerprint(cls, value: str) -> str:
+        plain = value.strip().lower().removeprefix("sha256:").replace(":", "")
+        if value and not re.fullmatch(r"[0-9a-f]{64}", plain):
+            raise ValueError("must-be-sha256-fingerprint")
+        return f"sha256:{plain}" if value else ""
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:

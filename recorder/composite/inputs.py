@@ -115,7 +115,7 @@ class _Opening(threading.Thread):
     def run(self) -> None:
         name_thread(self.name)
         try:
-            reader = StreamReader(self._stream, self._address, decodes=True)
+            reader = StreamReader(self._stream, self._address)
         except DeviceFault as fault:
             log.warning("sub-stream not opened, the main stream is shown", extra={"camera": self._camera, "fault": str(fault)})
             return

@@ -351,6 +351,11 @@ class Recording:
         """The device's clock jumped, which moves nothing in the recording: noted. Raises StorageFault: the line waits then."""
         self._journal.keep("jump", at_ns=at_ns, seconds=round(by_ns / SECOND_NS, 3))
 
+    def changed(self, at_ns: int, device: dict[str, Any], changes: Sequence[dict[str, str]]) -> None:
+        """The device says something else of itself than before: noted. Raises StorageFault: the line waits then."""
+        self.device = self._told_device = device
+        self._journal.keep("device", at_ns=at_ns, changes=list(changes), device=device)
+
     def sync(self) -> bool:
         """Data to stable storage, and any journal line that could not be written before. Raises StorageFault."""
         self.flush()

@@ -18,7 +18,7 @@ from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.disk.durable import storage_fault
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.media.packets import Connected, Format, Item, Jumped, Packet, waiting
+from recorder.media.packets import Changed, Connected, Format, Item, Jumped, Packet, waiting
 from recorder.process.runner import name_thread
 from recorder.process.wanted import Wanted, WantedFile
 from recorder.session.epoch import Epoch, session_epoch
@@ -242,6 +242,8 @@ class DiskWriter(threading.Thread):
             self._newest_pts, self._reorders = None, False
         elif isinstance(item, Jumped):
             self._guarded(lambda: self._jumped(item))
+        elif isinstance(item, Changed):
+            self._guarded(lambda: self._changed(item))
         else:
             self._lost(Fault.from_dict(item.fault))
 
@@ -261,6 +263,12 @@ class DiskWriter(threading.Thread):
         log.warning("the device's clock jumped", extra={"track": self._settings.name, "seconds": item.by_ns / SECOND_NS})
         if self._recording is not None and self._epoch is not None and not self._recording.ended:
             self._recording.jumped(self._epoch.room_ns(self._now()), item.by_ns)
+
+    def _changed(self, item: Changed) -> None:
+        if self._connection is not None:
+            self._connection = replace(self._connection, device=item.device)
+        if self._recording is not None and self._epoch is not None and not self._recording.ended:
+            self._recording.changed(self._epoch.room_ns(self._now()), item.device, item.changes)
 
     def _lost(self, fault: Fault) -> None:
         connection, self._connection, self._source_fault, self._flowing = self._connection, None, fault, False

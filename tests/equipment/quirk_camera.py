@@ -3,7 +3,7 @@
     Quirks("25/s for 4 s", "silence of 1.2 s", "25/s for 4 s", "SETUP answers 461", "DESCRIBE takes 4.5 s")
 
 Stretches are sent in their order, from the first PLAY on, and the last one goes on for ever; the other lines hold from the start.
-``sent`` is the truth: each access unit with its stamp.
+``sent`` is the truth: each access unit with its stamp; ``heard`` is every byte that viewers told it.
 """
 
 import re
@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from hashlib import sha256
+from hashlib import md5, sha256
 from io import BufferedIOBase
 from typing import Any
 
@@ -25,6 +25,7 @@ import av
 import numpy as np
 
 from tests.equipment.process import HOST
+from tests.equipment.talk import Certificate
 
 TICKS = 90_000
 SIZE = (320, 192)
@@ -42,6 +43,9 @@ FORGETS = re.compile(r"forgets a session that asks nothing for ([\d.]+) s")
 SESSION = re.compile(r"Session says (.*)")
 PUBLIC = re.compile(r"Public says (.*)")
 BREAKS = re.compile(r"breaks off (in|behind) picture (\d+)")
+SAYS = re.compile(r"says (.+) after (\d+) pictures", re.DOTALL)
+GIVEN = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+ENDLESS = "sends a picture without end"
 REDIRECTS = "redirects to "
 ALTERNATES = "alternates its parameter sets"
 H265, B_FRAMES = "sends H.265", "sends B-frames"
@@ -74,6 +78,8 @@ class Quirks:
     alternates: bool = False
     codec: str = "h264"
     b_frames: bool = False
+    endless: bool = False
+    says: dict[int, bytes] = field(default_factory=dict)  # after so many pictures, between two of them
 
     def __post_init__(self) -> None:
         for line in self.lines:
@@ -105,6 +111,10 @@ class Quirks:
                 self.codec = "h265"
             elif line == B_FRAMES:
                 self.b_frames = True
+            elif line == ENDLESS:
+                self.endless = True
+            elif found := SAYS.fullmatch(line):
+                self.says[int(found[2])] = found[1].encode()
             else:
                 raise ValueError(f"no quirk: {line}")
 
@@ -149,10 +159,22 @@ class QuirkCamera:
     """The stand-in; ``with`` serves it. uri: its stream. sent: what it sent, to its first viewer's knowledge.
 
     asked: methods of what viewers asked while they were served.
+    demands: its challenges, in their order, to everything but OPTIONS; password: of admin, in the first digest with MD5 or in
+    Basic. expires: a nonce holds for so many requests. certificate: for RTSP over TLS.
     """
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(
+        self,
+        *lines: str,
+        demands: tuple[str, ...] = (),
+        password: str = "",
+        expires: int = 1_000_000,
+        certificate: Certificate | None = None,
+    ) -> None:
         self.quirks = Quirks(lines)
+        self.demands, self.password, self.expires, self.certificate = demands, password, expires, certificate
+        self.heard = bytearray()
+        self.connections = 0
         for level in (LEVEL, OTHER_LEVEL)[: 1 + self.quirks.alternates]:  # encoded before anybody waits for them
             self.quirks.film(level)
         self.sent: list[Sent] = []
@@ -163,7 +185,7 @@ class QuirkCamera:
         self._server = _Server((HOST, 0), _Session)
         self._server.camera = self
         self.port = self._server.server_address[1]
-        self.uri = f"rtsp://{HOST}:{self.port}/main"
+        self.uri = f"{'rtsps' if certificate else 'rtsp'}://{HOST}:{self.port}/main"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> "QuirkCamera":
@@ -203,17 +225,28 @@ class _Session(socketserver.StreamRequestHandler):
     server: _Server
 
     def setup(self) -> None:
+        camera = self.server.camera
+        camera.connections += 1
+        self._nonce, self._uses = f"n{camera.connections}", 0
+        if camera.certificate is not None:
+            self.request = camera.certificate.context.wrap_socket(self.request, server_side=True)
         super().setup()
         self._sending = threading.Lock()
         self._asked_s = 0.0
 
     def handle(self) -> None:
+        with suppress(OSError):  # the viewer went away
+            self._serve()
+
+    def _serve(self) -> None:
         quirks = self.server.camera.quirks
         while lines := self._request():
             method, headers = lines[0].split(" ")[0], {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
             time.sleep(quirks.takes.get(method, 0.0))
             answer = quirks.answers.get(method, 200)
-            if method == "DESCRIBE" and quirks.redirect:
+            if method != "OPTIONS" and not self._may(method, headers.get("authorization", "")):
+                self._demand(headers)
+            elif method == "DESCRIBE" and quirks.redirect:
                 self._answer(headers, 302, Location=quirks.redirect)
             elif answer != 200:
                 self._answer(headers, answer)
@@ -224,7 +257,8 @@ class _Session(socketserver.StreamRequestHandler):
             elif method == "PLAY":
                 self._answer(headers, 200, Session="1")
                 self._asked_s = time.monotonic()
-                threading.Thread(target=self._listen, daemon=True).start()
+                if self.server.camera.certificate is None:  # which no two threads may use at once
+                    threading.Thread(target=self._listen, daemon=True).start()
                 self._play()
                 return
             else:
@@ -245,7 +279,32 @@ class _Session(socketserver.StreamRequestHandler):
                 self._answer(headers, 200)
 
     def _request(self) -> list[str]:
-        return request_lines(self.rfile)
+        found = request_lines(self.rfile)
+        self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
+        return found
+
+    def _demand(self, headers: dict[str, str]) -> None:
+        camera = self.server.camera
+        stale = ", stale=true" if self._uses >= camera.expires else ""
+        if stale:
+            self._nonce, self._uses = f"{self._nonce}x", 0
+        told = "".join(f"WWW-Authenticate: {each.replace('NONCE', self._nonce)}{stale}\r\n" for each in camera.demands)
+        self.wfile.write(f"RTSP/1.0 401 Unauthorized\r\nCSeq: {headers.get('cseq', '0')}\r\n{told}\r\n".encode())
+
+    def _may(self, method: str, authorization: str) -> bool:
+        """Whether a request carries the login that is demanded (RFC 7616; RFC 7617)."""
+        camera = self.server.camera
+        if not camera.demands:
+            return True
+        if authorization.startswith("Basic "):
+            return authorization == "Basic " + b64encode(f"admin:{camera.password}".encode()).decode()
+        given = {key: quoted or plain for key, quoted, plain in GIVEN.findall(authorization)}
+        self._uses += 1
+        if given.get("nonce") != self._nonce or self._uses > camera.expires:
+            return False
+        secret, action = _md5(f"admin:{given['realm']}:{camera.password}"), _md5(f"{method}:{given['uri']}")
+        counted = f":{given['nc']}:{given['cnonce']}:auth" if "qop" in given else ""
+        return given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}")
 
     def _answer(self, asked: dict[str, str], status: int, body: bytes = b"", **headers: str) -> None:
         told = {
@@ -278,6 +337,7 @@ class _Session(socketserver.StreamRequestHandler):
                 return
             if quirks.forgets_s and time.monotonic() - self._asked_s > quirks.forgets_s:
                 return
+            self._send(quirks.says.get(number, b""))
             stamp_s = at + unit.later * quirks.interval_s
             packets = list(_rtp(unit.data, quirks.codec, round(stamp_s * TICKS), sequence))
             breaks, inside = quirks.breaks if first and quirks.breaks else (-1, False)
@@ -286,8 +346,19 @@ class _Session(socketserver.StreamRequestHandler):
             if number == breaks:
                 return
             sequence += len(packets)
+            if quirks.endless:
+                self._endless(round(stamp_s * TICKS) + 1, sequence)
             if first or not camera.sent or camera.sent[-1].stamp_ns < round(stamp_s * 1e9):
                 camera.sent.append(Sent(round(stamp_s * 1e9), sha256(unit.data).hexdigest()))
+
+    def _endless(self, stamp: int, sequence: int) -> None:
+        """A slice in pieces (FU-A), of which none is the last; each packet with a stamp of its own."""
+        piece = bytes([0x7C, 0x05]) + bytes(range(1, 256)) * 200
+        while True:
+            header = struct.pack(">BBHII", 0x80, 96, sequence & 0xFFFF, stamp & 0xFFFFFFFF, 7)
+            packet = header + piece
+            self.wfile.write(b"$\x00" + struct.pack(">H", len(packet)) + packet)
+            sequence, stamp = sequence + 1, stamp + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +368,10 @@ class Unit:
     data: bytes
     key: bool
     later: int
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode()).hexdigest()
 
 
 @cache

@@ -12,6 +12,7 @@ import pytest
 from agent.cli import main
 from agent.config.model import Config, check_secrets, describe, load, parse, render_sample
 from agent.config.problems import ConfigFault
+from agent.config.settings import camera_address
 from wording import Exit
 from wording.text import catalogue
 
@@ -52,6 +53,10 @@ def test_a_changed_value_arrives() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        (
+            "[camera.overview]\ntls_fingerprint = 'sha1:00'",
+            'camera.overview.tls_fingerprint: must be sha256: and 64 hexadecimal digits, or empty. It is "sha1:00".',
+        ),
         ("[romo]", "line 1: romo: unknown key. Did you mean room?"),
         ("[zzz]", "line 1: zzz: unknown key. Known here: room, ui, camera,"),
         ("[room]\nclas = 1", "line 2: room.clas: unknown key. Did you mean class?"),
@@ -111,6 +116,15 @@ def test_all_problems_come_at_once_and_in_chinese_too() -> None:
 def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
     [problem] = wrong("[camera.overview]\nrtsp = 'rtsp://admin:geheim@10.0.0.1/x'")
     assert "must not hold the user or the password" in problem and "geheim" not in problem
+
+
+def test_a_fingerprint_is_taken_as_programs_print_it() -> None:
+    plain, pairs = "ab" * 32, ":".join(["AB"] * 32)
+    for written in (f"sha256:{plain}", plain.upper(), pairs, f"SHA256:{pairs}"):
+        config = parse(f'[camera.overview]\ntls_fingerprint = "{written}"\nallow_basic = true\n')
+        address = camera_address(config, "overview")
+        assert (address.tls_fingerprint, address.allow_basic) == (f"sha256:{plain}", True)
+    assert camera_address(parse(""), "closeup").allow_basic is False
 
 
 def test_a_password_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

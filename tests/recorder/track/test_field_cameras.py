@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -151,21 +150,20 @@ def test_slow_answers_are_waited_for_longer_the_next_time(tmp_path: Path, monkey
             assert room.status().state == "armed"
 
 
-@pytest.fixture
-def redirecting() -> Iterator[tuple[QuirkCamera, QuirkCamera]]:
+def test_a_redirection_is_told_and_not_followed() -> None:
     with QuirkCamera() as there, QuirkCamera(f"redirects to {there.uri}") as here:
-        yield here, there
+        fault = opening(here)
+    assert (fault.code, fault.values["target"]) == ("camera-redirects-stream", f"rtsp://127.0.0.1:{there.port}")
+    assert there.connections == 0
 
 
-def test_the_journal_names_who_delivered_after_a_redirection(
-    tmp_path: Path, redirecting: tuple[QuirkCamera, QuirkCamera]
-) -> None:
-    here, there = redirecting
-    room = recorded(tmp_path, here, 1)
+def test_the_journal_names_who_delivered(tmp_path: Path) -> None:
+    with QuirkCamera() as camera:
+        room = recorded(tmp_path, camera, 1)
     [begin] = room.lines("begin")
-    assert begin["device"]["delivered_by"] == f"127.0.0.1:{there.port}"
-    assert begin["device"]["address"]["host"] == "127.0.0.1" and begin["device"]["address"]["port"] == here.port
-    assert begin["device"]["stream"] == here.uri
+    assert begin["device"]["delivered_by"] == f"127.0.0.1:{camera.port}"
+    assert begin["device"]["address"]["host"] == "127.0.0.1" and begin["device"]["address"]["port"] == camera.port
+    assert begin["device"]["stream"] == camera.uri
     assert "192.168" not in json.dumps(begin)
 
 
