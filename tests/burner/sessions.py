@@ -16,6 +16,7 @@ from recorder.composite.part import FRAGMENTED
 from recorder.disk.durable import write_json
 from recorder.disk.journal import Journal
 from recorder.evidence.manifest import seal, sign_journal
+from recorder.media.packet_digest import RunDigest
 from recorder.media.packets import Format, Packet
 from recorder.session.lines import cause_fields
 from recorder.track.segments import open_writer
@@ -85,6 +86,7 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
     number = total = 0
     origin = stretches[0].start_s
     for stretch in stretches:
+        run = RunDigest()
         if number:
             journal.append("back", at_ns=T0 + stretch.start_s * SECOND_NS, cause="")
         for start in range(stretch.start_s, stretch.end_s, 2):
@@ -99,6 +101,7 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
             writer.finish()
             sha256 = writer.sink.close()
             stored = sum(d.packets for d in digests([folder / file]))
+            held, run_sha256 = run.add(folder / file)
             last_ns = end_ns - (SECOND_NS // 25 if format_.media == "video" else 4608 * SECOND_NS // SOUND_HZ)
             journal.append(
                 "segment",
@@ -116,6 +119,9 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
                 ppm=0.0,
                 codec=format_.codec,
                 recovered=False,
+                packets_sha256=held.sha256,
+                run_sha256=run_sha256,
+                run_since=run.since,
             )
             number, total = number + 1, total + stored
         if stretch.end_s < SECONDS:
