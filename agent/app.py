@@ -24,6 +24,7 @@ from agent.health.clock_watch import ClockWatch
 from agent.health.look import ViewBuilder
 from agent.health.room_view import RoomView
 from agent.processes.supervisor import HUNG_NS, ChildSpec, Supervisor, room_agent
+from agent.session.cameras import AcceptedCameras
 from agent.session.capacity import composite_bps
 from agent.session.discs import Discs
 from agent.session.keeper import RoomFacts, SessionKeeper
@@ -65,6 +66,8 @@ def run(config: Config, path: Path, *, children: bool) -> Exit:
     Raises AlreadyRunning, StorageFault (a folder or the lock is missing and cannot be made), ConfigFault before it is up.
     """
     logs.set_up()
+    for fault in config.warnings:
+        log.warning("the configuration is unwise", extra={"fault": str(fault)})
     keep_memory_small()
     places = config.storage.places
     for folder in (places.sessions, places.selfcheck, places.burn, places.status, places.locks, places.logs):
@@ -85,6 +88,7 @@ class Agent:
         self._supervisor = Supervisor(child_specs(config, path), places) if children else None
         self._feed_settings = feed_settings(config)
         self._gate = Gate(places.acts)
+        self._cameras = AcceptedCameras(places.accepted_cameras)
         self._handlers = Handlers(
             config, self._keeper, self._discs, self._gate, look=self._look, later=self._later, feed=lambda: self._feed
         )
@@ -195,6 +199,7 @@ class Agent:
         try:
             self._keeper.tick(view.statuses, view.disk.free_bytes if view.disk else None)
             self._discs.tick()
+            self._cameras.take_first(view.statuses)
             self._gate.flush()
         except Exception as error:  # said by the loop, and to the command room with the next look
             self._hindrance = error if isinstance(error, Fault) else defect("tick", error)

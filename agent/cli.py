@@ -12,15 +12,23 @@ from pathlib import Path
 from agent.commands.context import Context, UnwritableAnswer, light_settings, plain_language, show_fault
 from agent.commands.words import Builder, NotUnderstood
 from agent.config.places import DEFAULT_CONFIG
+from agent.logs import for_a_command
 from wording import Exit, Fault, Language
 
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 # Which module of agent.commands declares the commands of a first word. Another word is one of ROOM's: it has the processes.
-MODULES = {"calibrate": "calibrate", "session": "session", "transcript": "session", "disc": "disc", "verify": "disc"}
+MODULES = {
+    "calibrate": "calibrate",
+    "camera": "camera",
+    "session": "session",
+    "transcript": "session",
+    "disc": "disc",
+    "verify": "disc",
+}
 ROOM = "room"
-IN_HELP = (ROOM, "calibrate", "session", "disc")
+IN_HELP = (ROOM, "camera", "calibrate", "session", "disc")
 
 
 def build_parser(language: Language, first: str = "") -> argparse.ArgumentParser:
@@ -55,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    for_a_command()
     path, language, first = _first_look(words)
     try:
         try:

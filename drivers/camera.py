@@ -1,34 +1,43 @@
 """Cameras: who they are, what their clock says, where their streams are, and where they themselves went.
 
 ``describe`` and ``find`` ask in this process; ``describe_apart`` and ``find_apart`` ask through a short-lived child (``python -m
-drivers.camera``), so that the SOAP library's memory and a camera that hangs stay out of a recording process. This module itself
-is light.
+drivers.camera``), so that the SOAP library's memory and a camera that hangs stay out of a recording process. The child is
+confined (drivers.confined), and what it answers is bounded and checked like anything else that comes from outside. This module
+itself is light.
 """
 
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from drivers.discovery import LISTEN_S, Target, interface_towards, probe
+from drivers.confined import confine
+from drivers.discovery import LISTEN_S, MAX_DEVICES, Target, interface_towards, probe
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
 from drivers.stream_address import literal_secret
+from wording import Fault
 
 SUB_SIZE = (640, 360)
 REJECTED_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
 UNCLEAR_S = 15.0  # …and one that gave no usable answer is asked again after this
+UNTOLD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # an answer that is none
 FAULTS = {kind.__name__: kind for kind in (DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault)}
+ANSWER_BYTES = 1 << 18  # of the child's line
+PIECE_BYTES = 1 << 16
+MOST_HOST = 260  # characters of a host's name and port
 
 
 def describe(
@@ -93,7 +102,10 @@ def find(
     answers = probe(
         target, listen_s=listen_s, enough=lambda answer: same_endpoint(answer.endpoint) and answer.place not in rejected
     )
-    endpoints = {(answer.host, answer.port): answer.endpoint for answer in answers}
+    tls = address.tls_fingerprint != ""
+    endpoints = {(answer.host, answer.port): answer.endpoint for answer in answers if answer.tls == tls}
+    if tls:  # a camera names its plain service rather
+        endpoints = {(answer.host, address.port): answer.endpoint for answer in answers} | endpoints
     asked: dict[str, float] = {}
     candidates = sorted(endpoints, key=lambda place: not same_endpoint(endpoints[place]))
     for host, port in dict.fromkeys([*candidates, *places]):
@@ -132,9 +144,17 @@ def _plain(address: CameraAddress) -> CameraDescription:
 
 
 def _reach(address: CameraAddress, timeout_s: float) -> None:
-    """A plain TCP connection first: it alone tells exactly why a camera is not there. Raises DeviceAbsent."""
+    """A plain TCP connection first: it alone tells exactly why a camera is not there, and TLS which certificate it has.
+
+    Raises DeviceAbsent, DeviceRefused (another certificate), DeviceFault (no TLS).
+    """
     try:
-        socket.create_connection((address.host, address.port), timeout_s).close()
+        line = socket.create_connection((address.host, address.port), timeout_s)
+        if address.tls_fingerprint:
+            from drivers.tls import pinned
+
+            line = pinned(line, address.name, address.tls_fingerprint, timeout_s)
+        line.close()
     except (OSError, UnicodeError) as error:
         raise _absent(address, error, timeout_s) from error
 
@@ -177,7 +197,7 @@ def describe_apart(
 ) -> CameraDescription:
     """``describe`` in a child process that is gone after limit_s at the latest. Raises as describe does."""
     question = {"timeout_s": timeout_s, "sub_size": sub_size, "key_frame": key_frame}
-    return read_answer(_ask_apart({**asdict(address), **question}, address, limit_s))
+    return _at(address.host, read_answer(_ask_apart({**asdict(address), **question}, address, limit_s)), address)
 
 
 def find_apart(
@@ -194,29 +214,43 @@ def find_apart(
     search = {"known": known.as_dict(), "target": asdict(target), "places": list(places), "rejected": sorted(rejected)}
     answer = _read(_ask_apart({**asdict(address), "sub_size": sub_size, "search": search}, address, limit_s))
     try:
-        found = answer["description"]
-        description = CameraDescription.from_dict(found) if found else None
-        rejected_s = {str(place): float(seconds) for place, seconds in answer["rejected_s"].items()}
-        return Search(description, str(answer["host"]), int(answer["port"]), rejected_s)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found, host, port = answer["description"], str(answer["host"])[:MOST_HOST], int(answer["port"])
+        description = _at(host, CameraDescription.from_dict(found), address) if found else None
+        rejected = list(answer["rejected_s"].items())[:MAX_DEVICES]
+        return Search(description, host, port, {str(place)[:MOST_HOST]: float(seconds) for place, seconds in rejected})
+    except UNTOLD as error:
         raise _no_answer() from error
 
 
+def _at(host: str, told: CameraDescription, address: CameraAddress) -> CameraDescription:
+    """The description, whose streams are where the camera was asked and nowhere else. Raises DeviceFault."""
+    plain = {address.rtsp, address.rtsp_sub} if address.rtsp else None
+    for stream in filter(None, (told.main, told.sub)):
+        there = stream.uri in plain if plain else urlsplit(stream.uri).hostname == host.strip("[]").lower()
+        if not there:
+            raise _no_answer()
+    return told
+
+
 def _ask_apart(question: dict[str, object], address: CameraAddress, limit_s: float) -> bytes:
+    """What the child printed, ANSWER_BYTES at most. Raises DeviceSilent where it did not end in time."""
     path = os.pathsep.join(p for p in (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")) if p)
-    try:
-        child = subprocess.run(
-            [sys.executable, "-m", "drivers.camera"],
-            input=json.dumps({**question, "limit_s": limit_s}).encode(),
-            capture_output=True,
-            timeout=limit_s + 1,
-            env={**os.environ, "PYTHONPATH": path},
-            check=False,
-        )
-        late = child.returncode == -signal.SIGALRM
-    except subprocess.TimeoutExpired:
-        late = True
-    if late:
+    with subprocess.Popen(
+        [sys.executable, "-m", "drivers.camera"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            with suppress(BrokenPipeError):
+                child.stdin.write(json.dumps({**question, "limit_s": limit_s}).encode())
+                child.stdin.close()
+            answer = _read_within(child.stdout.fileno(), time.monotonic() + limit_s + 1)
+        finally:
+            child.kill()  # it has told its line, or never will
+    if answer is None or child.returncode == -signal.SIGALRM:
         raise DeviceSilent(
             "camera-stream-query-timeout",
             "restart-camera-check-load-and-firmware",
@@ -225,26 +259,44 @@ def _ask_apart(question: dict[str, object], address: CameraAddress, limit_s: flo
             port=address.port,
             limit_s=limit_s,
         )
-    return child.stdout
+    return answer
+
+
+def _read_within(file: int, deadline: float) -> bytes | None:
+    """What comes until the other end is closed, or until it is too much; None where that is not by the deadline."""
+    found = bytearray()
+    waiting = select.poll()  # of any number; select knows none above 1023
+    waiting.register(file, select.POLLIN)
+    while len(found) <= ANSWER_BYTES:
+        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        piece = os.read(file, PIECE_BYTES)
+        if not piece:
+            break
+        found += piece
+    return bytes(found)
 
 
 def read_answer(line: bytes) -> CameraDescription:
     """What ``python -m drivers.camera`` printed. Raises the DeviceFault it tells, or one that says it told nothing."""
     try:
         return CameraDescription.from_dict(_read(line)["description"])
-    except (ValueError, KeyError, TypeError) as error:
+    except UNTOLD as error:
         raise _no_answer() from error
 
 
 def _read(line: bytes) -> dict[str, Any]:
     try:
+        if len(line) > ANSWER_BYTES:
+            raise ValueError("too long")
         answer = json.loads(line)
         if answer["ok"]:
             return dict(answer)
-        told, kind = answer["fault"], FAULTS[answer["kind"]]
-        fault = kind(str(told["code"]), str(told["mend"]), **told["values"])
-    except (ValueError, KeyError, TypeError) as error:
+        told, kind = Fault.from_dict(answer["fault"]), FAULTS[answer["kind"]]
+    except UNTOLD as error:
         raise _no_answer() from error
+    fault = kind(told.code, told.mend)
+    fault.values = told.values  # not as arguments: a helper that reads what cameras send may name a value as one of them
     raise fault
 
 
@@ -275,6 +327,7 @@ def main() -> int:
     (known, target, places, rejected: see find) the answer also has host, port and rejected_s; description is null where no
     camera was found.
     """
+    confine()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         question = json.load(sys.stdin)

@@ -25,6 +25,7 @@ REPEAT_S = 0.2  # UDP may lose the probe: it is sent twice (MULTICAST_UDP_REPEAT
 MAX_DEVICES = 200
 MAX_MATCHES = 4  # in one datagram: a device speaks for itself
 MAX_TEXT = 4096
+USUAL_PORTS = {"http": 80, "https": 443}
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 ADDRESSING = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
 DISCOVERY = "http://schemas.xmlsoap.org/ws/2005/04/discovery"
@@ -43,12 +44,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One device. endpoint: its lasting identity (urn:uuid:…), "" where it gives none; host and port: of its ONVIF service."""
+    """One device. endpoint: its lasting identity (urn:uuid:…), "" where it gives none; host and port: of its ONVIF service.
+
+    tls: it is reached there by https, and names no address with http.
+    """
 
     endpoint: str
     host: str
     port: int
     scopes: tuple[str, ...] = ()
+    tls: bool = False
 
     @property
     def place(self) -> str:
@@ -172,14 +177,16 @@ def _answers(match: ET.Element, sender: str) -> list[Answer]:
     endpoint = text("Address", reference).strip().lower()
     scopes = tuple(text("Scopes").split())
     named = text("XAddrs").split()
-    ports = dict.fromkeys(port for uri in named if (port := _port(uri)) is not None)
-    return [Answer(endpoint, sender, port, scopes) for port in list(ports)[:2]]
+    ports = list(dict.fromkeys(port for uri in named if (port := _port(uri)) is not None))
+    plain = [each for each in ports if not each[1]]
+    return [Answer(endpoint, sender, port, scopes, tls) for port, tls in (plain or ports)[:2]]
 
 
-def _port(uri: str) -> int | None:
-    """The port of a plain HTTP address, None where it is none."""
+def _port(uri: str) -> tuple[int, bool] | None:
+    """The port of an address, and whether it is https; None where it is neither http nor https."""
     try:
         parts = urlsplit(uri)
-        return (parts.port or 80) if parts.scheme == "http" and parts.hostname else None
+        usual = USUAL_PORTS.get(parts.scheme)
+        return (parts.port or usual, parts.scheme == "https") if usual and parts.hostname else None
     except ValueError:
         return None

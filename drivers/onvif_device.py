@@ -6,10 +6,9 @@ Sources: ONVIF Core Specification, 5.12 (authentication) and 8.3.4 (GetSystemDat
 
 import calendar
 import math
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -23,34 +22,25 @@ from lxml import etree
 from onvif.client import ONVIFService, UsernameDigestTokenDtDiff
 from onvif.definition import SERVICES
 from onvif.exceptions import ONVIFError
-from requests.auth import HTTPDigestAuth
-from requests_toolbelt.multipart import decoder  # type: ignore[import-untyped]
 from zeep.exceptions import Error as SoapError
-from zeep.exceptions import Fault as SoapFault
 
 from drivers import onvif_media2 as media2
-from drivers.faults import DeviceFault, DeviceRefused, DeviceSilent
-from drivers.onvif_transport import CameraTransport, NotSoapError
+from drivers.faults import DeviceFault
+from drivers.login import Login, NoLogin
+from drivers.onvif_faults import UNUSABLE, faults, refused, where
+from drivers.onvif_transport import CameraTransport
 from drivers.ports import CameraAddress, CameraDescription, Stream
 from drivers.stream_address import at_host, with_placeholders
 from wording.border import Given, given_or_nothing
-from wording.sentence import sentence
 
 CODECS = {"H264": "h264", "H265": "h265", "HEVC": "h265"}
-TEXT_CHARACTERS = 4096  # of any text in a camera's answer
+TEXT_CHARACTERS = 4096  # of an address or a token in a camera's answer
+NAME_CHARACTERS = 200  # of what it says of itself
 EXTRA_S = 2.0  # for what is good to know and nothing depends on
 RTSP_TCP = {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}}  # RTP interleaved in the RTSP connection
-# What the libraries' parsers run into where an answer is none: an envelope without a body, parts without a border, no number.
-UNREADABLE = (
-    AttributeError, LookupError, TypeError, ValueError,
-    decoder.ImproperBodyPartContentException, decoder.NonMultipartContentTypeException,
-)  # fmt: skip
-ANSWERS = {"html": "answer-is-html", "json": "answer-is-json", "text": "answer-is-text", "nothing": "answer-is-nothing"}
-HTTP_ERROR = 400
 CLOCK_AWAY_S = 5.0  # a clock that is wrong by so much may be told and not be used
+DEVICE_URL = "http://h/onvif/device_service"
 MEDIA_URL = "http://h/onvif/media_service"  # where the media service of nearly every camera is
-UNUSABLE = (SoapError, ONVIFError, requests.RequestException, *UNREADABLE)
-REFUSAL = re.compile(r"not\s*authori[sz]|unauthori[sz]ed|authenticat", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +92,7 @@ def ask(
     key_frame: the token of a profile whose stream is wanted with a key frame at once. Raises DeviceRefused, DeviceSilent,
     DeviceFault.
     """
-    with _faults(address, timeout_s):
+    with faults(address, timeout_s):
         device = OnvifDevice(address, timeout_s, now)
         device.read_clock()
         if key_frame:
@@ -113,7 +103,7 @@ def ask(
             raise DeviceFault(
                 "camera-offers-no-h264-or-h265",
                 "set-camera-stream-h264-or-h265",
-                **_where(address),
+                **where(address),
             )
         main, sub = picked
         return replace(who, main=device.stream(main), sub=device.stream(sub) if sub else None)
@@ -124,7 +114,7 @@ def identify(address: CameraAddress, timeout_s: float, now: Callable[[], float] 
 
     Raises DeviceRefused, DeviceSilent, DeviceFault.
     """
-    with _faults(address, timeout_s):
+    with faults(address, timeout_s):
         device = OnvifDevice(address, timeout_s, now, patient=False)
         device.read_clock()
         return _identity(device)
@@ -132,14 +122,15 @@ def identify(address: CameraAddress, timeout_s: float, now: Callable[[], float] 
 
 def _identity(device: "OnvifDevice") -> CameraDescription:
     about = device.information()
+    serial = _text(about, "SerialNumber", most=NAME_CHARACTERS).strip()
     return CameraDescription(
         Stream(""),
-        manufacturer=_text(about, "Manufacturer"),
-        model=_text(about, "Model"),
-        firmware=_text(about, "FirmwareVersion"),
-        serial=_text(about, "SerialNumber").strip(),
+        manufacturer=_text(about, "Manufacturer", most=NAME_CHARACTERS),
+        model=_text(about, "Model", most=NAME_CHARACTERS),
+        firmware=_text(about, "FirmwareVersion", most=NAME_CHARACTERS),
+        serial=serial,
         clock_offset_s=device.clock_offset_s,
-        hardware=device.hardware(),
+        hardware=device.hardware(needed=not serial),
         endpoint=device.endpoint(),
     )
 
@@ -151,15 +142,17 @@ class OnvifDevice:
 
     def __init__(self, address: CameraAddress, timeout_s: float, now: Callable[[], float], *, patient: bool = True) -> None:
         self._address, self._timeout_s, self._now, self._patient = address, timeout_s, now, patient
+        self._scheme = "https" if address.tls_fingerprint else "http"
         self.clock_offset_s: float | None = None
         self._true_time = False  # tokens carry our own clock's time: the camera's clock tells another one than it checks by
-        self._device = self._service("devicemgmt", at_host("http://h/onvif/device_service", address.host, address.port))
+        self._login = Login(address.user, address.password, allow_basic=address.allow_basic)
+        self._device = self._service("devicemgmt", self._own(DEVICE_URL))
         self._media: Any = None
         self._media2 = ""  # the address of the Media2 service, where it was asked
 
     def _service(self, name: str, url: str) -> Any:
         definition = SERVICES[name]
-        transport = CameraTransport(self._timeout_s)
+        transport = CameraTransport(self._address, self._timeout_s, wsdl_folder())
         service = ONVIFService(
             url,
             self._address.user,
@@ -175,11 +168,11 @@ class OnvifDevice:
     def _log_in(self, service: Any) -> None:
         """WS-UsernameToken shifted to the camera's clock, and HTTP digest for cameras that answer 401."""
         client, user, password = service.zeep_client, self._address.user, self._address.password
-        client.wsse, client.transport.session.auth = None, None
+        client.wsse, client.transport.login = None, None
         if user:
             shift = timedelta(seconds=0 if self._true_time else round(self.clock_offset_s or 0.0))
             client.wsse = UsernameDigestTokenDtDiff(user, password, dt_diff=shift, use_digest=True, zulu_timestamp=True)
-            client.transport.session.auth = HTTPDigestAuth(user, password)
+            client.transport.login = self._login
 
     def _call(self, service: Any, operation: str, **arguments: object) -> Any:
         """One call, or two: see patient. Raises what zeep and requests raise."""
@@ -203,7 +196,7 @@ class OnvifDevice:
         The camera answers in whole seconds, so half a second is added; the error is at most that and half the round trip.
         """
         client = self._device.zeep_client
-        client.wsse, client.transport.session.auth = None, None
+        client.wsse, client.transport.login = None, None
         before, began = self._now(), time.monotonic()
         try:
             stamp = camera_time(self._device.ws_client.GetSystemDateAndTime())
@@ -222,28 +215,33 @@ class OnvifDevice:
 
     def endpoint(self) -> str:
         """What the camera calls itself in WS-Discovery (urn:uuid:…), "" where it does not tell."""
-        return _text(self._extra(self._device, "GetEndpointReference"), "GUID").strip().lower()
+        return _text(self._extra(self._device, "GetEndpointReference"), "GUID", most=NAME_CHARACTERS).strip().lower()
 
-    def hardware(self) -> str:
-        """The MAC address of its first network interface that has one, "" where it does not tell."""
-        interfaces = self._extra(self._device, "GetNetworkInterfaces") or []
-        return next((mac for one in interfaces if (mac := _text(one, "Info", "HwAddress").strip().lower())), "")
+    def hardware(self, *, needed: bool = False) -> str:
+        """The MAC address of its first network interface that has one, "" where it does not tell.
+
+        needed: nothing else says who the camera is, so it is asked with patience.
+        """
+        limit_s = self._timeout_s if needed else EXTRA_S
+        interfaces = self._extra(self._device, "GetNetworkInterfaces", limit_s=limit_s) or []
+        told = (_text(one, "Info", "HwAddress", most=NAME_CHARACTERS).strip().lower() for one in interfaces)
+        return next((mac for mac in told if mac), "")
 
     def want_key_frame(self, token: str) -> None:
         """Asks for a key frame in the profile's streams (SetSynchronizationPoint). A camera that cannot loses nothing."""
-        with suppress(*UNUSABLE):
+        with suppress(*UNUSABLE, NoLogin):
             self._extra(self._media_service(), "SetSynchronizationPoint", ProfileToken=token)
 
-    def _extra(self, service: Any, operation: str, **arguments: object) -> Any:
+    def _extra(self, service: Any, operation: str, *, limit_s: float = EXTRA_S, **arguments: object) -> Any:
         """The answer to a call that many cameras do not know, None where there is none."""
         transport = service.zeep_client.transport
-        limit_s, transport.operation_timeout = transport.operation_timeout, min(EXTRA_S, self._timeout_s)
+        usual_s, transport.operation_timeout = transport.operation_timeout, min(limit_s, self._timeout_s)
         try:
             return getattr(service.ws_client, operation)(**arguments)
-        except UNUSABLE:
+        except (*UNUSABLE, NoLogin):
             return None
         finally:
-            transport.operation_timeout = limit_s
+            transport.operation_timeout = usual_s
 
     def _media_service(self) -> Any:
         if self._media is None:
@@ -292,7 +290,7 @@ class OnvifDevice:
         if not named:
             return []
         self._media2 = self._own(named)
-        with suppress(*UNUSABLE, etree.XMLSyntaxError):
+        with suppress(*UNUSABLE):
             return [newer_profile(told) for told in media2.profiles(self._post_newer)]
         return []
 
@@ -310,8 +308,8 @@ class OnvifDevice:
         A camera that names another host than ours, or another scheme, names a port that is not for us as well.
         """
         parts = urlsplit(url)
-        same = parts.hostname == self._address.host and parts.scheme == "http"
-        path = urlunsplit(("http", parts.netloc or "h", parts.path or "/", parts.query, ""))
+        same = parts.hostname == self._address.host and parts.scheme == self._scheme
+        path = urlunsplit((self._scheme, parts.netloc or "h", parts.path or "/", parts.query, ""))
         return at_host(path, self._address.host, None if same else self._address.port)
 
     def stream(self, chosen: CameraProfile) -> Stream:
@@ -326,7 +324,7 @@ class OnvifDevice:
                 "camera-gives-no-rtsp-address",
                 "enable-camera-rtsp",
                 uri=uri or "-",
-                **_where(self._address),
+                **where(self._address),
             )
         here = at_host(uri, self._address.host)
         return replace(chosen.stream, uri=with_placeholders(here, self._address.user, self._address.password))
@@ -380,18 +378,10 @@ def camera_time(answer: Any) -> float | None:
         return None
 
 
-def refused(error: BaseException) -> bool:
-    """Whether a SOAP or HTTP error says: wrong user, password or clock."""
-    if getattr(error, "status_code", None) in (401, 403):
-        return True
-    subcodes = " ".join(str(code) for code in getattr(error, "subcodes", None) or ())
-    return hasattr(error, "subcodes") and bool(REFUSAL.search(f"{subcodes} {error}"))
-
-
-def _text(value: Any, *path: str) -> Given:
+def _text(value: Any, *path: str, most: int = TEXT_CHARACTERS) -> Given:
     for name in path:
         value = getattr(value, name, None)
-    return given_or_nothing("" if value is None else str(value), most=TEXT_CHARACTERS)
+    return given_or_nothing("" if value is None else str(value), most=most)
 
 
 def _number(value: Any, *path: str) -> float:
@@ -404,54 +394,6 @@ def _finite(text: str) -> float:
     except ValueError:
         return 0.0
     return number if math.isfinite(number) else 0.0
-
-
-def _where(address: CameraAddress) -> dict[str, Any]:
-    return {"name": address.name, "host": address.host, "port": address.port}
-
-
-@contextmanager
-def _faults(address: CameraAddress, timeout_s: float) -> Iterator[None]:
-    """Turns the libraries' errors into faults that name the camera and the mend."""
-    try:
-        yield
-    except requests.Timeout as error:
-        raise _silent(address, timeout_s) from error
-    except UNUSABLE as error:
-        if "timed out" in str(error):  # a time-out in the middle of a body comes as a connection error
-            raise _silent(address, timeout_s) from error
-        if not refused(error):
-            raise _unusable(error, address) from error
-        raise DeviceRefused(
-            "camera-refuses-login",
-            "check-camera-user-and-password",
-            user=address.user or "-",
-            **_where(address),
-        ) from error
-
-
-def _unusable(error: BaseException, address: CameraAddress) -> DeviceFault:
-    """What is wrong with an answer, in words; a library's own word for it is none."""
-    mend, where = "check-camera-address-and-onvif", _where(address)
-    status = getattr(error, "status_code", None) or 0
-    if isinstance(error, NotSoapError):
-        if status >= HTTP_ERROR:
-            return DeviceFault("camera-answers-http-error", mend, status=status, **where)
-        return DeviceFault("camera-answers-something-else", mend, what=sentence(ANSWERS[error.kind]), **where)
-    if isinstance(error, (SoapFault, ONVIFError)) and str(error).strip():
-        return DeviceFault("camera-does-not-speak-onvif", mend, why=" ".join(str(error).split())[:160], **where)
-    if isinstance(error, requests.ConnectionError):
-        return DeviceFault("camera-ends-onvif-connection", mend, **where)
-    return DeviceFault("camera-onvif-answer-not-understood", "ask-maker-for-firmware-or-give-rtsp", **where)
-
-
-def _silent(address: CameraAddress, limit_s: float) -> DeviceSilent:
-    return DeviceSilent(
-        "camera-connects-but-gives-no-answer",
-        "restart-camera-check-load-and-firmware",
-        limit_s=limit_s,
-        **_where(address),
-    )
 
 
 @cache

@@ -4,13 +4,19 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol, Self
 
 from drivers.stream_address import hidden
+from wording.border import NotGiven, given
+
+MOST_CHARACTERS = 4096  # of a text in a description
+LARGEST = 1e15  # of a number in it
 
 
 @dataclass(frozen=True, slots=True)
 class CameraAddress:
     """Where a camera is and how to log in. With rtsp (and rtsp_sub), for a camera without ONVIF, host and port are unused.
 
-    rtsp and rtsp_sub may hold ``{user}`` and ``{password}`` where the camera wants them in the address.
+    rtsp and rtsp_sub may hold ``{user}`` and ``{password}`` where the camera wants them in the address. allow_basic: the password
+    may be sent as it is (HTTP and RTSP Basic). tls_fingerprint: ``sha256:`` and 64 small hexadecimal digits of the certificate
+    that the camera must show, over https and rtsps; "": without TLS.
     """
 
     name: str
@@ -20,6 +26,8 @@ class CameraAddress:
     password: str = ""
     rtsp: str = ""
     rtsp_sub: str = ""
+    allow_basic: bool = False
+    tls_fingerprint: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -89,12 +97,14 @@ class CameraDescription:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of as_dict; what another version added is left out. Raises KeyError, TypeError where it is none."""
+        """The inverse of as_dict; what another version added is left out, and every value is bounded.
+
+        Raises KeyError, TypeError where it is none.
+        """
         sub, address = data.get("sub"), data.get("address")
-        told = _known(cls, data) | {"main": Stream(**_known(Stream, data["main"]))}
-        told["sub"] = Stream(**_known(Stream, sub)) if sub else None
-        told["address"] = Place(**_known(Place, address)) if address else None
-        return cls(**told)
+        inner = {"main": Stream(**_known(Stream, data["main"])), "sub": Stream(**_known(Stream, sub)) if sub else None}
+        inner["address"] = Place(**_known(Place, address)) if address else None
+        return cls(**_known(cls, {key: value for key, value in data.items() if key not in inner}), **inner)
 
     def without_secrets(self) -> Self:
         """The description as it may be stored."""
@@ -119,10 +129,22 @@ class CameraDescription:
 
 
 def _known(cls: Any, data: Any) -> dict[str, Any]:
+    """The fields of the class that the data has: texts and numbers of their own kind. Raises TypeError."""
     if not isinstance(data, dict):
         raise TypeError(f"{cls.__name__} out of {type(data).__name__}")
-    names = {field.name for field in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
+    return {field.name: _plain(field, data[field.name]) for field in fields(cls) if field.name in data}
+
+
+def _plain(field: Any, value: Any) -> Any:
+    if field.type is str:
+        try:
+            return given(value, most=MOST_CHARACTERS)
+        except NotGiven as error:
+            raise TypeError(f"{field.name}: {error.reason}") from error
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+    if (field.type in (int, float) and number) or (field.type == float | None and (number or value is None)):
+        return value
+    raise TypeError(f"{field.name} is {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

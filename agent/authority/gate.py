@@ -33,6 +33,7 @@ ACTS: Mapping[str, Who] = {
     "disc.extra": "group",
     "selfcheck.store": "service",
     "calibration.store": "service",
+    "camera.accept": "group",
 }
 WAITING_MOST = 1000  # lines that a refusing disk keeps in memory
 

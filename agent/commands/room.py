@@ -1,5 +1,6 @@
 """Commands of the room: agent, processes of the data plane, configuration, self-check, devices, feed."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -8,10 +9,11 @@ from agent.commands.context import Context
 from agent.commands.words import Builder, seconds
 from agent.config.in_child import in_child
 from agent.devices.kinds import KINDS, kind_of
-from wording import Exit, Fault
+from wording import Exit, Fault, Shown
 from wording.border import laid_out
 
 CAMERAS_S = 2.0  # how long cameras of the network are listened to
+HTTPS_PORT, CERTIFICATE_S, CERTIFICATES_AT_ONCE = 443, 1.0, 32
 
 
 def words(build: Builder) -> None:
@@ -44,7 +46,11 @@ def check_config(context: Context) -> Exit:
     config = context.config()
     check_secrets(config, context.config_path)
     room = {"id": config.room.id, "name": config.room.name, "centre": config.room.centre}
-    context.answer({"ok": True, "room": room, "root": str(config.storage.root)}, [describe(config, context.language)])
+    warnings = [line for fault in config.warnings for line in context.fault_lines(fault)]
+    context.answer(
+        {"ok": True, "room": room, "root": str(config.storage.root), "warnings": [fault.as_dict() for fault in config.warnings]},
+        [describe(config, context.language), *warnings],
+    )
     return Exit.OK
 
 
@@ -120,7 +126,21 @@ def cameras(context: Context) -> list[str]:
     except DeviceFault as fault:
         return [fault.say(context.language)]
     places = {answer.place: (answer.scope("name"), answer.scope("hardware")) for answer in answers}
-    return [" ".join(part for part in (place, *said) if part) for place, said in sorted(places.items())]
+    certificates = met_certificates(context, {answer.host for answer in answers})
+    lines = [(place, *said, certificates.get(place.rpartition(":")[0], "")) for place, said in sorted(places.items())]
+    return [" ".join(part for part in line if part) for line in lines]
+
+
+def met_certificates(context: Context, hosts: Iterable[str]) -> dict[str, Shown]:
+    """Of each host that answers at the port of HTTPS, what its certificate is, for the configuration to name."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from drivers.tls import met_at
+
+    with ThreadPoolExecutor(CERTIFICATES_AT_ONCE) as asking:
+        asked = {host: asking.submit(met_at, host, HTTPS_PORT, CERTIFICATE_S) for host in hosts}
+        met = {host: found for host, future in asked.items() if (found := future.result())}
+    return {host: context.say("camera-fingerprint-at-port", port=HTTPS_PORT, fingerprint=found) for host, found in met.items()}
 
 
 def serial_ports(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,7 @@ from agent.config.problems import ConfigFault, Problem, key_lines, problem_of, s
 from agent.config.sample import render
 from drivers.stream_address import hidden, literal_secret
 from recorder.session.tracks import CAMERAS, CameraId
-from wording import Language, Shown, say
+from wording import Fault, Language, Shown, say
 
 DEFAULT_PATH = DEFAULT_CONFIG
 
@@ -108,6 +109,14 @@ class CameraSection(Section):
         "Where the camera wants the login in it: {user} and {password}.",
     )
     rtsp_sub: str = entry("", "Plain RTSP address of the sub-stream, with rtsp only.")
+    tls_fingerprint: str = entry(
+        "",
+        "sha256: and the SHA-256 of the camera's certificate: it is reached by https (its port, 443 mostly) and rtsps alone, "
+        "with exactly that certificate. `room-agent devices` and the self-check show it.",
+    )
+    allow_basic: bool = entry(
+        False, "true: the password may be sent in the clear (HTTP and RTSP Basic). Whoever can listen in the network then has it."
+    )
     width: int = entry(1920, "Promised picture width of the main stream, pixels.", ge=160, le=7680)
     height: int = entry(1080, "Promised picture height of the main stream, pixels.", ge=120, le=4320)
     fps: float = entry(25.0, "Promised picture rate, 1/s.", gt=0, le=120)
@@ -127,6 +136,14 @@ class CameraSection(Section):
         if "@" in value.split("://", 1)[-1].split("/", 1)[0] or literal_secret(value):
             raise ValueError("must-not-hold-credentials")
         return value
+
+    @field_validator("tls_fingerprint")
+    @classmethod
+    def _fingerprint(cls, value: str) -> str:
+        plain = value.strip().lower().removeprefix("sha256:").replace(":", "")
+        if value and not re.fullmatch(r"[0-9a-f]{64}", plain):
+            raise ValueError("must-be-sha256-fingerprint")
+        return f"sha256:{plain}" if value else ""
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
@@ -315,6 +332,11 @@ class MqttSection(Section):
     ca_file: str = entry("", "The centre's certificate authority, PEM; empty: the system's.")
     keepalive_s: int = entry(5, "Keep-alive, s: how soon the broker notices a dead PC (about twice this).", ge=2, le=60)
 
+    @property
+    def in_clear(self) -> bool:
+        """Whether a password travels unencrypted."""
+        return self.enabled and not self.tls and bool(self.password_file or self.password_env)
+
     def password(self) -> str:
         """The password, "" where none is configured. Raises ConfigFault."""
         return _secret(self.password_file, self.password_env, "mqtt.password")
@@ -366,6 +388,13 @@ class Config(Section):
     clock: ClockSection = ClockSection()
     selfcheck: SelfcheckSection = SelfcheckSection()
 
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What a room may be set to, and a person should know of."""
+        mqtt = self.mqtt
+        told = Fault("mqtt-password-in-clear", "switch-mqtt-tls-on", user=mqtt.user or "-", host=mqtt.host, port=mqtt.port)
+        return (told,) if mqtt.in_clear else ()
+
 
 def load(path: Path) -> Config:
     """Reads and checks the file. Raises ConfigFault with every problem."""
@@ -392,7 +421,7 @@ def parse(text: str) -> Config:
     """Checks the text of a configuration file. Raises ConfigFault with every problem."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a list inside 1,000 others
         raise ConfigFault([syntax_problem(error)]) from error
     lines = key_lines(text)
     try:

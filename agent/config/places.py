@@ -42,6 +42,10 @@ class Places:
         return self.root / "calibration.json"
 
     @property
+    def accepted_cameras(self) -> Path:
+        return self.root / "accepted-cameras.json"
+
+    @property
     def selfcheck(self) -> Path:
         return self.root / "selfcheck"
 

@@ -30,7 +30,17 @@ def camera(config: Config, name: str) -> CameraSection:
 def camera_address(config: Config, name: str) -> CameraAddress:
     """One camera's address with its password. Raises ConfigFault where the password cannot be read."""
     section = camera(config, name)
-    return CameraAddress(name, section.host, section.port, section.user, section.password(name), section.rtsp, section.rtsp_sub)
+    return CameraAddress(
+        name,
+        section.host,
+        section.port,
+        section.user,
+        section.password(name),
+        section.rtsp,
+        section.rtsp_sub,
+        section.allow_basic,
+        section.tls_fingerprint,
+    )
 
 
 def camera_address_now(config: Config, name: str) -> CameraAddress:
@@ -62,7 +72,7 @@ def track_settings(config: Config, name: str) -> "TrackSettings":
     else:
         size = (config.composite.inset_width, config.composite.inset_height)
         memory = places.cameras / f"{name}.json"
-        source = CameraSettings(camera_address(config, name), size, memory, discovery_target(config))
+        source = CameraSettings(camera_address(config, name), size, memory, discovery_target(config), places.accepted_cameras)
         latency_ms = camera(config, name).latency_ms
     return TrackSettings(
         name=name,

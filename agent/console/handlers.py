@@ -5,6 +5,7 @@ import binascii
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agent.health.look import track_statuses
 from agent.health.room_view import RoomView
 from agent.selfcheck.result import store_report
 from agent.session import catalogue, transcripts
+from agent.session.cameras import AcceptedCameras
 from agent.session.capacity import composite_bps
 from agent.session.discs import Discs
 from agent.session.keeper import SessionKeeper
@@ -55,6 +57,7 @@ class Handlers:
         feed: Callable[[], Feed | None],
     ) -> None:
         self._config, self._keeper, self._discs, self._gate = config, keeper, discs, gate
+        self._cameras = AcceptedCameras(config.storage.places.accepted_cameras)
         self._look, self._later, self._feed = look, later, feed
         # Command to the act that it is, None where it changes nothing, and what does it.
         self._commands: dict[str, tuple[str | None, Callable[[Asked], Reply]]] = {
@@ -69,6 +72,7 @@ class Handlers:
             "disc.burn": ("disc.burn", self.burn),
             "selfcheck.store": ("selfcheck.store", self.store_selfcheck),
             "calibration.store": ("calibration.store", self.store_calibration),
+            "camera.accept": ("camera.accept", self.accept_camera),
         }
 
     def handle(self, request: Request) -> None:
@@ -114,6 +118,7 @@ class Handlers:
         return Readiness(
             now_ns=view.boottime_ns,
             active=self._keeper.active,
+            changed_cameras=tuple(view.changed_cameras.values()),
             selfcheck_at=rfc3339(selfcheck.at_ns, config.room.zone) if selfcheck else "",
             selfcheck_passed=bool(selfcheck and selfcheck.passed),
             selfcheck_age_s=age_ns / SECOND_NS,
@@ -253,6 +258,17 @@ class Handlers:
         path = self._config.storage.places.calibration
         latency.store(path, latency.measured_of(asked.mapping("cameras"), CAMERAS))
         return {"path": str(path)}
+
+    def accept_camera(self, asked: "Asked") -> Reply:
+        """Takes a changed camera for the room's own, with all that changed of it."""
+        name, by, reason = asked.text("camera"), asked.text("by"), asked.text("reason")
+        found = self._cameras.accept(name, self._look().statuses, by, reason, asked.person)
+        changes = [asdict(change) for change in found]
+        self._gate.done(
+            "camera.accept", asked.person, session=None, camera=name, by=by.strip(), reason=reason.strip(), changes=changes
+        )
+        asked.act = None  # it is written down, with more than a session's name
+        return {"camera": name, "changes": changes, "path": str(self._config.storage.places.accepted_cameras)}
 
 
 def _stripped(value: Given | tuple[Given, ...]) -> str | tuple[str, ...]:

@@ -29,6 +29,8 @@ GIVEN_UP_NS = SECOND_NS  # and for so long already where it names a fault: the c
 
 CAMERA_CHECKS = (
     "camera_login",
+    "camera_identity",
+    "camera_encryption",
     "camera_clock",
     "camera_stream",
     "camera_keyframes",
@@ -56,6 +58,7 @@ def judge(look: Look, status: Status) -> Judgement:
         return ("failed", fault) if fault is not None else ("unknown", None)
     if look.state == "recording" and look.recorded_s > BEHIND_S and older(look, status.last_disk_ns, ON_DISK_NS + status.slow_ns):
         return "failed", fault or nothing_on_disk(look, status.last_disk_ns)
+    fault = look.changed_cameras.get(status.name, fault)
     return ("degraded", fault) if fault is not None else OK
 
 

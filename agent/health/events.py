@@ -30,6 +30,7 @@ def events(before: RoomView | None, after: RoomView, limits: Limits = USUAL) -> 
         return ()
     return (
         *_device_events(before, after, limits),
+        *_camera_events(before, after),
         *_gap_events(before, after),
         *_session_events(before, after),
         *_selfcheck_events(before, after),
@@ -55,6 +56,14 @@ def _device_events(before: RoomView, after: RoomView, limits: Limits) -> Iterabl
             yield Event("device-degraded", after.boottime_ns, {**told, **why})
         elif now.status == "ok":
             yield Event("device-back", after.boottime_ns, told)
+
+
+def _camera_events(before: RoomView, after: RoomView) -> Iterable[Event]:
+    """A camera is another than the accepted one, or changed again."""
+    for name, fault in after.changed_cameras.items():
+        old = before.changed_cameras.get(name)
+        if old is None or old.as_dict() != fault.as_dict():
+            yield Event("camera-changed", after.boottime_ns, {"device": name, "cause": fault, "mend": fault})
 
 
 def _gap_events(before: RoomView, after: RoomView) -> Iterable[Event]:

@@ -9,9 +9,11 @@ from agent.config.places import Places
 from agent.devices.kinds import meant
 from agent.health.room_view import DiskView, RoomState, RoomView, SelfcheckView
 from agent.selfcheck.result import ReportSummary, load_latest
+from agent.session.cameras import AcceptedCameras
 from agent.session.capacity import composite_bps, needed_bytes
 from agent.session.rules import delivers
 from drivers.ports import ClockState
+from recorder.capture.camera_changes import changed
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.process.status import ON_DISK_NS, STATUS_STALE_NS, ClimateStatus, Status, TrackStatus, read_statuses
 from recorder.session.record import Session
@@ -67,6 +69,7 @@ class ViewBuilder:
         self._config, self._now = config, now
         self._places = config.storage.places
         self._selfcheck = LatestSelfcheck(config, self._places)
+        self._cameras = AcceptedCameras(self._places.accepted_cameras)
         self._expected = tuple(kind.id for kind in meant(config))
         self._composite_bps = composite_bps(config)
 
@@ -98,6 +101,7 @@ class ViewBuilder:
             temperature_c=reading.temperature_c if reading else None,
             humidity_pct=reading.humidity_pct if reading else None,
             expected=self._expected,
+            changed_cameras={name: changed(name, found) for name, found in self._cameras.changed(statuses).items()},
         )
 
     def _selfcheck_view(self, utc_ns: int) -> SelfcheckView | None:

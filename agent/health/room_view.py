@@ -37,7 +37,8 @@ class RoomView:
     (overview, closeup, microphone, composer, climate, burner); a process that is missing here is dead or frozen. required: the
     devices without which the room is not ready. session: the content of session.json (docs/formats.md) of the running session,
     else of the newest one; None where there is none. fault: what keeps the agent from its own work until a person mends it,
-    such as a seal that cannot be signed; hindrance: what it tries again by itself.
+    such as a seal that cannot be signed; hindrance: what it tries again by itself. changed_cameras: those that are not as they
+    were accepted, by the track's name.
     """
 
     boottime_ns: int
@@ -55,3 +56,4 @@ class RoomView:
     expected: tuple[str, ...] = field(default=())  # processes that should live: missing ones are shown as dead
     fault: Fault | None = None
     hindrance: Fault | None = None
+    changed_cameras: dict[str, Fault] = field(default_factory=dict)

@@ -177,5 +177,5 @@ def load_latest(config: Config) -> ReportSummary | None:
         return ReportSummary.from_dict(
             read_json(config.storage.places.selfcheck / "latest.json"), config.recording.selfcheck_valid_minutes
         )
-    except (Fault, KeyError, ValueError, TypeError):
+    except (Fault, KeyError, ValueError, TypeError, OverflowError):
         return None

@@ -41,7 +41,8 @@ class Readiness:
 
     active: the session that is recorded or sealed now. selfcheck_at: when the newest self-check was made, "" for none;
     selfcheck_age_s: its age; failed_checks: their ids. tracks: the required ones with their live status or None.
-    armed_within_ns: a packet older than this does not count as delivered.
+    armed_within_ns: a packet older than this does not count as delivered. changed_cameras: a fault for each that a person has to
+    accept.
     """
 
     now_ns: int
@@ -57,11 +58,13 @@ class Readiness:
     composite_bps: float
     root: object
     armed_within_ns: int = 3 * SECOND_NS
+    changed_cameras: Sequence[Fault] = ()
 
 
 def check_start(request: StartRequest, ready: Readiness) -> None:
     """Raises Refused with every reason why the session may not start now."""
     reasons = [*_busy(ready.active), *_metadata(request), *_selfcheck(request, ready), *_disk(request, ready), *_tracks(ready)]
+    reasons += [] if _overridden(request) else ready.changed_cameras
     if reasons:
         raise Refused("session-start-refused", reasons)
 
@@ -141,7 +144,11 @@ def selfcheck_fault(ready: Readiness) -> Fault | None:
 
 def _selfcheck(request: StartRequest, ready: Readiness) -> list[Fault]:
     fault = selfcheck_fault(ready)
-    return [fault] if fault and not (request.override_by.strip() and request.override_reason.strip()) else []
+    return [fault] if fault and not _overridden(request) else []
+
+
+def _overridden(request: StartRequest) -> bool:
+    return bool(request.override_by.strip() and request.override_reason.strip())
 
 
 def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
@@ -187,7 +194,7 @@ def new_session(
 ) -> Session:
     """The session that a start command begins. Its record names the override where it needed one. asked: who asked for it."""
     override = None
-    if selfcheck_fault(ready) is not None:
+    if selfcheck_fault(ready) is not None or ready.changed_cameras:
         override = {"by": request.override_by.strip(), "reason": request.override_reason.strip()}
     return Session(
         id=name,

@@ -151,9 +151,9 @@ def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language:
     keys = evidence.folder.parent.parent / "keys"
     signer = signing.signer(keys)
     transcript = next((e.path.removeprefix("data/") for e in records if e.path.startswith("data/transcript/")), "")
-    gaps = _gaps(evidence, zone, language)
+    gaps, cut = _gaps(evidence, zone, language), _cut(evidence, zone, language)
     facts = _facts(evidence, language)
-    shown = page.Page(label, draft, facts, evidence.verdict, transcript, clips, gaps, holes, signer is not None)
+    shown = page.Page(label, draft, facts, evidence.verdict, transcript, clips, gaps, cut, holes, signer is not None)
     pages = [
         Entry.of_bytes("index.html", page.doorway(language).encode()),
         Entry.of_bytes("data/index.html", page.render(shown, language).encode()),
@@ -312,6 +312,14 @@ def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.
         )
         for track, section in sections.items()
         for gap in _section(section).get("gaps") or ()
+    )
+
+
+def _cut(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.CutRow, ...]:
+    return tuple(
+        page.CutRow(track, rfc3339(int(picture["from_ns"]), zone), cause_of(picture).say(language))
+        for track, section in _section(evidence.manifest.get("tracks")).items()
+        for picture in _section(section).get("cut") or ()
     )
 
 

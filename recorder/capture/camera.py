@@ -1,27 +1,28 @@
 """A camera as a source: RTSP over TCP through PyAV, packets unchanged, stamped on arrival.
 
-Measured: demuxing and storing one 1080p25 track costs 0.4 CPU-seconds per 30 s, about what ``ffmpeg -c copy`` costs.
+FFmpeg speaks to the camera through recorder.capture.rtsp_relay. Measured: demuxing and storing one 1080p25 track costs 0.4
+CPU-seconds per 30 s, about what ``ffmpeg -c copy`` costs.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from fractions import Fraction
+from typing import Any
 
 import av
 
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceSilent
 from drivers.ports import CameraAddress, CameraDescription, Stream
-from drivers.stream_address import credentialed, hidden
+from drivers.stream_address import filled, hidden, over_tls
 from recorder.capture.camera_identity import CameraSettings, KnownCamera
 from recorder.capture.camera_timeline import CameraTimeline
-from recorder.capture.peer import connected_sockets, peer
-from recorder.capture.rtsp_login import reach
+from recorder.capture.rtsp_relay import PICTURE_BYTES, RtspRelay
 from recorder.capture.source import Source
-from recorder.capture.stream_fault import equal_lengths, messages, stream_fault
+from recorder.capture.stream_fault import equal_lengths, stream_fault
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.media.cadence import Cadence, Stamp
-from recorder.media.packets import Connected, Format, Jumped, Packet
+from recorder.media.packets import Changed, Connected, Format, Jumped, Packet
 from recorder.media.parameter_sets import format_at
 
 OPEN_S = 4.0  # a camera that is slower with its answers gets so much more each time…
@@ -29,12 +30,19 @@ SLOWEST_OPEN_S = 12.0  # …up to this
 READ_S = 1.5  # a stream silent for so long is told: it must be within 3 s…
 GIVE_UP_S = 4.5  # …and given up after this: a camera may send one picture in two seconds, from one moment to the next
 UNKNOWN_S = 3.0  # …but later while its rate is not known yet
-SLOW = 2.5  # a silence so many times the usual distance of pictures is told
 REORDERED = 4  # packets among which the earliest picture of a stream with B-frames is
 KEY_S = 10  # without a key frame for so long the connection is made anew, upon which cameras send one
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
 # took a second. Not "nobuffer": that throws away what was read while probing, the first key frame with it.
-OPTIONS = {"rtsp_transport": "tcp", "allowed_media_types": "video", "fpsprobesize": "0", "max_delay": "0"}
+OPTIONS = {
+    "rtsp_transport": "tcp",
+    "allowed_media_types": "video",
+    "fpsprobesize": "0",
+    "max_delay": "0",
+    "max_streams": "16",
+    "protocol_whitelist": "tcp",
+    "codec_whitelist": "h264,hevc",
+}
 
 
 class _Came:
@@ -50,35 +58,31 @@ class _Came:
 class StreamReader:
     """One RTSP connection. ``packets`` yields until it fails.
 
-    peer: host and port that deliver, after every redirection.
+    uri: of the stream, as it may be shown. peer: host and port that deliver.
     """
 
-    def __init__(self, stream: Stream, address: CameraAddress, open_s: float = OPEN_S, *, decodes: bool = False) -> None:
-        """Opens and logs in. open_s: for all answers together. decodes: this process does, so a refusal is told less exactly.
-
-        Raises DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault.
-        """
-        self._name, self._uri = address.name, hidden(stream.uri)
-        url = credentialed(stream.uri, address.user, address.password)
-        before = connected_sockets()
+    def __init__(self, stream: Stream, address: CameraAddress, open_s: float = OPEN_S) -> None:
+        """Opens and logs in. open_s: for all answers together. Raises DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault."""
+        uri = over_tls(stream.uri) if address.tls_fingerprint else stream.uri
+        self._name, self.uri = address.name, hidden(uri)
         began_ns = boottime_ns()
-        listening: AbstractContextManager[list[tuple[int, str, str]]] = nullcontext([]) if decodes else messages()
-        with listening as heard:
-            try:
-                reach(url)
-                self.container = av.open(url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
-            except (av.error.FFmpegError, OSError) as error:
-                late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
-                # The original names the address with its password.
-                raise stream_fault(error, self._name, self._uri, late_s=late_s, heard=heard) from None
-        self.peer = peer(before)
+        relay: RtspRelay | None = None
+        try:
+            relay = RtspRelay(filled(uri, address.user, address.password), self.uri, address, open_s)
+            self.container = av.open(relay.url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
+        except (av.error.FFmpegError, OSError) as error:
+            late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
+            fault = stream_fault(error, self._name, self.uri, late_s=late_s, status=relay.status if relay is not None else 0)
+            # The original may name an address with a password in it.
+            raise (relay.fault if relay is not None and relay.fault is not None else fault) from None
+        self._relay, self.peer = relay, relay.peer
         if not self.container.streams.video:
-            self.container.close()
+            self.close()
             raise DeviceFault(
                 "camera-sends-no-video",
                 "check-camera-stream-settings",
                 name=self._name,
-                uri=self._uri,
+                uri=self.uri,
             )
         self.stream = self.container.streams.video[0]
         context = self.stream.codec_context
@@ -98,6 +102,10 @@ class StreamReader:
         self._opened_ns = self._handed_ns = boottime_ns()
         self._stamped = 0  # the last timestamp, as the camera gave it
 
+    def close(self) -> None:
+        """Ends the connection, upon which the relay ends its own. Not while another thread waits for packets."""
+        self.container.close()
+
     def packets(self) -> Iterator[Packet | Jumped]:
         """Every packet from the first key frame on, as it comes; a Jumped before the first one behind a jump of the timestamps.
 
@@ -112,12 +120,15 @@ class StreamReader:
         asked_ns = boottime_ns()
         try:
             for packet in self.container.demux(self.stream):
+                self._relay.handed()
                 handed_ns = self._handed_ns = boottime_ns()
                 silent = handed_ns - asked_ns >= GIVE_UP_S * SECOND_NS
                 came = _Came(packet, came_ns if came_ns is not None else handed_ns - interval_ns)
                 came_ns = handed_ns
                 if packet.size == 0:
                     break
+                if packet.size > PICTURE_BYTES:
+                    raise self._relay.too_large()
                 if opening is not None:
                     opening.append(came)
                     if sum(each.stamp is not None for each in opening) >= self._opening_packets:
@@ -130,18 +141,22 @@ class StreamReader:
                 if silent:
                     raise TimeoutError
                 asked_ns = boottime_ns()
+                self._relay.wait()
         except (av.error.FFmpegError, OSError) as error:
             late_s = round((boottime_ns() - asked_ns) / SECOND_NS, 1)
-            raise stream_fault(error, self._name, self._uri, late_s=late_s if late_s >= GIVE_UP_S else 0.0) from None
+            fault = stream_fault(error, self._name, self.uri, late_s=late_s if late_s >= GIVE_UP_S else 0.0)
+            raise self._relay.fault or fault from None
+        if self._relay.fault is not None:
+            raise self._relay.fault
         raise DeviceAbsent("camera-ended-connection", "check-power-and-network-cable", name=self._name)
 
     @property
     def quiet(self) -> DeviceFault | None:
-        """Nothing has come for longer than is usual, though the connection stands. For another thread."""
+        """Nothing has come for so long that it is a silence, though the connection stands. For another thread."""
         quiet_s = (boottime_ns() - self._handed_ns) / SECOND_NS
-        if quiet_s < (max(READ_S, SLOW * self._cadence.usual_ns / SECOND_NS) if self._cadence.known else UNKNOWN_S):
+        if quiet_s < (max(READ_S, self._cadence.limit_ns / SECOND_NS) if self._cadence.known else UNKNOWN_S):
             return None
-        return stream_fault(TimeoutError(), self._name, self._uri, late_s=round(quiet_s, 1))
+        return stream_fault(TimeoutError(), self._name, self.uri, late_s=round(quiet_s, 1))
 
     @property
     def _opening_packets(self) -> int:
@@ -179,6 +194,12 @@ class StreamReader:
             name=self._name,
             seconds=KEY_S,
         )
+
+
+def _device(description: CameraDescription, reader: StreamReader) -> dict[str, Any]:
+    """What a track's journal says of its camera."""
+    told = {k: v for k, v in description.as_dict().items() if k not in ("main", "sub")}
+    return told | {"stream": reader.uri, "delivered_by": reader.peer}
 
 
 class CameraSource(Source):
@@ -243,16 +264,17 @@ class CameraSource(Source):
         self._camera.stop()
 
     def _deliver_from(self, reader: StreamReader, description: CameraDescription) -> None:
-        device = {k: v for k, v in description.as_dict().items() if k not in ("main", "sub")}
-        device |= {"stream": hidden(description.main.uri), "delivered_by": reader.peer}
         try:
             for item in reader.packets():
                 if self.stopping:
                     return
                 self._camera.stay(description)
                 if self._reader is None:
-                    self.connected(Connected(reader.format, device))
+                    self.connected(Connected(reader.format, _device(description, reader)))
                     self._reader, self._began_ns = reader, boottime_ns()
+                if (news := self._camera.news()) is not None:
+                    device = _device(news[0], reader)
+                    self.deliver(Changed(device, tuple(asdict(change) for change in news[1])))
                 self.deliver(item)
         except DeviceAbsent:  # it ended the connection itself, or that broke
             if self._reader is not None:
@@ -260,4 +282,4 @@ class CameraSource(Source):
             raise
         finally:
             self._reader = None
-            reader.container.close()
+            reader.close()

@@ -17,8 +17,8 @@ from drivers.camera import describe_apart, find_apart
 from drivers.discovery import Target
 from drivers.faults import DeviceFault, DeviceRefused
 from drivers.ports import CameraAddress, CameraDescription, Place
-from drivers.stream_address import TAKEN_OUT
-from recorder.capture.rtsp_login import place as rtsp_place
+from drivers.stream_address import TAKEN_OUT, rtsp_place
+from recorder.capture.camera_changes import AcceptedFile, Change, Identity, changes, since_accepted
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.disk.durable import make_folder, read_json, write_json
 from recorder.faults import StorageFault
@@ -43,6 +43,7 @@ class CameraSettings:
     sub_size: tuple[int, int]
     memory: Path | None = None  # cameras/<name>.json; None: read nothing, keep nothing
     discovery: Target | None = None  # where it is searched when it is not at its address; None: nowhere
+    accepted: Path | None = None  # accepted-cameras.json; None: a person's word is not looked for
 
 
 def remembered(path: Path | None) -> CameraDescription | None:
@@ -69,6 +70,12 @@ def still_true(address: CameraAddress, known: CameraDescription) -> bool:
     if known.address is None:  # as older versions wrote it
         return urlsplit(known.main.uri).hostname == address.host.lower()
     return f"{address.host}:{address.port}" in (known.address.configured, known.address.text)
+
+
+def same_device(known: CameraDescription, found: CameraDescription) -> bool:
+    """Whether what answers counts as the known camera. One that says nothing of itself does, where the known one said nothing."""
+    same = known.is_device(found)
+    return not known.tells_who if same is None else same
 
 
 def moved(name: str, found: str, configured: str) -> Fault:
@@ -106,6 +113,11 @@ class KnownCamera:
         self._unkept: CameraDescription | None = None  # to be written
         self._keeping: threading.Thread | None = None  # the one writer of the memory
         self._rejected_until_ns: dict[str, int] = {}
+        known = remembered(settings.memory)
+        self._said: Identity | None = None if known is None else Identity.of(known)  # as the camera said it last
+        self._news: list[Change] = []
+        self._accepted = None if settings.accepted is None else AcceptedFile(settings.accepted)
+        self._accepted_ns = 0  # when that was looked at last
 
     def describe(self) -> CameraDescription:
         """What is known of the camera. A restarted process does not wait for ONVIF: it takes the last answer, and asks beside.
@@ -146,10 +158,21 @@ class KnownCamera:
         used = self._used
         if self._untold and used is not None and boottime_ns() - self._asked_ns >= self._untold_ns:
             self._ask_beside(used)
+        if used is not None and used is not self._known and boottime_ns() - self._accepted_ns >= SECOND_NS:
+            self._accepted_ns = boottime_ns()
+            self._accept_if_told(used)
         if used is description or used is None or used is not self._known or used.address is None or description.address is None:
             return
         if used.address.text != description.address.text:
             raise moved(self._settings.address.name, used.address.text, self._configured)
+
+    def news(self) -> tuple[CameraDescription, tuple[Change, ...]] | None:
+        """What the camera says of itself now, and what of it is another than before; None while nothing is. Told once."""
+        if not self._news:
+            return None
+        with self._lock:
+            found, self._news = tuple(self._news), []
+            return None if self._used is None else (self._used, found)
 
     def stop(self) -> None:
         """Ends the search, and the wait for a disk that refused."""
@@ -210,7 +233,7 @@ class KnownCamera:
             except DeviceFault as fault:
                 failure = fault
                 continue
-            if known is None or known.is_device(found) is not False:
+            if known is None or same_device(known, found):
                 self._keep(found, host, port)
                 return
             stranger = found
@@ -227,11 +250,29 @@ class KnownCamera:
             if place is None or place.text != f"{host}:{port}" or place.configured != self._configured:
                 place = self._place(host, port, how, before="" if old is None else old.text)
             found = replace(found, address=place, endpoint=found.endpoint or (self._known.endpoint if self._known else ""))
+            if self._known is not None and found.serial and found.serial == self._known.serial:
+                found = replace(found, hardware=found.hardware or self._known.hardware)  # it may fail to tell that
             self._used = self._known = found
+            self._compare(found)
             if self._settings.address.rtsp:
                 found = replace(found, address=None)
             self._hint(place)
             self._remember(found)
+
+    def _compare(self, found: CameraDescription) -> None:
+        """Under the lock. Whatever is another than the camera said last is news."""
+        now = Identity.of(found)
+        if self._said is not None:
+            self._news += changes(self._said, now)
+        self._said = now
+
+    def _accept_if_told(self, stranger: CameraDescription) -> None:
+        """A person may have accepted the other camera that stands here: then it is the camera."""
+        name, now = self._settings.address.name, Identity.of(stranger)
+        told = self._accepted.read() if self._accepted is not None else None
+        if told and name in told and not since_accepted(told, name, now):
+            self._accept()
+            self._hint(stranger.address)
 
     def _remember(self, found: CameraDescription) -> None:
         """Under the lock. The source's thread asks for the lock as well: it must never wait for the disk."""
@@ -272,9 +313,10 @@ class KnownCamera:
             if known is None:
                 return
             self._used = replace(stranger, address=self._place(*self._at))
+            self._compare(self._used)
             self.fault = DeviceFault(
                 "camera-serial-number-changed",
-                "check-whether-camera-was-replaced",
+                "accept-changed-camera",
                 name=self._settings.address.name,
                 now=stranger.serial or "-",
                 before=known.serial or "-",
@@ -345,3 +387,4 @@ class KnownCamera:
             if stranger is not None:
                 self._keep(stranger, *self._at)
                 self.fault = said
+                self._calm.set()

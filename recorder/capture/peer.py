@@ -1,16 +1,37 @@
-"""Who is at the other end of a connection that a library made: after every redirection, and whatever the name resolved to."""
+"""Who is at the other end of a TCP connection."""
 
 import ipaddress
 import re
+import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 SOCKET = re.compile(r"socket:\[(\d+)\]")
-ESTABLISHED, LISTENING = "01", "0A"  # include/net/tcp_states.h
-WORDS = 4  # bytes of a word of an address, which the kernel writes in the machine's order
+TABLE = Path("/proc/self/net/tcp")  # proc_net_tcp in the kernel's documentation
 
 
-def connected_sockets() -> frozenset[str]:
+def peer(connection: socket.socket) -> str:
+    """``host:port`` at the other end, whatever the name resolved to; "" where the connection has broken."""
+    try:
+        host, port = connection.getpeername()[:2]
+    except OSError:
+        return ""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    plain = getattr(address, "ipv4_mapped", None) or address
+    return f"[{plain}]:{port}" if plain.version == 6 else f"{plain}:{port}"
+
+
+def own(connection: socket.socket) -> bool:
+    """Whether a connection on the loopback interface (IPv4) was made by this very process."""
+    there, here = _field(connection.getpeername()), _field(connection.getsockname())
+    with suppress(OSError, IndexError):
+        rows = (row.split() for row in TABLE.read_text(encoding="ascii").splitlines()[1:])
+        return next((row[9] for row in rows if (row[1], row[2]) == (there, here)), "") in _own_sockets()
+    return False
+
+
+def _own_sockets() -> frozenset[str]:
     """The inodes of this process's sockets."""
     found = set()
     for link in Path("/proc/self/fd").iterdir():
@@ -20,30 +41,7 @@ def connected_sockets() -> frozenset[str]:
     return frozenset(found)
 
 
-def peer(before: frozenset[str]) -> str:
-    """``host:port`` at the other end of the newest TCP connection of this process. before: sockets that it had already.
-
-    "" where that is not to be seen. Of the fields of /proc/net/tcp see proc_net_tcp in the kernel's documentation.
-    """
-    new = connected_sockets() - before
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):
-            rows = [row.split() for row in Path(f"/proc/self/net/{table}").read_text(encoding="ascii").splitlines()[1:]]
-            served = {_port(row[1]) for row in rows if row[3] == LISTENING}
-            for row in rows:
-                if row[3] == ESTABLISHED and row[9] in new and _port(row[1]) not in served:
-                    return _address(row[2])
-    return ""
-
-
-def _port(field: str) -> str:
-    return field.partition(":")[2]
-
-
-def _address(field: str) -> str:
-    """Pure: ``0100007F:1F90`` as ``127.0.0.1:8080``."""
-    host, _, port = field.partition(":")
-    raw = bytes.fromhex(host)
-    address = ipaddress.ip_address(b"".join(raw[n : n + WORDS][::-1] for n in range(0, len(raw), WORDS)))
-    plain = getattr(address, "ipv4_mapped", None) or address
-    return f"[{plain}]:{int(port, 16)}" if plain.version == 6 else f"{plain}:{int(port, 16)}"
+def _field(address: tuple[str, int]) -> str:
+    """An address as the table writes it: the kernel's word in the machine's order, the port. 127.0.0.1:8080 is 0100007F:1F90."""
+    host, port = address
+    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from drivers.faults import DeviceFault, DeviceRefused
 from recorder.clock.instants import SECOND_NS
-from recorder.media.packets import Connected, Item, Jumped, Lost, Packet
+from recorder.media.packets import Changed, Connected, Item, Jumped, Lost, Packet
 from recorder.process.runner import name_thread
 from wording import Fault
 
@@ -76,7 +76,7 @@ class Source(ABC, threading.Thread):
         """Something is missing although the device stays open; a Connected must follow."""
         self._put(Lost(fault.as_dict()))
 
-    def deliver(self, item: Packet | Jumped) -> None:
+    def deliver(self, item: Packet | Jumped | Changed) -> None:
         """Passes one packet on, or what is to be known before the next one."""
         self._put(item)
 

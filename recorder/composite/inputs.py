@@ -22,7 +22,7 @@ from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns
 from recorder.composite.picture import Rect, Scaled
 from recorder.media.cadence import Cadence, Stamp
-from recorder.media.decoding import video_decoder
+from recorder.media.decoding import decoded, video_decoder
 from recorder.media.live import LiveKind, LiveMessage
 from recorder.media.live_hub import LiveHub
 from recorder.media.mixdown import Mixdown
@@ -115,7 +115,7 @@ class _Opening(threading.Thread):
     def run(self) -> None:
         name_thread(self.name)
         try:
-            reader = StreamReader(self._stream, self._address, decodes=True)
+            reader = StreamReader(self._stream, self._address)
         except DeviceFault as fault:
             log.warning("sub-stream not opened, the main stream is shown", extra={"camera": self._camera, "fault": str(fault)})
             return
@@ -300,13 +300,8 @@ class VideoInput(_Pump):
         packet = av.Packet(message.payload)
         packet.pts = packet.dts = message.time_ns
         packet.time_base = NANOSECONDS
-        try:
-            frames = decoder.decode(packet)
-        except av.error.FFmpegError as error:
-            log.debug("undecodable packet", extra={"camera": self.settings.name, "error": type(error).__name__})
-            self._damaged += 1
-            return []
-        self._damaged += sum(frame.is_corrupt for frame in frames)
+        frames, damaged = decoded(decoder, packet)
+        self._damaged += damaged
         return frames
 
 

@@ -9,6 +9,7 @@ first sample, ppb the source's drift in 10⁻⁹. Whoever takes gets the current
 
 import contextlib
 import json
+import re
 import socket
 import struct
 import threading
@@ -18,15 +19,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
+from recorder.disk.typed import typed
 from recorder.media.packets import Format, Packet
 from recorder.process import local_socket
 
 HEADER = struct.Struct("!4sBBxxIqqq")
 MAGIC = b"IRF2"
-MESSAGE_BYTES = 64 << 20  # of a payload; a longer one ends the connection
+MESSAGE_BYTES = 24 << 20  # of a payload: no picture is so large; a longer one ends the connection
 HELLO_BYTES = 256
 QUEUE_BYTES = 24 << 20
+LARGEST = 1 << 24  # of a width, a rate and the like
+TIME_BASE = re.compile(r"([1-9][0-9]{0,17})(?:/([1-9][0-9]{0,17}))?")
 GROUP_BYTES = 12 << 20  # a longer group of pictures is not kept: who comes later waits for the next key frame
 
 
@@ -54,24 +59,56 @@ class LiveMessage:
     payload: bytes = b""
 
     @property
+    def tells_format(self) -> bool:
+        """Whether ``format`` is one."""
+        try:
+            return bool(self.format)
+        except ValueError:
+            return False
+
+    @property
     def format(self) -> Format:
-        """The Format of a FORMAT message."""
-        data = json.loads(self.payload)
+        """The Format of a FORMAT message. Raises ValueError where it is none."""
+        try:
+            told = typed(_Told, json.loads(self.payload))
+            base = TIME_BASE.fullmatch(told.time_base)
+            if base is None or not all(
+                0 <= n < LARGEST for n in (told.width, told.height, told.rate_hz, told.channels, told.fps)
+            ):
+                raise ValueError("no format")
+            time_base, extradata = Fraction(int(base[1]), int(base[2] or 1)), bytes.fromhex(told.extradata)
+        except RecursionError as error:
+            raise ValueError("no format") from error
         return Format(
-            media=data["media"],
-            codec=data["codec"],
-            time_base=Fraction(data["time_base"]),
-            extradata=bytes.fromhex(data["extradata"]),
-            width=data["width"],
-            height=data["height"],
-            fps=data["fps"],
-            rate_hz=data["rate_hz"],
-            channels=data["channels"],
+            media=told.media,
+            codec=told.codec,
+            time_base=time_base,
+            extradata=extradata,
+            width=told.width,
+            height=told.height,
+            fps=told.fps,
+            rate_hz=told.rate_hz,
+            channels=told.channels,
         )
 
     def packed(self) -> bytes:
         """The message as it goes over the socket."""
         return HEADER.pack(MAGIC, self.kind, self.key, len(self.payload), self.time_ns, self.pts, self.ppb) + self.payload
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The payload of a FORMAT message."""
+
+    media: Literal["video", "audio"]
+    codec: str
+    time_base: str
+    extradata: str
+    width: int
+    height: int
+    fps: float
+    rate_hz: int
+    channels: int
 
 
 def format_message(format_: Format) -> LiveMessage:
@@ -212,7 +249,8 @@ class MessageReader:
             return None
         payload = bytes(memoryview(self._came)[HEADER.size : HEADER.size + size])
         del self._came[: HEADER.size + size]
-        return LiveMessage(LiveKind(kind), bool(key), time_ns, pts, ppb, payload)
+        message = LiveMessage(LiveKind(kind), bool(key), time_ns, pts, ppb, payload)
+        return message if message.kind is not LiveKind.FORMAT or message.tells_format else None
 
     def _have(self, count: int) -> bool:
         """Waits until so many bytes have come; False at the end of the connection."""

@@ -64,13 +64,24 @@ class Jumped:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """The device says something else of itself than before, in the same connection. device: what it says now.
+
+    changes: each with ``what``, ``before`` and ``now``.
+    """
+
+    device: dict[str, Any]
+    changes: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A source stopped delivering. fault: wording.Fault.as_dict()."""
 
     fault: dict[str, Any]
 
 
-Item = Connected | Packet | Jumped | Lost
+Item = Connected | Packet | Jumped | Changed | Lost
 Waiting = TypeVar("Waiting")
 
 

@@ -93,6 +93,8 @@ class TrackStatus(Status):
     model: str = ""
     firmware: str = ""
     serial: str = ""
+    hardware: str = ""  # MAC address
+    address: str = ""  # host:port where the camera answers
 
 
 @dataclass(slots=True, kw_only=True)

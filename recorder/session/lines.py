@@ -73,6 +73,17 @@ class SilenceLine(CauseLine):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutLine(CauseLine):
+    """The last picture before a ``lost`` line is stored and does not count. Room time.
+
+    from_ns: where the picture shown before it ends; to_ns: where the one shown after it begins, or what is stored ends.
+    """
+
+    from_ns: int
+    to_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentOpenLine(Line):
     """A segment is about to be written."""
 
@@ -195,6 +206,7 @@ KINDS: Mapping[str, type[Line]] = {
     "lost": LostLine,
     "back": BackLine,
     "silence": SilenceLine,
+    "cut": CutLine,
     "open": SegmentOpenLine,
     "segment": SegmentLine,
     "empty": EmptyLine,

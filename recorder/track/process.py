@@ -17,7 +17,7 @@ from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import MS_NS, SECOND_NS, boottime_ns
 from recorder.media.live import LiveKind, LiveMessage, data_message, format_message
 from recorder.media.live_publisher import LivePublisher
-from recorder.media.packets import Connected, Format, Item, Jumped, Lost, Packet, waiting
+from recorder.media.packets import Changed, Connected, Format, Item, Jumped, Lost, Packet, waiting
 from recorder.media.video_meter import VideoMeter
 from recorder.process.local_socket import live_socket
 from recorder.process.runner import Reporter, process
@@ -141,6 +141,9 @@ class Track:
             self._timing = Timing(EnvelopeFit(self._ns_per_tick), self._latency)
         elif isinstance(item, Packet):
             self._packet(item)
+        elif isinstance(item, Changed):
+            self._who(item.device)
+            log.warning("the device is another than before", extra={"track": self._settings.name, "changes": list(item.changes)})
         else:
             self._lost(item)
         self._writer.put(Timed(item, self._timing))
@@ -158,15 +161,19 @@ class Track:
         status = self._status
         status.sample_rate_hz, status.channels = format_.rate_hz, format_.channels
         status.reconnects = max(0, self._source.reconnects)
-        device = item.device
-        status.manufacturer, status.model = (
-            str(device.get("manufacturer", "")),
-            str(device.get("model") or device.get("name", "")),
-        )
-        status.firmware, status.serial = str(device.get("firmware", "")), str(device.get("serial", ""))
-        status.clock_offset_s = device.get("clock_offset_s")
-        status.own_rate_hz = int(device.get("own_rate_hz") or 0)
+        self._who(item.device)
+        status.own_rate_hz = int(item.device.get("own_rate_hz") or 0)
         self._announce(format_)
+
+    def _who(self, device: dict[str, Any]) -> None:
+        """What the device says of itself, as the status tells it."""
+        status = self._status
+        status.manufacturer = str(device.get("manufacturer", ""))
+        status.model = str(device.get("model") or device.get("name", ""))
+        status.firmware, status.serial = str(device.get("firmware", "")), str(device.get("serial", ""))
+        status.hardware, place = str(device.get("hardware", "")), device.get("address")
+        status.address = f"{place['host']}:{place['port']}" if place else ""
+        status.clock_offset_s = device.get("clock_offset_s")
 
     def _announce(self, format_: Format) -> None:
         """To whoever looks on: what follows is encoded like this."""

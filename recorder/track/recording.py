@@ -13,8 +13,9 @@ import av
 from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS
 from recorder.disk.durable import Json, make_folder, settle
 from recorder.disk.journal import PatientJournal
+from recorder.evidence.continuity import Span
 from recorder.faults import StorageFault
-from recorder.media.cadence import Cadence, Silence, Stamp
+from recorder.media.cadence import DEEPEST, Cadence, Silence, Stamp
 from recorder.media.packet_digest import RunDigest
 from recorder.media.packets import Format, Packet
 from recorder.session.lines import (
@@ -30,6 +31,7 @@ from recorder.session.lines import (
     cause_fields,
     usable,
 )
+from recorder.track.last_picture import Cut, last_picture
 from recorder.track.segments import SegmentFacts, open_writer, recover, stamps
 from recorder.track.video_writer import SegmentWriter
 from wording import Fault
@@ -93,6 +95,7 @@ class Recording:
         self._told_device = self.device
         self._open: _Open | None = None
         self._cadence = Cadence()  # of pictures
+        self._times_ns: deque[int] = deque(maxlen=DEEPEST + 1)  # of the newest pictures of a connection, as they came; room time
         self._sound = False  # what is stored is sound
         self._block_ns = PICTURE_NS  # of sound, its last block
         self._on_disk: list[SegmentLine | SegmentFacts] = []  # the last segment that the journal lists, and recovered ones
@@ -251,6 +254,7 @@ class Recording:
         if self._sound:
             self._block_ns = _block_ns(packet, format_)
         else:
+            self._times_ns.append(room_ns)
             self._silent(self._cadence.add(Stamp(format_.ns(packet.pts), room_ns)))
 
     def _begin_segment(self, packet: Packet, room_ns: int, format_: Format) -> _Open:
@@ -321,17 +325,36 @@ class Recording:
         self.gaps += 1
         self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(_said(fault)))
 
-    def lost(self, fault: Fault, ppm: float) -> None:
-        """The source stopped: the segment is closed where its last packet ends. Raises StorageFault."""
+    def lost(self, fault: Fault, ppm: float) -> Span | None:
+        """The source stopped: the segment is closed where its last packet ends. Raises StorageFault.
+
+        Gives where the last picture stands, which may be cut off; None for sound, and where nothing was being stored.
+        """
         self._silent(self._cadence.interrupted())
+        last = None
         if self._open is not None:
-            self._close(self._open.last_ns + self.interval_ns, ppm)
+            end_ns = self._open.last_ns + self.interval_ns
+            last = last_picture(self._times_ns, self.interval_ns, end_ns)
+            self._close(end_ns, ppm)
+        self._times_ns.clear()
         if not self.gap_open and not self.ended:
             self._lost(fault)
+        return last
+
+    def cut(self, cuts: Iterable[Cut]) -> None:
+        """The last pictures before losses do not count. Raises StorageFault: the lines wait then."""
+        for cut in cuts:
+            self._journal.later("cut", from_ns=cut.span.from_ns, to_ns=cut.span.to_ns, **cause_fields(cut.why))
+        self.flush()
 
     def jumped(self, at_ns: int, by_ns: int) -> None:
         """The device's clock jumped, which moves nothing in the recording: noted. Raises StorageFault: the line waits then."""
         self._journal.keep("jump", at_ns=at_ns, seconds=round(by_ns / SECOND_NS, 3))
+
+    def changed(self, at_ns: int, device: dict[str, Any], changes: Sequence[dict[str, str]]) -> None:
+        """The device says something else of itself than before: noted. Raises StorageFault: the line waits then."""
+        self.device = self._told_device = device
+        self._journal.keep("device", at_ns=at_ns, changes=list(changes), device=device)
 
     def sync(self) -> bool:
         """Data to stable storage, and any journal line that could not be written before. Raises StorageFault."""

@@ -18,12 +18,13 @@ from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.disk.durable import storage_fault
 from recorder.faults import EvidenceFault, StorageFault
-from recorder.media.packets import Connected, Format, Item, Jumped, Packet, waiting
+from recorder.media.packets import Changed, Connected, Format, Item, Jumped, Packet, waiting
 from recorder.process.runner import name_thread
 from recorder.process.wanted import Wanted, WantedFile
 from recorder.session.epoch import Epoch, session_epoch
 from recorder.session.files import is_sealed
 from recorder.session.wall_clock import read_tie_now
+from recorder.track.last_picture import LastPictures
 from recorder.track.preroll import Preroll
 from recorder.track.recording import Identity, Recording
 from wording import Fault
@@ -39,6 +40,7 @@ TAKE_ITEMS = 200  # between two looks at what is wanted
 INBOX_ITEMS = 6000  # minutes of packets wait in memory for a disk that does not answer
 MARGIN_ITEMS = 500  # put between two looks at ``full``
 DRAIN_S = 8.0  # at an orderly end
+LOOK_S = 1.5  # for a picture that is being looked at then
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,7 @@ class DiskWriter(threading.Thread):
         self._reorders = False  # this connection's pictures do not come in the order of their times (B-frames)
         self._beyond: list[_Kept] = []  # at or past T1, until it is sure that no picture before T1 follows
         self._flowing = False  # packets go from the inbox straight into the recording
+        self._last_pictures = LastPictures()  # of this session's lost connections
         self._disk_fault: dict[str, Any] | None = None
         self._disk_retry_ns = 0
         self._sync_at_ns = 0
@@ -193,6 +196,7 @@ class DiskWriter(threading.Thread):
     def turn(self, *, wait_s: float = 0.0) -> None:
         """One round: what has come, what is wanted, what is due."""
         self._take(wait_s)
+        self._guarded(self._tell_cuts)
         self._guarded(self._reconcile)
         self._guarded(self._sync)
         self._tell()
@@ -238,6 +242,8 @@ class DiskWriter(threading.Thread):
             self._newest_pts, self._reorders = None, False
         elif isinstance(item, Jumped):
             self._guarded(lambda: self._jumped(item))
+        elif isinstance(item, Changed):
+            self._guarded(lambda: self._changed(item))
         else:
             self._lost(Fault.from_dict(item.fault))
 
@@ -258,11 +264,28 @@ class DiskWriter(threading.Thread):
         if self._recording is not None and self._epoch is not None and not self._recording.ended:
             self._recording.jumped(self._epoch.room_ns(self._now()), item.by_ns)
 
+    def _changed(self, item: Changed) -> None:
+        if self._connection is not None:
+            self._connection = replace(self._connection, device=item.device)
+        if self._recording is not None and self._epoch is not None and not self._recording.ended:
+            self._recording.changed(self._epoch.room_ns(self._now()), item.device, item.changes)
+
     def _lost(self, fault: Fault) -> None:
-        self._connection, self._source_fault, self._flowing = None, fault, False
+        connection, self._connection, self._source_fault, self._flowing = self._connection, None, fault, False
         recording = self._recording
         if recording is not None:
-            self._guarded(lambda: recording.lost(fault, self._timing.ppm))
+            self._guarded(lambda: self._interrupted(recording, fault, connection))
+
+    def _interrupted(self, recording: Recording, fault: Fault, connection: Connected | None) -> None:
+        last = recording.lost(fault, self._timing.ppm)
+        if last is not None and connection is not None and not self._beyond:
+            self._last_pictures.look(last, connection.format, [kept.packet for kept in self._preroll.newest()])
+
+    def _tell_cuts(self, wait_s: float = 0.0) -> None:
+        cuts = self._last_pictures.take(wait_s)
+        if cuts and self._recording is not None:
+            log.warning("a last picture does not count", extra={"track": self._settings.name, "why": cuts[-1].why.say()})
+            self._recording.cut(cuts)
 
     def _store(self, kept: _Kept) -> None:
         recording, connection, epoch = self._recording, self._connection, self._epoch
@@ -282,8 +305,10 @@ class DiskWriter(threading.Thread):
         self._beyond.clear()
 
     def _end(self, recording: Recording, stop_ns: int, timing: Timing) -> None:
-        recording.end(stop_ns, timing.ppm)
-        self._disk_fault = None
+        """Not before it is known what the pictures before it are: it is asked for again until then."""
+        if not self._last_pictures.pending:
+            recording.end(stop_ns, timing.ppm)
+            self._disk_fault = None
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """A disk that refuses stops storing, not the process: what is in memory is stored when it is back."""
@@ -394,6 +419,7 @@ class DiskWriter(threading.Thread):
 
     def _close(self) -> None:
         if self._recording is not None:
+            self._guarded(lambda: self._tell_cuts(LOOK_S))
             self._recording.lost(_stopped(), self._timing.ppm)  # which says nothing of a session that has ended
             self._recording.close()
         self._recording, self._epoch, self._sealed, self._flowing = None, None, None, False

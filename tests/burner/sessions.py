@@ -30,6 +30,7 @@ TRANSCRIPT = "询问笔录 王某 2026.txt"
 SOUND_HZ = 48_000
 OFFSET_TICKS = 90_000 * 3600  # the camera's own clock began an hour ago
 CAUSE = Sentence("camera-ended-connection", {"name": "<closeup>"})  # no markup
+CUT = Sentence("last-picture-not-whole")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def sound(seconds: int) -> tuple[Format, list[Packet]]:
 
 
 def write_track(folder: Path, name: str, format_: Format, packets: list[Packet], stretches: list[Stretch]) -> None:
-    """Segments of two seconds, a journal that lists them, a ``lost`` and a ``back`` line at each hole."""
+    """Segments of two seconds, a journal that lists them, ``lost``, ``cut`` and ``back`` at each hole."""
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.jsonl")
     journal.append("begin", session=SESSION, track=name, start_ns=T0, boot_id="test", software="test", device={})
@@ -124,7 +125,9 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
             )
             number, total = number + 1, total + stored
         if stretch.end_s < SECONDS:
-            journal.append("lost", from_ns=T0 + stretch.end_s * SECOND_NS, **cause_fields(CAUSE))
+            lost_ns = T0 + stretch.end_s * SECOND_NS
+            journal.append("lost", from_ns=lost_ns, **cause_fields(CAUSE))
+            journal.append("cut", from_ns=lost_ns - SECOND_NS // 25, to_ns=lost_ns, **cause_fields(CUT))
     journal.append("end", stop_ns=T0 + SECONDS * SECOND_NS, segments=number, packets=total, samples=0)
     journal.close()
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -24,7 +23,7 @@ from drivers.camera import describe, describe_apart, read_answer
 from drivers.faults import DeviceAbsent, DeviceFault, DeviceRefused, DeviceSilent
 from drivers.onvif_device import CameraProfile, choose, wsdl_folder
 from drivers.ports import CameraAddress, CameraDescription, Stream
-from drivers.stream_address import at_host, credentialed
+from drivers.stream_address import at_host
 from tests.equipment.onvif import OnvifService, Refusal
 from tests.equipment.onvif_messages import SOAP
 from tests.equipment.onvif_messages import Profile as Offered
@@ -294,15 +293,6 @@ def test_plain_rtsp_addresses_are_the_description() -> None:
     with pytest.raises(DeviceRefused, match=r"camera\.closeup\.rtsp_sub") as caught:
         describe(replace(plain, rtsp_sub="rtsp://u:secret@10.0.0.9/small"))
     assert "secret" not in str(caught.value)
-
-
-def test_credentials_in_an_address() -> None:
-    uri = credentialed("rtsp://[fe80::1]:554/a?b=c@d", "ad/min", "p@ss:w/ö%")
-    parts = urlsplit(uri)
-    assert (unquote(parts.username or ""), unquote(parts.password or "")) == ("ad/min", "p@ss:w/ö%")
-    assert (parts.hostname, parts.port, parts.path, parts.query) == ("fe80::1", 554, "/a", "b=c@d")
-    assert credentialed("rtsp://h/a", "", "x") == "rtsp://h/a"
-    assert credentialed("rtsp://me:own@h/a", "admin", "x") == "rtsp://me:own@h/a"
 
 
 def test_hosts_are_rewritten() -> None:

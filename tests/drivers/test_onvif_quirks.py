@@ -99,16 +99,27 @@ def test_a_camera_that_ends_each_connection_without_a_word(after_s: float) -> No
             assert describe(address).main.width == 1920
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_body_is_read_as_what_it_is(packed: bool) -> None:
+def test_a_body_that_is_said_to_be_packed_and_is_not() -> None:
     plain = camera()
 
     def answer(request: bytes) -> tuple[int, str, bytes, str]:
         status, kind, body, _ = plain(request)
-        return status, kind, gzip.compress(body) if packed else body, "gzip"
+        return status, kind, body, "gzip"
 
     with serving(answer) as address:
         assert describe(address).main.width == 1920
+
+
+@pytest.mark.parametrize("said", ["gzip", ""])
+def test_a_packed_body_is_refused_whatever_it_is_said_to_be(said: str) -> None:
+    plain = camera()
+
+    def answer(request: bytes) -> tuple[int, str, bytes, str]:
+        status, kind, body, _ = plain(request)
+        return status, kind, gzip.compress(body), said
+
+    with serving(answer) as address, pytest.raises(DeviceFault, match="packed"):
+        describe(address)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ class OnvifService:
         self.port = port
         self.user, self.password = user, password
         self.serial = f"LO2-{name}"
+        self.firmware = "1.0.4"
+        self.mac_told: str | None = None  # in place of its own
         self.key_frames_wanted = 0  # SetSynchronizationPoint of the main profile
         self.faults = OnvifFaults()
         self.osds: list[Osd] = []
@@ -122,6 +124,8 @@ class OnvifService:
 
     @property
     def mac(self) -> str:
+        if self.mac_told is not None:
+            return self.mac_told
         digits = self.endpoint[-12:]
         return ":".join(("02", *(digits[n : n + 2] for n in range(2, 12, 2))))
 
@@ -170,7 +174,7 @@ class OnvifService:
                 case "GetSystemDateAndTime":
                     return messages.system_date_and_time(self.now())
                 case "GetDeviceInformation":
-                    return messages.device_information(self.name, self.serial)
+                    return messages.device_information(self.name, self.serial, self.firmware)
                 case "GetEndpointReference":
                     return messages.endpoint_reference(self.endpoint)
                 case "GetNetworkInterfaces":

@@ -65,11 +65,11 @@ def system_date_and_time(now: datetime) -> str:
     return f"<tds:GetSystemDateAndTimeResponse>{inner}</tds:GetSystemDateAndTimeResponse>"
 
 
-def device_information(name: str, serial: str) -> str:
+def device_information(name: str, serial: str, firmware: str = "1.0.4") -> str:
     fields = {
         "Manufacturer": "Loopback Optics",
         "Model": f"LO-2 {name}",
-        "FirmwareVersion": "1.0.4",
+        "FirmwareVersion": firmware,
         "SerialNumber": serial,
         "HardwareId": "LO-2",
     }

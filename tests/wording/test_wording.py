@@ -27,8 +27,10 @@ NO_CODES = {"interview-room-agent", "outbox-in-memory", "utf-8-sig"}  # which lo
 # Only files of version 0.1.0 lead to these.
 NO_LONGER_SAID = {
     "check-data-disk-and-retry",
+    "check-whether-camera-was-replaced",
     "clock-off-from-time-server",
     "pc-clock-unsynchronised-recordings-noted",
+    "set-rtsp-login-to-md5",
     "set-up-chrony-with-time-server",
     "step-clock-with-chrony",
 }

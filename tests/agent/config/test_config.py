@@ -1,12 +1,18 @@
 """The configuration: the sample, and what every wrong value gets."""
 
+import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from agent.cli import main
 from agent.config.model import Config, check_secrets, describe, load, parse, render_sample
 from agent.config.problems import ConfigFault
+from agent.config.settings import camera_address
 from wording import Exit
 from wording.text import catalogue
 
@@ -47,6 +53,10 @@ def test_a_changed_value_arrives() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        (
+            "[camera.overview]\ntls_fingerprint = 'sha1:00'",
+            'camera.overview.tls_fingerprint: must be sha256: and 64 hexadecimal digits, or empty. It is "sha1:00".',
+        ),
         ("[romo]", "line 1: romo: unknown key. Did you mean room?"),
         ("[zzz]", "line 1: zzz: unknown key. Known here: room, ui, camera,"),
         ("[room]\nclas = 1", "line 2: room.clas: unknown key. Did you mean class?"),
@@ -108,6 +118,15 @@ def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
     assert "must not hold the user or the password" in problem and "geheim" not in problem
 
 
+def test_a_fingerprint_is_taken_as_programs_print_it() -> None:
+    plain, pairs = "ab" * 32, ":".join(["AB"] * 32)
+    for written in (f"sha256:{plain}", plain.upper(), pairs, f"SHA256:{pairs}"):
+        config = parse(f'[camera.overview]\ntls_fingerprint = "{written}"\nallow_basic = true\n')
+        address = camera_address(config, "overview")
+        assert (address.tls_fingerprint, address.allow_basic) == (f"sha256:{plain}", True)
+    assert camera_address(parse(""), "closeup").allow_basic is False
+
+
 def test_a_password_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "密码"
     secret.write_text("gehe im#1\r\nsecond line\n", encoding="utf-8")
@@ -159,3 +178,38 @@ def test_every_problem_has_its_chinese() -> None:
 
     for template in problems.WORDS.values():
         assert template in catalogue(), template
+
+
+IN_CLEAR = '[mqtt]\nhost = "broker"\nport = 1883\ntls = false\nuser = "centre-01/room-01"\npassword_env = "MQTT_OF_A_TEST"\n'
+
+
+def test_a_password_in_clear_is_told_by_check_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MQTT_OF_A_TEST", "geheim")
+    path = tmp_path / "config.toml"
+    for text, told in ((IN_CLEAR, True), (IN_CLEAR.replace("false", "true"), False)):
+        path.write_text(text, encoding="utf-8")
+        assert main(["--config", str(path), "--language", "en", "check-config"]) == Exit.OK
+        said = capsys.readouterr().out
+        assert ("mqtt.tls is false" in said and "centre-01/room-01" in said and "broker:1883" in said) == told
+        assert main(["--config", str(path), "check-config", "--json"]) == Exit.OK
+        answer = capsys.readouterr().out
+        assert [each["code"] for each in json.loads(answer)["warnings"]] == ["mqtt-password-in-clear"] * told
+        assert "geheim" not in said + answer
+
+
+def test_a_password_in_clear_is_logged_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[storage]\nroot = "/proc/nowhere"\nrun = "{tmp_path / "run"}"\n{IN_CLEAR}', encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-m", "agent", "--config", str(path), "run", "--no-children"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "MQTT_OF_A_TEST": "geheim"},
+    )
+    assert run.returncode == Exit.STORAGE, run.stderr
+    assert "warning agent.app the configuration is unwise" in run.stderr and "mqtt.tls is false" in run.stderr
+    assert "geheim" not in run.stderr + run.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.commands.context import Context
-from agent.commands.room import cameras
+from agent.commands.room import cameras, met_certificates
 from agent.config.model import parse
 from agent.config.problems import ConfigFault
 from agent.config.settings import camera_address, camera_address_now, discovery_target
@@ -20,7 +20,8 @@ from recorder.disk.durable import make_folder, write_json
 from tests.agent.selfcheck_samples import config
 from tests.equipment.onvif import GROUP, Discovery, OnvifService
 from tests.equipment.onvif_messages import Profile
-from tests.equipment.process import free_port
+from tests.equipment.process import HOST, free_port
+from tests.equipment.talk import Certificate, Service
 
 CONFIGURED = "192.0.2.1"
 FOUND = "127.0.0.5"
@@ -46,6 +47,17 @@ def test_the_self_check_asks_where_the_camera_is_and_says_so(camera: OnvifServic
     assert outcome.status == "warning"
     assert outcome.what.say("en") == f"The camera overview was found at {FOUND}:{camera.port} instead of {CONFIGURED}:8080."
     assert "camera.overview.host" in outcome.mend.say("zh")
+
+
+def test_the_certificate_of_a_listed_camera_is_shown(
+    camera: OnvifService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate(tmp_path)
+    context = Context(Namespace(), tmp_path / "config.toml", False, "en")
+    with Service(lambda _: None, certificate) as service:
+        monkeypatch.setattr("agent.commands.room.HTTPS_PORT", service.port)
+        found = met_certificates(context, {HOST, FOUND})
+    assert list(found) == [HOST] and certificate.fingerprint in found[HOST]
 
 
 def test_where_cameras_are_searched(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import av
 import pytest
@@ -13,6 +14,12 @@ from drivers.faults import DeviceFault
 from drivers.ports import CameraAddress, Stream
 from recorder.capture.camera import OPEN_S, StreamReader
 from recorder.clock.instants import SECOND_NS
+from recorder.evidence.continuity import interruptions
+from recorder.evidence.inventory import read_writer
+from recorder.evidence.manifest import track_summary
+from recorder.media.packets import Packet
+from recorder.media.wholeness import last_is_whole
+from recorder.session.lines import cause_of, read_lines
 from tests.equipment.process import wait_for
 from tests.equipment.quirk_camera import QuirkCamera
 from tests.recorder.track.test_process import Room
@@ -143,21 +150,20 @@ def test_slow_answers_are_waited_for_longer_the_next_time(tmp_path: Path, monkey
             assert room.status().state == "armed"
 
 
-@pytest.fixture
-def redirecting() -> Iterator[tuple[QuirkCamera, QuirkCamera]]:
+def test_a_redirection_is_told_and_not_followed() -> None:
     with QuirkCamera() as there, QuirkCamera(f"redirects to {there.uri}") as here:
-        yield here, there
+        fault = opening(here)
+    assert (fault.code, fault.values["target"]) == ("camera-redirects-stream", f"rtsp://127.0.0.1:{there.port}")
+    assert there.connections == 0
 
 
-def test_the_journal_names_who_delivered_after_a_redirection(
-    tmp_path: Path, redirecting: tuple[QuirkCamera, QuirkCamera]
-) -> None:
-    here, there = redirecting
-    room = recorded(tmp_path, here, 1)
+def test_the_journal_names_who_delivered(tmp_path: Path) -> None:
+    with QuirkCamera() as camera:
+        room = recorded(tmp_path, camera, 1)
     [begin] = room.lines("begin")
-    assert begin["device"]["delivered_by"] == f"127.0.0.1:{there.port}"
-    assert begin["device"]["address"]["host"] == "127.0.0.1" and begin["device"]["address"]["port"] == here.port
-    assert begin["device"]["stream"] == here.uri
+    assert begin["device"]["delivered_by"] == f"127.0.0.1:{camera.port}"
+    assert begin["device"]["address"]["host"] == "127.0.0.1" and begin["device"]["address"]["port"] == camera.port
+    assert begin["device"]["stream"] == camera.uri
     assert "192.168" not in json.dumps(begin)
 
 
@@ -169,6 +175,69 @@ def test_a_connection_that_ends_at_equal_distances_is_told_as_that(tmp_path: Pat
             room.until(lambda s: s.state == "armed" and s.fault is not None, "the hint")
             fault = room.status().fault
     assert fault is not None and fault["code"] == "camera-ends-connection-regularly"
+
+
+BROKEN = [(codec, order, place) for codec in ("H.264", "H.265") for order in ("", "B-frames") for place in ("in", "behind")]
+
+
+def broken_off(codec: str, order: str, place: str) -> bool | None:
+    """Whether the last picture of a connection is whole that broke off in a picture's middle, or behind it."""
+    lines = [f"sends {word}" for word in (codec, order) if word and word != "H.264"]
+    with QuirkCamera("50/s for 100 s", f"breaks off {place} picture 31", *lines) as camera:
+        reader = StreamReader(Stream(camera.uri), address(camera))
+        packets = []
+        try:
+            packets.extend(packet for packet in reader.packets() if isinstance(packet, Packet))
+        except DeviceFault:
+            reader.container.close()
+        packets = [packet for group in groups(packets)[-2:] for packet in group]
+        assert len(packets) >= 6
+        return last_is_whole(packets[-1].format or reader.format, packets)
+
+
+def test_a_connection_that_breaks_off_in_a_picture_and_behind_one() -> None:
+    with ThreadPoolExecutor(len(BROKEN)) as pool:
+        found = dict(zip(BROKEN, pool.map(lambda case: broken_off(*case), BROKEN), strict=True))
+    assert found == {case: case[2] == "behind" for case in BROKEN}
+
+
+def test_a_picture_that_is_cut_off_is_marked(tmp_path: Path) -> None:
+    """The gap begins before it. One that came whole counts, although it was the last one as well."""
+    with (
+        QuirkCamera("breaks off in picture 76", "sends B-frames") as cut,
+        QuirkCamera("breaks off behind picture 76") as whole,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        rooms = list(pool.map(lambda case: recorded(tmp_path / case[0], case[1], 4.5), (("cut", cut), ("whole", whole))))
+    for room, marked in zip(rooms, (True, False), strict=True):
+        (lost,) = room.lines("lost")
+        assert [line["cause"] for line in room.lines("cut")] == ["last-picture-not-whole"] * marked
+        start, stop = room.start_ns, room.stop_ns  # type: ignore[attr-defined]
+        (gap,) = room.coverage(start, stop).gaps
+        assert gap.cause.code == cause_of(lost).code != "last-picture-not-whole"
+        path = room.folder / "journal.jsonl"
+        journalled, _ = read_writer("tracks/overview", path.read_bytes(), path)
+        told = track_summary(journalled, start, stop, ZoneInfo("Asia/Shanghai"))
+        if not marked:
+            assert "cut" not in told
+            assert gap.from_ns == lost["from_ns"]
+            continue
+        ((line,), (picture,)) = room.lines("cut"), told["cut"]
+        assert (gap.from_ns, line["to_ns"]) == (line["from_ns"], lost["from_ns"])
+        assert 0.03 < (line["to_ns"] - line["from_ns"]) / SECOND_NS < 0.13, "with what was to be shown before it"
+        assert (picture["from_ns"], picture["cause"]) == (gap.from_ns, "last-picture-not-whole")
+        (shown,) = interruptions(read_lines(room.lines()))
+        assert (shown.from_ns, shown.to_ns) == (gap.from_ns, gap.to_ns)
+
+
+def groups(packets: list[Packet]) -> list[list[Packet]]:
+    """Groups of pictures."""
+    found: list[list[Packet]] = []
+    for packet in packets:
+        if packet.key:
+            found.append([])
+        found[-1].append(packet)
+    return found
 
 
 def test_parameter_sets_that_alternate_cost_no_picture(tmp_path: Path) -> None:
