@@ -23,6 +23,35 @@ user_pref("datareporting.policy.dataSubmissionEnabled", false);
 user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false);
 user_pref("toolkit.telemetry.enabled", false);
+user_pref("dom.filesystem.pathcheck.disabled", true);
+"""
+# Firefox's dialogue for folders, which nobody can click in: in its place a person who chose this folder.
+PICKER = """
+const folder = Components.classes["@mozilla.org/file/local;1"].createInstance(Components.interfaces.nsIFile);
+folder.initWithPath(arguments[0]);
+const picker = {
+  QueryInterface: ChromeUtils.generateQI(["nsIFilePicker"]),
+  init() {}, appendFilter() {}, appendFilters() {}, appendRawFilter() {},
+  isModeSupported() { return Promise.resolve(true); },
+  open(callback) { Services.tm.dispatchToMainThread(() => callback.done(Components.interfaces.nsIFilePicker.returnOK)); },
+  get file() { return folder; },
+  filterIndex: 0, defaultString: "", defaultExtension: "", displayDirectory: null, displaySpecialDirectory: "",
+  okButtonLabel: "", addToRecentDocs: false, capture: 0, mode: Components.interfaces.nsIFilePicker.modeGetFolder,
+};
+const factory = {
+  QueryInterface: ChromeUtils.generateQI(["nsIFactory"]),
+  createInstance(iid) { return picker.QueryInterface(iid); },
+};
+Components.manager
+  .QueryInterface(Components.interfaces.nsIComponentRegistrar)
+  .registerFactory(Services.uuid.generateUUID(), "", "@mozilla.org/filepicker;1", factory);
+"""
+DROP = """
+const folder = Components.classes["@mozilla.org/file/local;1"].createInstance(Components.interfaces.nsIFile);
+folder.initWithPath(arguments[0]);
+const data = new window.DataTransfer();
+data.mozSetDataAt("application/x-moz-file", folder, 0);
+document.body.dispatchEvent(new window.DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data }));
 """
 
 
@@ -87,34 +116,22 @@ class Firefox:
         self._ask("WebDriver:Navigate", url=path.as_uri())
 
     def run(self, script: str) -> Any:
-        return self._ask("WebDriver:ExecuteScript", script=f"return {script}", args=[], newSandbox=False, sandbox=None)["value"]
+        return self._ask("WebDriver:ExecuteScript", script=f"return {script}", args=[])["value"]
 
-    def _as_firefox(self, script: str, *arguments: str) -> None:
-        """In the page's own process, with the rights of Firefox: what a person's hand does in its dialogues."""
-        self._ask("WebDriver:ExecuteScript", script=script, args=arguments, newSandbox=True, sandbox="system")
+    def _as_firefox(self, script: str, *arguments: str, context: str = "content") -> None:
+        """Runs a script with the rights of Firefox itself, in the page's process or (chrome) in its own."""
+        self._ask("Marionette:SetContext", value=context)
+        try:
+            self._ask("WebDriver:ExecuteScript", script=script, args=arguments, newSandbox=True, sandbox="system")
+        finally:
+            self._ask("Marionette:SetContext", value="content")
 
     def choose(self, folder: Path) -> None:
-        self._as_firefox(
-            """
-            const input = document.getElementById("folder");
-            input.mozSetDirectory(arguments[0]);
-            input.dispatchEvent(new window.Event("change", { bubbles: true }));
-            """,
-            str(folder),
-        )
+        self._as_firefox(PICKER, str(folder), context="chrome")
+        self._as_firefox("document.notifyUserGestureActivation(); document.getElementById('folder').click();")
 
     def drop(self, folder: Path) -> None:
-        self._as_firefox(
-            """
-            const file = Components.classes["@mozilla.org/file/local;1"].createInstance(Components.interfaces.nsIFile);
-            file.initWithPath(arguments[0]);
-            const data = new window.DataTransfer();
-            data.mozSetDataAt("application/x-moz-file", file, 0);
-            const event = new window.DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data });
-            document.body.dispatchEvent(event);
-            """,
-            str(folder),
-        )
+        self._as_firefox(DROP, str(folder))
 
     def pdf(self) -> bytes:
         return base64.b64decode(self._ask("WebDriver:Print")["value"])
