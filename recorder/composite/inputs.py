@@ -59,7 +59,7 @@ class VideoInputSettings:
 class _Pump(ABC, threading.Thread):
     """A thread that tries again until it is stopped."""
 
-    def __init__(self, name: str, hub: LiveHub) -> None:
+    def __init__(self, name: str, hub: LiveHub | None) -> None:
         super().__init__(name=f"input-{name}", daemon=True)
         self._track, self._hub = name, hub
         self._stopping = threading.Event()
@@ -88,6 +88,8 @@ class _Pump(ABC, threading.Thread):
         self._stopping.set()
 
     def _from_live(self, leave: Callable[[], bool] = lambda: False) -> None:
+        if self._hub is None:
+            raise ConnectionRefusedError("no live streams here")
         with closing(self._hub.listen(self._track)) as queue:
             while not self._stopping.is_set() and not leave():
                 with suppress(TimeoutError):
@@ -136,9 +138,12 @@ class _Opening(threading.Thread):
 
 
 class VideoInput(_Pump):
-    """One camera. Packets wait undecoded until the composer asks for the picture of an instant."""
+    """One camera. Packets wait undecoded until the composer asks for the picture of an instant.
 
-    def __init__(self, settings: VideoInputSettings, rect: Rect, hub: LiveHub) -> None:
+    hub: whose stream its thread takes; None where the thread is never started, and whoever made it hands messages to ``take``.
+    """
+
+    def __init__(self, settings: VideoInputSettings, rect: Rect, hub: LiveHub | None = None) -> None:
         super().__init__(settings.name, hub)
         self.settings = settings
         self._rect = rect

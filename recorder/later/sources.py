@@ -122,7 +122,7 @@ class CameraOfSegments:
 
     def __init__(self, folder: Path, name: str, segments: Sequence[SealedSegment], rect: Rect, from_ns: int) -> None:
         """segments: ``needed`` ones. from_ns: the first instant that will be shown."""
-        self.input = VideoInput(VideoInputSettings(name, folder, 0), rect)
+        self.input = VideoInput(VideoInputSettings(name, 0), rect)
         self._messages = from_last_key(video_messages(folder, segments), from_ns)
         self._next = next(self._messages, None)
 

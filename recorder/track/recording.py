@@ -299,7 +299,7 @@ class Recording:
         self._stored_sound(segment, facts.samples)
         self._journal.keep("segment", **facts.as_dict())
 
-    def _packet_digests(self, segment: _Open, end_ns: int) -> dict[str, str]:
+    def _packet_digests(self, segment: _Open, end_ns: int) -> dict[str, Any]:
         """The fields of a segment's line about its packets, read from the file; none where the disk does not give them back.
 
         A run ends where a disc's film ends: at a gap, and at another format.

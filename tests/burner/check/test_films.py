@@ -79,7 +79,7 @@ def test_one_changed_byte_is_found_in_its_segment(film: Film, tmp_path: Path) ->
     with av.open(str(path)) as container:
         packets = [p for p in container.demux(container.streams[0]) if p.size]
     number = sources[0].packets + 3
-    at, size = packets[number].pos, packets[number].size
+    at, size = packets[number].pos or 0, packets[number].size
     changed = tmp_path / "changed.mp4"
     shutil.copy(path, changed)
     with open(changed, "r+b") as file:

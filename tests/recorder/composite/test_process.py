@@ -303,7 +303,7 @@ class Studio:
         make_folder(self.run / "status")
         self.session = make_folder(self.root / "sessions" / "s1")
         self.folder = self.session / "composite"
-        self.feeds = {name: LivePublisher(live_socket(self.run), name) for name in TRACKS}
+        self.feeds = dict[str, LivePublisher]({name: LivePublisher(live_socket(self.run), name) for name in TRACKS})
         self.epoch: Epoch = session_epoch(self.session, read_tie_now)
         self.start_ns = snap_start(self.epoch.room_ns(boottime_ns() - began_ns))
         self.settings = ComposerSettings(

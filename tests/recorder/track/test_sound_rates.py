@@ -26,6 +26,8 @@ from recorder.composite.inputs import SoundInput
 from recorder.disk import journal
 from recorder.disk.durable import make_folder
 from recorder.evidence.manifest import seal
+from recorder.media.live_hub import LiveHub
+from recorder.process.local_socket import live_socket
 from recorder.process.status import TrackStatus, read_status
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import session_epoch
@@ -97,7 +99,8 @@ def record(folder: Path, rate_hz: int, bits: int, together: threading.Barrier) -
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     device.start()
     env |= device.env
-    composite = SoundInput(run / "live-microphone.sock", COMPOSITE_HZ)
+    hub = LiveHub(live_socket(run), ["microphone"])
+    composite = SoundInput(COMPOSITE_HZ, hub)
     try:
         with subprocess.Popen(
             [sys.executable, "-c", CHILD, str(root), str(run), str(rate_hz)], env=env, stderr=subprocess.DEVNULL
@@ -108,6 +111,7 @@ def record(folder: Path, rate_hz: int, bits: int, together: threading.Barrier) -
                 child.terminate()
     finally:
         composite.stop()
+        hub.close()
         if composite.is_alive():
             composite.join(3)
         device.stop()
