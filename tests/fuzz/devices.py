@@ -140,7 +140,7 @@ def sets(data: bytes) -> None:
     for codec in ("h264", "hevc"):
         found = parameter_sets(data, codec)
         assert len(completed(found, SETS, codec)) <= 2 * len(data) + len(SETS) + 8
-        like = Format("video", codec, Fraction(1, 90_000), SETS)  # type: ignore[arg-type]
+        like = Format("video", codec, Fraction(1, 90_000), SETS)
         told = format_at(data, like)
         assert told.width >= 0 and told.time_base == like.time_base
 
