@@ -132,7 +132,7 @@ def live_seeds() -> list[bytes]:
 # the camera's pictures
 
 
-SETS = bytes.fromhex("00000001674200148d8d40501e900ff00010000003001000000303c8f162d380000000168ce3c80")
+SETS = bytes.fromhex("00000001674200148d8d40501e900ff00010000003001000000303c8f162d3800000000168ce3c80")
 
 
 def sets(data: bytes) -> None:
