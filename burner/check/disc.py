@@ -161,7 +161,10 @@ def _signatures(contents: Contents, trusted: bytes | None) -> tuple[dict[str, st
 
 
 def _object(data: bytes) -> Json:
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
     return value
