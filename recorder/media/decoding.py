@@ -3,6 +3,7 @@
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -19,7 +20,7 @@ def video_decoder(format_: Format) -> av.VideoCodecContext:
     return decoder
 
 
-def decoded(decoder: av.VideoCodecContext, packet: "av.Packet[av.VideoStream] | None") -> tuple[list[av.VideoFrame], int]:
+def decoded(decoder: av.VideoCodecContext, packet: "av.Packet[Any] | None") -> tuple[list[av.VideoFrame], int]:
     """The pictures that come out, and how many are damaged: the decoder says that something is wrong, or made something up.
 
     A packet that cannot be decoded at all is one, and brings no picture. packet: None for those that the decoder still holds.

@@ -75,7 +75,7 @@ class Feeder:
         whole = np.floor(at).astype(np.int64)
         share, size = at - whole, len(self._sound)
         mixed = self._sound[whole % size] * (1 - share) + self._sound[(whole + 1) % size] * share
-        return np.round(mixed).astype("<i4").view(np.uint8).reshape(-1, 4)[:, : self._width].tobytes()
+        return bytes(np.round(mixed).astype("<i4").view(np.uint8).reshape(-1, 4)[:, : self._width].tobytes())
 
     def _write(self, data: bytes) -> bool:
         """Whether the FIFO took them, all or none."""

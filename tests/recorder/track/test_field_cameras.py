@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import av
@@ -185,7 +186,7 @@ def broken_off(codec: str, order: str, place: str) -> bool | None:
     lines = [f"sends {word}" for word in (codec, order) if word and word != "H.264"]
     with QuirkCamera("50/s for 100 s", f"breaks off {place} picture 31", *lines) as camera:
         reader = StreamReader(Stream(camera.uri), address(camera))
-        packets = []
+        packets: list[Packet] = []
         try:
             packets.extend(packet for packet in reader.packets() if isinstance(packet, Packet))
         except DeviceFault:
@@ -222,7 +223,8 @@ def test_a_picture_that_is_cut_off_is_marked(tmp_path: Path) -> None:
             assert "cut" not in told
             assert gap.from_ns == lost["from_ns"]
             continue
-        ((line,), (picture,)) = room.lines("cut"), told["cut"]
+        (line,) = room.lines("cut")
+        (picture,) = cast("list[dict[str, Any]]", told["cut"])
         assert (gap.from_ns, line["to_ns"]) == (line["from_ns"], lost["from_ns"])
         assert 0.03 < (line["to_ns"] - line["from_ns"]) / SECOND_NS < 0.13, "with what was to be shown before it"
         assert (picture["from_ns"], picture["cause"]) == (gap.from_ns, "last-picture-not-whole")

@@ -140,8 +140,8 @@ def _record(session: Path, run: Path, rate_hz: int, composite: SoundInput, toget
     found = status()
     assert found is not None
     heard, missing = composite.read(epoch.boottime_ns(start_ns + SECOND_NS // 2), COMPOSITE_HZ)
-    lines = [dict(line) for line in journal.read(session / "tracks" / "microphone" / "journal.jsonl")]
-    record = {"id": "s1", "start_ns": start_ns, "stop_ns": stop_ns, "timezone": "Asia/Shanghai"}
+    lines: list[dict[str, Any]] = [dict(line) for line in journal.read(session / "tracks" / "microphone" / "journal.jsonl")]
+    record: dict[str, Any] = {"id": "s1", "start_ns": start_ns, "stop_ns": stop_ns, "timezone": "Asia/Shanghai"}
     sealed = seal(session, record, root / "keys", software_version="0", required=("microphone",))
     sound: list[NDArray[np.int16]] = []
     for line in lines:
@@ -149,7 +149,7 @@ def _record(session: Path, run: Path, rate_hz: int, composite: SoundInput, toget
             with av.open(str(session / "tracks" / "microphone" / line["file"])) as container:
                 stream = container.streams.audio[0]
                 assert (stream.codec_context.name, stream.rate, stream.channels) == ("flac", rate_hz, 1)
-                frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+                frames: list[Any] = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
                 assert {frame.dtype for frame in frames} == {np.dtype(np.int16)}
                 sound += frames
     samples = np.concatenate(sound).astype(np.float64) / (1 << 15)
