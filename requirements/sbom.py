@@ -4,13 +4,14 @@ CycloneDX 1.5 in JSON (ECMA-424), the same bytes for the same pins: it names no 
 that its maker published of that version and that is pinned; one of them was installed. Its licence is what the installed package
 says of itself; of one that is not installed here (its marker excludes this Python) none is told. Scope ``required`` is what a
 room runs with, ``excluded`` what serves building and testing alone. Debian's packages are not in it: their versions are not
-pinned here but follow the room's Debian.
+pinned here but follow the room's Debian. VENDORED is what lies in the source as its author published it.
 """
 
 import json
 import re
 import sys
 import tomllib
+from hashlib import sha256
 from importlib import metadata
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -20,6 +21,8 @@ from requirements.pins import FOLDER, Pin, pins
 Json = dict[str, Any]
 PRODUCT = FOLDER.parent / "pyproject.toml"
 CLASSIFIER = "License :: OSI Approved :: "
+# Name, version, licence, purl, and the file in the source: what the disc's page carries (burner/disc/verify_page.py).
+VENDORED = (("noble-ed25519", "3.2.0", "MIT", "pkg:npm/%40noble/ed25519@3.2.0", "wording/pages/verify/noble-ed25519.js"),)
 LICENCE_CHARACTERS = 60  # a longer text is the licence itself, not its name
 
 
@@ -56,9 +59,28 @@ def component(pin: Pin) -> Json:
     return made
 
 
+def vendored() -> list[Json]:
+    """What lies in the source; its hash is of the file there."""
+    return [
+        {
+            "type": "library",
+            "bom-ref": address,
+            "name": name,
+            "version": version,
+            "scope": "required",
+            "hashes": [{"alg": "SHA-256", "content": sha256((FOLDER.parent / path).read_bytes()).hexdigest()}],
+            "licenses": [{"license": {"id": licence}}],
+            "purl": address,
+            "properties": [{"name": "source:file", "value": path}],
+        }
+        for name, version, licence, address, path in VENDORED
+    ]
+
+
 def dependencies(pinned: tuple[Pin, ...], product: str) -> list[Json]:
     """Who asks for whom, by the comments that pip-compile wrote. product: its bom-ref."""
-    asked: dict[str, set[str]] = {product: set(), **{purl(pin): set() for pin in pinned}}
+    own = {address for *_, address, _ in VENDORED}
+    asked: dict[str, set[str]] = {product: own, **{purl(pin): set() for pin in pinned}, **{ref: set() for ref in own}}
     for pin in pinned:
         for name in pin.via:
             for asking in [product] if not name else [purl(other) for other in pinned if other.name == name]:
@@ -75,7 +97,7 @@ def bill() -> Json:
     about["licenses"] = [{"license": {"id": re.sub(r"\s.*", "", project["license"]["text"])}}]
     body: Json = {
         "metadata": {"component": about},
-        "components": [component(pin) for pin in pinned],
+        "components": [*(component(pin) for pin in pinned), *vendored()],
         "dependencies": dependencies(pinned, product),
     }
     serial = uuid5(NAMESPACE_URL, json.dumps(body, sort_keys=True))

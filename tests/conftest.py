@@ -1,6 +1,6 @@
 """What the whole suite does with its tests.
 
-``--failing-world``, ``--attacks``: a whole suite, not only its short part; the last line is JSON.
+``--failing-world``, ``--attacks``, ``--browsers``: a whole suite, not only its short part; the last line is JSON.
 
 A test fails where ``say`` met a code that it does not know, or values that do not fill the code's text, unless it is marked
 ``unknown_code``: no code may reach a reader bare, whatever table or file it came through.
@@ -58,6 +58,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 SUITES = {
     "--failing-world": ("whole", "everything that can go wrong in a room"),
     "--attacks": ("attack", "everything that people may do to a room"),
+    "--browsers": ("browser", "the disc's page that checks it, in real browsers"),
 }
 WHOLE_ROOMS = (
     "tests/room/",

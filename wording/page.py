@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("pages")
 COLUMNS = 96  # of a line of plain text; a Chinese character takes two
 _WIDE = "\u2e80-\uffff"
-_PIECE = re.compile(rf"[{_WIDE}][，。：；、）”》！？]*|[^\s{_WIDE}]+|\s+")
+_CLOSING = "，。：；、）》”！？"  # they begin no line
+_PIECE = re.compile(rf"(?:[{_WIDE}]|[^\s{_WIDE}]+)[{_CLOSING}]*|\s+")
 
 
 def page(template: str, language: Language, /, **values: object) -> str:

@@ -11,7 +11,7 @@ from burner.check.read import Contents
 from burner.disc import bag, kit, signing
 from recorder.disk.durable import Json
 from recorder.evidence.findings import Finding, bad, good
-from recorder.evidence.signature import pem, verified
+from recorder.evidence.signature import PUBLIC, pem, verified
 
 
 def check_kit(contents: Contents, signers: Mapping[str, str]) -> Iterable[Finding]:
@@ -60,9 +60,8 @@ def _signatures(contents: Contents) -> Iterable[Finding]:
 def _keys(contents: Contents, signers: Mapping[str, str]) -> Iterable[Finding]:
     """device.pub is the key that signed the disc; where nobody did, the one that sealed the recording."""
     signer = signers.get("delivery") or signers.get("manifest")
-    name = kit.PUBLIC
-    if signer and contents.kept.get(name) != pem(bytes.fromhex(signer)):
-        yield bad("disc-key-file-differs", path=name)
+    if signer and contents.kept.get(PUBLIC) != pem(bytes.fromhex(signer)):
+        yield bad("disc-key-file-differs", path=PUBLIC)
 
 
 def _object(data: bytes) -> Json:

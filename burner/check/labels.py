@@ -10,7 +10,7 @@ def labels_of(iso: Any) -> Iterator[str]:
     """Every volume name that an opened image has (ISO 9660, Joliet, UDF), as far as it can be read."""
     yield from (_plain(each.volume_identifier, "ascii") for each in iso.pvds)
     if iso.joliet_vd is not None:
-        yield _plain(iso.joliet_vd.volume_identifier, "utf-16-be")
+        yield _plain(iso.joliet_vd.volume_identifier, "utf_16_be")
     for descriptors in (iso.udf_main_descs, iso.udf_reserve_descs):
         yield from (_unicode(each.vol_ident) for each in descriptors.pvds)
         yield from (_unicode(each.logical_vol_ident) for each in descriptors.logical_volumes)
@@ -30,4 +30,4 @@ def _plain(name: bytes, encoding: str) -> str:
 def _unicode(name: bytes) -> str:
     """OSTA compressed Unicode in a d-string: 8 or 16 bits a character, its length in the last byte (UDF 1.02, 2.1.1, 2.1.3)."""
     text = name[1 : name[-1]]
-    return text.decode("utf-16-be" if name[:1] == b"\x10" else "latin-1", "replace")
+    return text.decode("utf_16_be" if name[:1] == b"\x10" else "latin-1", "replace")

@@ -57,7 +57,7 @@ def test_who_follows_the_page_word_for_word_proves_every_film(disc: Path, told: 
     for path in (disc / "data").rglob("*.mp4"):
         assert f"{path.relative_to(disc)}: " in checked
     films = [command for command in found[6] if "ffmpeg" in command]
-    assert [re.findall(r"originals/(\S+)", each)[0] for each in films] == [
+    assert sorted(re.findall(r"originals/(\S+)", each)[0] for each in films) == [
         "closeup-01.mp4",
         "closeup-02.mp4",
         "microphone-01.mp4",
