@@ -21,7 +21,7 @@ from recorder.capture.source import Source
 from recorder.capture.stream_fault import equal_lengths, messages, stream_fault
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.media.cadence import Cadence, Stamp
-from recorder.media.packets import Connected, Format, Jumped, Packet
+from recorder.media.packets import FOREIGN_TEXT, Connected, Format, Jumped, Packet
 from recorder.media.parameter_sets import format_at
 
 OPEN_S = 4.0  # a camera that is slower with its answers gets so much more each time…
@@ -66,7 +66,7 @@ class StreamReader:
         with listening as heard:
             try:
                 reach(url)
-                self.container = av.open(url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
+                self.container = av.open(url, options=OPTIONS, timeout=(open_s, GIVE_UP_S), metadata_errors=FOREIGN_TEXT)
             except (av.error.FFmpegError, OSError) as error:
                 late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
                 # The original names the address with its password.
