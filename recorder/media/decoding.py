@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 
-from recorder.media.packets import Format
+from recorder.media.packets import FOREIGN_TEXT, Format
 
 
 def video_decoder(format_: Format) -> av.VideoCodecContext:
@@ -65,7 +65,7 @@ def whole_pictures(path: Path) -> int:
     Raises av.error.FFmpegError (it cannot be opened), IndexError (no video in it), OSError.
     """
     pictures = 0
-    with av.open(address(path)) as container:
+    with av.open(address(path), metadata_errors=FOREIGN_TEXT) as container:
         packets = container.demux(video=0)
         with suppress(av.error.FFmpegError):
             for packet in packets:

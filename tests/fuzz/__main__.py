@@ -7,6 +7,7 @@ in ``.cache/fuzz/<parser>/`` for the next run. The last line is JSON: parsers th
 
 import argparse
 import json
+import logging
 import resource
 import shutil
 import signal
@@ -63,6 +64,7 @@ def child(target: Target, folder: Path, seconds: float, seed: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _hangs)
+    logging.disable()
     work = folder / "work"
     work.mkdir()
     began = time.monotonic()
