@@ -139,6 +139,7 @@ class DiskWriter(threading.Thread):
         self._reorders = False  # this connection's pictures do not come in the order of their times (B-frames)
         self._beyond: list[_Kept] = []  # at or past T1, until it is sure that no picture before T1 follows
         self._flowing = False  # packets go from the inbox straight into the recording
+        self._stored_of: Connected | None = None  # the connection whose pictures were stored last
         self._last_pictures = LastPictures()  # of this session's lost connections
         self._disk_fault: dict[str, Any] | None = None
         self._disk_retry_ns = 0
@@ -295,6 +296,7 @@ class DiskWriter(threading.Thread):
                 each.packet, epoch.room_ns(each.boottime_ns), each.packet.format or connection.format, each.timing.ppm
             )
         self._beyond.clear()
+        self._stored_of = connection
 
     def _end(self, recording: Recording, stop_ns: int, timing: Timing) -> None:
         """Not before it is known what the pictures before it are: it is asked for again until then."""
@@ -383,7 +385,10 @@ class DiskWriter(threading.Thread):
             kept_packets = self._kept_since(epoch.boottime_ns(wanted.start_ns))
         else:
             after_ns = epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2)
-            kept_packets = [kept for kept in self._kept_since(after_ns) if kept.boottime_ns > after_ns]
+            kept_packets = self._kept_since(after_ns)
+            if connection is self._stored_of or not kept_packets or not kept_packets[0].key:
+                kept_packets = [kept for kept in kept_packets if kept.boottime_ns > after_ns]
+            # A new connection may begin with a key frame that the camera kept, from before the loss: nothing decodes without it.
         for kept in kept_packets:
             self._store(kept)
 
