@@ -384,13 +384,21 @@ class DiskWriter(threading.Thread):
         elif recording.last_ns is None:
             kept_packets = self._kept_since(epoch.boottime_ns(wanted.start_ns))
         else:
-            after_ns = epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2)
-            kept_packets = self._kept_since(after_ns)
-            if connection is self._stored_of or not kept_packets or not kept_packets[0].key:
-                kept_packets = [kept for kept in kept_packets if kept.boottime_ns > after_ns]
-            # A new connection may begin with a key frame that the camera kept, from before the loss: nothing decodes without it.
+            kept_packets = self._behind(epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2))
+            self._flowing = bool(kept_packets)
         for kept in kept_packets:
             self._store(kept)
+
+    def _behind(self, after_ns: int) -> list[_Kept]:
+        """What is in memory and was not stored yet. after_ns: CLOCK_BOOTTIME up to which all is stored.
+
+        A new connection may begin with a key frame that the camera kept, from before the loss. What comes behind it is not to be
+        decoded without it, so that it is stored with all that was sent since, unless a key frame comes first.
+        """
+        kept_packets = self._kept_since(after_ns)
+        new = [kept for kept in kept_packets if kept.boottime_ns > after_ns]
+        needed = bool(new) and not new[0].key and kept_packets[0].key and self._connection is not self._stored_of
+        return kept_packets if needed else new
 
     def _kept_since(self, boottime: int) -> list[_Kept]:
         return list(self._preroll.since(boottime, lambda kept: kept.boottime_ns))
