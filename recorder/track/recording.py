@@ -266,7 +266,7 @@ class Recording:
             self.gap_open = False
             changed = {} if self.device == self._told_device else {"device": self.device}
             self._told_device = self.device
-            self._journal.keep("back", at_ns=room_ns, cause="", **changed)
+            self._journal.keep("back", at_ns=max(room_ns, self.end_ns or room_ns), cause="", **changed)
         return self._open
 
     def _close(self, end_ns: int, ppm: float) -> None:

@@ -7,6 +7,7 @@ Stretches are sent in their order, from the first PLAY on, and the last one goes
 """
 
 import re
+import socket
 import socketserver
 import struct
 import threading
@@ -260,6 +261,8 @@ class _Session(socketserver.StreamRequestHandler):
                 if self.server.camera.certificate is None:  # which no two threads may use at once
                     threading.Thread(target=self._listen, daemon=True).start()
                 self._play()
+                with suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)  # which ends the listening as well
                 return
             else:
                 self._answer(headers, 200, Public=quirks.public)
@@ -339,11 +342,13 @@ class _Session(socketserver.StreamRequestHandler):
                 return
             self._send(quirks.says.get(number, b""))
             stamp_s = at + unit.later * quirks.interval_s
-            packets = list(_rtp(unit.data, quirks.codec, round(stamp_s * TICKS), sequence))
-            breaks, inside = quirks.breaks if first and quirks.breaks else (-1, False)
-            for packet in packets[: len(packets) // 2] if inside and number == breaks else packets:
+            breaks = first and quirks.breaks is not None and quirks.breaks[0] == number
+            inside = breaks and quirks.breaks is not None and quirks.breaks[1]
+            fragment = min(FRAGMENT, len(unit.data) // 4) if inside else FRAGMENT
+            packets = list(_rtp(unit.data, quirks.codec, round(stamp_s * TICKS), sequence, fragment))
+            for packet in packets[: len(packets) // 2] if inside else packets:
                 self._send(b"$\x00" + struct.pack(">H", len(packet)) + packet)
-            if number == breaks:
+            if breaks:
                 return
             sequence += len(packets)
             if quirks.endless:
@@ -415,16 +420,19 @@ def _sdp(quirks: Quirks) -> str:
     return "\r\n".join([*lines, ""])
 
 
-def _rtp(unit: bytes, codec: str, stamp: int, sequence: int) -> Iterator[bytes]:
-    """The RTP packets of an access unit: single NAL units, and fragments of long ones (RFC 6184, 5.6, 5.8; RFC 7798, 4.4)."""
+def _rtp(unit: bytes, codec: str, stamp: int, sequence: int, fragment: int) -> Iterator[bytes]:
+    """The RTP packets of an access unit: single NAL units, and fragments of long ones (RFC 6184, 5.6, 5.8; RFC 7798, 4.4).
+
+    fragment: bytes of a NAL unit in one packet, at most.
+    """
     nal_units = _nal_units(unit)
     own = 1 if codec == "h264" else 2  # bytes of a NAL unit's header
     for n, nal in enumerate(nal_units):
-        pieces = [nal] if len(nal) <= FRAGMENT else [nal[at : at + FRAGMENT] for at in range(own, len(nal), FRAGMENT)]
+        pieces = [nal] if len(nal) <= fragment else [nal[at : at + fragment] for at in range(own, len(nal), fragment)]
         for m, piece in enumerate(pieces):
             last = n == len(nal_units) - 1 and m == len(pieces) - 1
             head = b""
-            if len(pieces) > 1 or len(nal) > FRAGMENT:
+            if len(pieces) > 1 or len(nal) > fragment:
                 edge = (0x80 if m == 0 else 0) | (0x40 if m == len(pieces) - 1 else 0)
                 whole = bytes([nal[0] & 0x60 | 28]) if codec == "h264" else bytes([nal[0] & 0x81 | 49 << 1, nal[1]])
                 head = whole + bytes([edge | (nal[0] & 31 if codec == "h264" else nal[0] >> 1)])
