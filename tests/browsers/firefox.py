@@ -24,6 +24,7 @@ user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false);
 user_pref("toolkit.telemetry.enabled", false);
 user_pref("dom.filesystem.pathcheck.disabled", true);
+user_pref("security.dialog_enable_delay", 0);
 """
 # Firefox's dialogue for folders, which nobody can click in: in its place a person who chose this folder.
 PICKER = """
@@ -46,12 +47,21 @@ Components.manager
   .QueryInterface(Components.interfaces.nsIComponentRegistrar)
   .registerFactory(Services.uuid.generateUUID(), "", "@mozilla.org/filepicker;1", factory);
 """
+# The folder is Firefox's own entry of it, as a drop gives it; the event around it is made here, since a page may not look into
+# one that no hand began.
 DROP = """
 const folder = Components.classes["@mozilla.org/file/local;1"].createInstance(Components.interfaces.nsIFile);
 folder.initWithPath(arguments[0]);
 const data = new window.DataTransfer();
 data.mozSetDataAt("application/x-moz-file", folder, 0);
-document.body.dispatchEvent(new window.DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data }));
+const entry = data.items[0].webkitGetAsEntry();
+const page = window.wrappedJSObject;
+const item = Components.utils.cloneInto({ kind: "file" }, window);
+item.webkitGetAsEntry = Components.utils.exportFunction(() => entry, window);
+const event = new page.Event("drop", Components.utils.cloneInto({ bubbles: true, cancelable: true }, window));
+event.dataTransfer = Components.utils.cloneInto({ items: [] }, window);
+event.dataTransfer.items.push(item);
+page.document.body.dispatchEvent(event);
 """
 
 
@@ -77,7 +87,8 @@ class Firefox:
         self._rest = b""
         self._id = 0
         self._message()  # its greeting
-        self._ask("WebDriver:NewSession", capabilities={"alwaysMatch": {"pageLoadStrategy": "normal"}})
+        # Firefox asks whether the files of a folder may be "uploaded": yes.
+        self._ask("WebDriver:NewSession", unhandledPromptBehavior="accept")
         self._ask("WebDriver:SetTimeouts", script=120_000, pageLoad=60_000)
 
     def _connected(self) -> socket.socket:

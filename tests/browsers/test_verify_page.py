@@ -181,14 +181,22 @@ def test_nothing_of_the_disc_becomes_markup(browser: Browser, disc: Path, folder
     assert browser.run("document.querySelectorAll('img, b').length") == 0 and browser.run(f"{PAGE}.hurt ?? 0") == 0
 
 
-def test_the_policy_lets_nothing_else_run(browser: Browser, disc: Path) -> None:
+def test_the_policy_lets_nothing_else_run(browser: Browser, disc: Path, tmp_path: Path) -> None:
     browser.open(disc / "verify.html")
     browser.run(
         "(() => { const s = document.createElement('script'); s.textContent = 'window.hurt = 1'; "
         "document.body.append(s); return 1; })()"
     )
     assert browser.run(f"{PAGE}.hurt ?? 0") == 0
-    assert browser.run("window.fetch('index.html').then(() => 'let', () => 'refused')") == "refused"
+    image = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+    loaded = (
+        "new Promise((done) => { const i = document.createElement('img'); i.onload = () => done('loaded'); "
+        f"i.onerror = () => done('refused'); i.src = '{image}'; document.body.append(i); }})"
+    )
+    assert browser.run(loaded) == "refused"
+    (tmp_path / "other.html").write_text("<!doctype html><body>")
+    browser.open(tmp_path / "other.html")
+    assert browser.run(loaded) == "loaded", "where there is no policy"
 
 
 def test_the_report_is_printed(browser: Browser, disc: Path) -> None:

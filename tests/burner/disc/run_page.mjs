@@ -43,6 +43,7 @@ if (what === "vectors") {
     return list && [...list.keys()];
   });
   answer.texts = asked.texts.map(([template, values]) => page.filledIn(template, values));
+  answer.instants = asked.instants.map((text) => [page.instantText(text, "zh"), page.instantText(text, "en")]);
   console.log(JSON.stringify(answer));
 } else {
   const files = new Map(filesOf(what).map((path) => [`disc/${path}`, new Blob([readFileSync(join(what, path))])]));

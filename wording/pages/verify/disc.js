@@ -211,10 +211,14 @@ class DiscCheck {
   /** SHA-256 of a file, read piece by piece; null where it cannot be read. Raises Stopped. */
   async digest(path, file) {
     const sha = new Sha256();
+    const read = (at) => file.slice(at, Math.min(at + PIECE_BYTES, file.size)).arrayBuffer();
     try {
+      let coming = read(0);
       for (let at = 0; at < file.size; at += PIECE_BYTES) {
         if (this.stopped()) throw new Stopped();
-        const piece = new Uint8Array(await file.slice(at, Math.min(at + PIECE_BYTES, file.size)).arrayBuffer());
+        const piece = new Uint8Array(await coming);
+        coming = read(at + PIECE_BYTES); // while this one is digested
+        coming.catch(() => {}); // it is asked again, or nobody asks any more
         sha.update(piece);
         this.done += piece.length;
         this.progress(this.done, this.total, path);
@@ -329,7 +333,10 @@ class DiscCheck {
   }
 }
 
-/** The answer in one sentence: a code with values, and whether it agrees ("yes", "no", "unknown"). typed: a fingerprint. */
+/**
+ * The answer in one sentence: a code with values, and whether this is what the room signed ("yes", "no"; "unknown" also where
+ * nobody compared the fingerprint). typed: a fingerprint.
+ */
 function answerOf(report, typed) {
   const count = (kind) => report.findings.filter((finding) => finding.kind === kind).length;
   const compared = report.key ? compareFingerprint(typed, report.key) : "none";
@@ -338,7 +345,7 @@ function answerOf(report, typed) {
   if (count("unread")) return { says: "unknown", code: "web-answer-unread", values: { count: count("unread") } };
   if (report.unsigned) return { says: "unknown", code: "web-answer-unsigned", values: {} };
   if (compared === "equal") return { says: "yes", code: "web-answer-trusted", values: {} };
-  return { says: "yes", code: "web-answer-signed", values: { key: fingerprintOf(report.key) } };
+  return { says: "unknown", code: "web-answer-signed", values: { key: fingerprintOf(report.key) } };
 }
 
 export { DiscCheck, MOST_FILES, NoList, Stopped, answerOf, compareFingerprint, discOf, fingerprintOf, parseList, readKey, verifySignature };

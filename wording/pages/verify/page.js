@@ -13,6 +13,20 @@ function filledIn(template, values) {
   return template.replace(/\{(\w+)\}/g, (field, name) => (Object.hasOwn(values, name) ? shownText(values[name]) : field));
 }
 
+/** An instant as the other pages write it, of RFC 3339 text in its own offset; any other text as it is. */
+function instantText(value, language) {
+  const parts = /^(\d{4})-(\d\d)-(\d\d)T(\d\d:\d\d:\d\d)/.exec(value);
+  if (!parts) return value;
+  const [, year, month, day, time] = parts;
+  return language === "zh" ? `${year}年${month}月${day}日 ${time}` : `${year}-${month}-${day} ${time}`;
+}
+
+/** The present, in this computer's own zone, as the beginning of RFC 3339. */
+function localNow() {
+  const now = new Date();
+  return new Date(now.getTime() - now.getTimezoneOffset() * 60000).toISOString();
+}
+
 /** Path to file of what was chosen with the button. */
 function filesOfInput(list) {
   return new Map(Array.from(list, (file) => [file.webkitRelativePath || file.name, file]));
@@ -120,7 +134,7 @@ class CheckPage {
       this.failure = this.failureOf(error);
     } finally {
       this.state = "done";
-      this.at = new Date();
+      this.at = localNow();
       this.part("folder").value = ""; // so that the same folder can be chosen again
       this.show();
     }
@@ -196,7 +210,7 @@ class CheckPage {
     const rows = [
       ...this.report.facts,
       ["web-list-digest", this.report.listDigest],
-      ["web-checked-at", this.at.toISOString()],
+      ["web-checked-at", this.at],
       ["web-checked-with", navigator.userAgent],
       ["web-signatures-by", by ? this.say(by === "browser" ? "web-by-browser" : "web-by-page") : ""],
     ].filter(([, value]) => value);
@@ -207,7 +221,7 @@ class CheckPage {
       const name = document.createElement("th");
       name.textContent = this.say(code);
       row.append(name);
-      row.insertCell().textContent = shownText(value);
+      row.insertCell().textContent = shownText(instantText(value, this.language));
     }
   }
 
@@ -223,6 +237,6 @@ class CheckPage {
   }
 }
 
-export { filledIn };
+export { filledIn, instantText };
 
 if (typeof document !== "undefined") new CheckPage(JSON.parse(document.getElementById("texts").textContent));
