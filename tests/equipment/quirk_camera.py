@@ -275,7 +275,11 @@ class _Session(socketserver.StreamRequestHandler):
                     _, size = struct.unpack(">BH", self.rfile.read(3))
                     self.rfile.read(size)
                     continue
-                lines = [(first + self.rfile.readline()).decode().strip(), *self._request()]
+                line = first + self.rfile.readline()
+                self.server.camera.heard += line
+                lines = [line.decode().strip(), *self._request()]
+                if lines[0].startswith("RTSP/"):  # an answer
+                    continue
                 headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
                 self._asked_s = time.monotonic()
                 self.server.camera.asked.append(lines[0].split(" ")[0])
