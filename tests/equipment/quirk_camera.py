@@ -7,6 +7,7 @@ Stretches are sent in their order, from the first PLAY on, and the last one goes
 """
 
 import re
+import socket
 import socketserver
 import struct
 import threading
@@ -223,13 +224,15 @@ class _Session(socketserver.StreamRequestHandler):
                 if self.server.camera.certificate is None:  # which no two threads may use at once
                     threading.Thread(target=self._listen, daemon=True).start()
                 self._play()
+                self.request.shutdown(socket.SHUT_RDWR)  # whoever listens to the viewer ends as well
                 return
             else:
                 self._answer(headers, 200, Public="OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
 
     def _request(self) -> list[str]:
         found = request_lines(self.rfile)
-        self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
+        if found:
+            self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
         return found
 
     def _listen(self) -> None:
@@ -259,7 +262,7 @@ class _Session(socketserver.StreamRequestHandler):
             return False
         secret, action = _md5(f"admin:{given['realm']}:{camera.password}"), _md5(f"{method}:{given['uri']}")
         counted = f":{given['nc']}:{given['cnonce']}:auth" if "qop" in given else ""
-        return given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}")
+        return bool(given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}"))
 
     def _answer(self, asked: dict[str, str], status: int, body: bytes = b"", **headers: str) -> None:
         told = {
