@@ -66,6 +66,8 @@ def run(config: Config, path: Path, *, children: bool) -> Exit:
     Raises AlreadyRunning, StorageFault (a folder or the lock is missing and cannot be made), ConfigFault before it is up.
     """
     logs.set_up()
+    for fault in config.warnings:
+        log.warning("the configuration is unwise", extra={"fault": str(fault)})
     keep_memory_small()
     places = config.storage.places
     for folder in (places.sessions, places.selfcheck, places.burn, places.status, places.locks, places.logs):

@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.commands.context import Context, UnwritableAnswer, light_settings, plain_language, show_fault
 from agent.commands.words import Builder, NotUnderstood
 from agent.config.places import DEFAULT_CONFIG
+from agent.logs import for_a_command
 from wording import Exit, Fault, Language
 
 INTERRUPTED = 130  # 128 + SIGINT
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    for_a_command()
     path, language, first = _first_look(words)
     try:
         try:

@@ -33,6 +33,7 @@ from wording import Fault
 SUB_SIZE = (640, 360)
 REJECTED_S = 60.0  # a device that is not our camera sees at most one password a minute, so that it locks no account
 UNCLEAR_S = 15.0  # …and one that gave no usable answer is asked again after this
+UNTOLD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # an answer that is none
 FAULTS = {kind.__name__: kind for kind in (DeviceAbsent, DeviceRefused, DeviceSilent, DeviceFault)}
 ANSWER_BYTES = 1 << 18  # of the child's line
 PIECE_BYTES = 1 << 16
@@ -217,7 +218,7 @@ def find_apart(
         description = _at(host, CameraDescription.from_dict(found), address) if found else None
         rejected = list(answer["rejected_s"].items())[:MAX_DEVICES]
         return Search(description, host, port, {str(place)[:MOST_HOST]: float(seconds) for place, seconds in rejected})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNTOLD as error:
         raise _no_answer() from error
 
 
@@ -280,7 +281,7 @@ def read_answer(line: bytes) -> CameraDescription:
     """What ``python -m drivers.camera`` printed. Raises the DeviceFault it tells, or one that says it told nothing."""
     try:
         return CameraDescription.from_dict(_read(line)["description"])
-    except (ValueError, KeyError, TypeError) as error:
+    except UNTOLD as error:
         raise _no_answer() from error
 
 
@@ -292,10 +293,10 @@ def _read(line: bytes) -> dict[str, Any]:
         if answer["ok"]:
             return dict(answer)
         told, kind = Fault.from_dict(answer["fault"]), FAULTS[answer["kind"]]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except UNTOLD as error:
         raise _no_answer() from error
     fault = kind(told.code, told.mend)
-    fault.values = told.values
+    fault.values = told.values  # not as arguments: a helper that reads what cameras send may name a value as one of them
     raise fault
 
 

@@ -125,16 +125,15 @@ class ModbusClimate:
 
         Raises what minimalmodbus raises.
         """
-        instrument = self._instrument or self._open()
         try:
-            return list(instrument.read_registers(self._profile.first, 2, functioncode=FUNCTION_READ_INPUT))
+            return self._asked()
         except minimalmodbus.NoResponseError:
             raise
         except minimalmodbus.ModbusException as first:
             self.close()
             self._echo = not self._echo
             try:
-                registers = list(self._open().read_registers(self._profile.first, 2, functioncode=FUNCTION_READ_INPUT))
+                registers = self._asked()
             except minimalmodbus.LocalEchoError:  # nothing was echoed
                 self._echo = False
                 raise first from None
@@ -145,6 +144,10 @@ class ModbusClimate:
                 raise first from None
             log.info("the RS485 adapter's own echo", extra={"port": self._port, "skipped": self._echo})
             return registers
+
+    def _asked(self) -> list[int]:
+        instrument = self._instrument or self._open()
+        return list(instrument.read_registers(self._profile.first, 2, functioncode=FUNCTION_READ_INPUT))
 
     def _open(self) -> minimalmodbus.Instrument:
         try:

@@ -2,6 +2,9 @@
 
 A Link belongs to one thread, which calls everything here and so runs paho's callbacks too: nothing can die unseen in a thread of
 paho's. It is one attempt: any failure raises FeedFault, and whoever opened it decides when to try again with a new one.
+
+What the broker sends is bounded by ``drivers.mqtt_guard``. A message whose topic is no text is ignored and counted: a fault would
+make the broker send it again at the next connection.
 """
 
 import logging
@@ -11,16 +14,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from socket import socket
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, cast
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from drivers.mqtt_guard import Guard, GuardedSocket, GuardingContext
 from wording import Exit, Fault
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,9 @@ P = ParamSpec("P")
 REFUSED = 0x80  # a reason code from here on is a failure (MQTT 5, 2.4)
 UNSUPPORTED_VERSION, BAD_USER, NOT_AUTHORISED, TAKEN_OVER, TOO_LARGE = 132, 134, 135, 142, 149
 AROUND = 48  # bytes of a PUBLISH beside topic and payload, at most: fixed header, lengths, packet id, our three properties
+LARGEST = 64 * 1024  # bytes of a packet that a room takes: a guidance text of 2,000 characters is 24,000 in JSON at most
+# What paho's reading of a packet runs into where the packet is none, beyond what it catches itself.
+UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError, MQTTException)
 IN_FLIGHT = 10  # messages without acknowledgement at most; every broker takes so many
 
 
@@ -61,10 +68,11 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, when the connection breaks off."""
+    """What the broker publishes when the connection breaks off."""
 
     topic: str
     payload: bytes
+    retained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +118,19 @@ class Link:
         *,
         will: Will | None = None,
         session_expiry_s: int = 0,
+        largest: int = LARGEST,
         on_message: Callable[[MqttMessage], None] | None = None,
     ) -> None:
+        """largest: bytes of a packet that the broker may send; one that sends more is cut off before anything is kept of it."""
         self.broker = broker
         self.client_id = client_id
         self.window = IN_FLIGHT
         self.session_present = False
         self.subscribed = False
         self.read_refused: FeedFault | None = None
+        self.ignored = 0  # messages whose topic is no text
+        self._guard = Guard(largest)
+        self._most = largest
         self._session_expiry_s = session_expiry_s
         self.on_ack: Callable[[int, int], None] | None = None
         self._user_message = on_message
@@ -132,17 +145,18 @@ class Link:
         if broker.user:
             client.username_pw_set(broker.user, broker.password)
         if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         self._client = client
 
     def open(self, timeout_s: float = 3.0) -> None:
         """Connects and waits for the broker's answer. Raises FeedFault."""
         broker, client = self.broker, self._client
-        if broker.tls:
-            client.tls_set_context(tls_context(broker.ca_file))
+        context = GuardingContext(tls_context(broker.ca_file) if broker.tls else None, lambda: self._guard)
+        client.tls_set_context(cast(ssl.SSLContext, context))
         client.connect_timeout = timeout_s
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._session_expiry_s
+        properties.MaximumPacketSize = self._most
         try:
             client.connect(
                 broker.host, broker.port, broker.keepalive_s, clean_start=self._session_expiry_s == 0, properties=properties
@@ -214,7 +228,7 @@ class Link:
         sock = client.socket()
         if sock is None or sock.fileno() < 0:
             raise self._failed or self._lost("the connection is closed")
-        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        buffered = isinstance(sock, GuardedSocket) and sock.pending() > 0
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
         with selectors.PollSelector() as selector:
             selector.register(sock, events)
@@ -224,12 +238,35 @@ class Link:
         mask = ready.get(sock.fileno(), 0)
         rc = MQTTErrorCode.MQTT_ERR_SUCCESS
         if mask & selectors.EVENT_READ or buffered:
-            rc = client.loop_read()
+            rc = self._read()
         if not rc and client.want_write():
             rc = client.loop_write()
         if not rc:
             rc = client.loop_misc()
         self._check(rc)
+
+    def _read(self) -> MQTTErrorCode:
+        """One packet, or a part of it."""
+        try:
+            return self._client.loop_read()
+        except UNREADABLE:
+            log.debug("a packet of the broker cannot be read", exc_info=True)
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+
+    def _breached(self) -> FeedFault:
+        """The fault of a broker that sends what was not asked for."""
+        guard = self._guard
+        if guard.breach == "size":
+            return FeedFault(
+                "mqtt-broker-sends-too-large-packet",
+                "check-broker-is-the-centre-s-own",
+                host=self.broker.host,
+                port=self.broker.port,
+                size=guard.announced,
+                limit=self._most,
+            )
+        host, port, why = self.broker.host, self.broker.port, guard.breach
+        return FeedFault("mqtt-broker-breaks-the-protocol", "check-broker-is-the-centre-s-own", host=host, port=port, why=why)
 
     def _check(self, rc: MQTTErrorCode) -> None:
         if self._failed is None and rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -262,7 +299,7 @@ class Link:
     def drop(self) -> None:
         """Ends the connection as a broken cable would: the broker publishes the will."""
         sock = self._client.socket()
-        if isinstance(sock, socket):
+        if sock is not None:
             sock.close()
 
     @_guarded
@@ -289,7 +326,9 @@ class Link:
     def _on_disconnect(self, _c: Client, _u: Any, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
         if self._failed is not None:
             return
-        if reason.value == TOO_LARGE:
+        if self._guard.breach is not None:
+            self._failed = self._breached()
+        elif reason.value == TOO_LARGE:
             self._failed = FeedFault(
                 "mqtt-broker-found-message-too-large",
                 "raise-broker-packet-limit",
@@ -312,8 +351,13 @@ class Link:
 
     @_guarded
     def _on_message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self.ignored += 1
+            return
         if self._user_message is not None:
-            self._user_message(MqttMessage(message.topic, bytes(message.payload), message.qos, message.retain))
+            self._user_message(MqttMessage(topic, bytes(message.payload), message.qos, message.retain))
 
     @_guarded
     def _on_subscribe(self, _c: Client, _u: Any, _m: int, reasons: list[ReasonCode], _p: Properties | None) -> None:

@@ -290,7 +290,7 @@ class OnvifDevice:
         if not named:
             return []
         self._media2 = self._own(named)
-        with suppress(*UNUSABLE, etree.XMLSyntaxError):
+        with suppress(*UNUSABLE):
             return [newer_profile(told) for told in media2.profiles(self._post_newer)]
         return []
 

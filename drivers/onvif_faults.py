@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+from lxml import etree
 from onvif.exceptions import ONVIFError
 from requests_toolbelt.multipart import decoder  # type: ignore[import-untyped]
 from zeep.exceptions import Error as SoapError
@@ -25,7 +26,7 @@ UNREADABLE = (
     AttributeError, LookupError, TypeError, ValueError,
     decoder.ImproperBodyPartContentException, decoder.NonMultipartContentTypeException,
 )  # fmt: skip
-UNUSABLE = (SoapError, ONVIFError, requests.RequestException, *UNREADABLE)
+UNUSABLE = (SoapError, ONVIFError, requests.RequestException, etree.LxmlError, *UNREADABLE)
 ANSWERS = {
     "html": "answer-is-html",
     "json": "answer-is-json",

@@ -104,7 +104,7 @@ def parse_toc(text: str) -> Toc:
         found = re.findall(rf"^{label} *: *(.*?)\s*$", text, re.MULTILINE)
         return str(found[-1]) if found else ""
 
-    blocks = re.search(r"(\d+) readable , *(\d+) writable , *(\d+) overall", last("Media blocks"))
+    blocks = re.search(r"\b([0-9]{1,12}) readable , *([0-9]{1,12}) writable , *([0-9]{1,12}) overall", last("Media blocks"))
     readable, writable, overall = (int(n) for n in blocks.groups()) if blocks else (0, 0, 0)
     return Toc(
         last("Media current"), last("Media status"), readable, writable, overall, tuple(m.group(3) for m in _EVENT.finditer(text))

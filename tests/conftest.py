@@ -1,6 +1,6 @@
 """What the whole suite does with its tests.
 
-``--failing-world``: the whole suite of tests/failing_world/, not only its short part; its last line is JSON.
+``--failing-world``, ``--attacks``, ``--browsers``: a whole suite, not only its short part; the last line is JSON.
 
 A test fails where ``say`` met a code that it does not know, or values that do not fill the code's text, unless it is marked
 ``unknown_code``: no code may reach a reader bare, whatever table or file it came through.
@@ -54,28 +54,47 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     _look(item)
 
 
-WHOLE_ROOMS = ("tests/room/", "tests/failing_world/", "tests/agent/selfcheck/test_room")  # each starts all of a room
+# Option to the marker of the tests that it alone runs, and what the suite is.
+SUITES = {
+    "--failing-world": ("whole", "everything that can go wrong in a room"),
+    "--attacks": ("attack", "everything that people may do to a room"),
+    "--browsers": ("browser", "the disc's page that checks it, in real browsers"),
+}
+WHOLE_ROOMS = (
+    "tests/room/",
+    "tests/failing_world/",
+    "tests/attacks/",
+    "tests/agent/selfcheck/test_room",
+)  # each starts all of a room
+
+
+def whole_suite(config: pytest.Config) -> bool:
+    """Whether one of the long suites was asked for."""
+    return any(config.getoption(option, default=False) for option in SUITES)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rooms", choices=("only", "without"), help="the tests of whole rooms, which fill two cores, or the others")
-    parser.addoption("--failing-world", action="store_true", help="everything that can go wrong in a room, not the short part")
+    for option, (_, what) in SUITES.items():
+        parser.addoption(option, action="store_true", help=f"{what}, not the short part")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "whole: too long for every change; run by --failing-world")
+    for option, (marker, _) in SUITES.items():
+        config.addinivalue_line("markers", f"{marker}: too long for every change; run by {option}")
     config.addinivalue_line("markers", "longest: begun before all others, so that the workers end together")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--failing-world"):
+    if whole_suite(config):
         items.sort(key=lambda item: item.get_closest_marker("longest") is None)
         return
     rooms = config.getoption("--rooms")
     wanted = [
         item
         for item in items
-        if not item.get_closest_marker("whole") and rooms in (None, "only" if item.nodeid.startswith(WHOLE_ROOMS) else "without")
+        if not any(item.get_closest_marker(marker) for marker, _ in SUITES.values())
+        and rooms in (None, "only" if item.nodeid.startswith(WHOLE_ROOMS) else "without")
     ]
     kept = {item.nodeid for item in wanted}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
@@ -86,7 +105,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The count as one JSON line, behind everything that pytest says itself."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if not config.getoption("--failing-world", default=False) or hasattr(config, "workerinput") or reporter is None:
+    if not whole_suite(config) or hasattr(config, "workerinput") or reporter is None:
         return
     counted = {word: len(reporter.stats.get(word, [])) for word in ("passed", "failed", "error", "skipped")}
     failed = counted["failed"] + counted["error"]

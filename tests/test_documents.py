@@ -270,7 +270,7 @@ def test_the_modules_that_a_room_s_docstring_names_are_in_it(room: Path) -> None
 
 
 # Documents for whoever changes the code: each file and each test that they name is there.
-OF_THE_CODE = ("architecture", "continuity", "development", "glossary", "performance", "requirements")
+OF_THE_CODE = ("architecture", "continuity", "development", "glossary", "performance", "requirements", "threat-model")
 
 
 @pytest.mark.parametrize("name", OF_THE_CODE)

@@ -7,6 +7,8 @@ from wording.fault import Exit, Fault
 from wording.language import Language
 from wording.sentence import Json
 
+MOST_REASONS = 100  # of a refusal out of an answer
+
 
 class Refused(Fault):
     """A command that cannot be done now, with every reason. Its exit code is the reasons' own where they agree."""
@@ -41,4 +43,6 @@ def fault_from(data: Json) -> Fault:
     plain = Fault.from_dict(data)
     if not isinstance(reasons, list):
         return plain
-    return Refused(plain.code, [Fault.from_dict(reason) for reason in reasons], **plain.values)
+    refused = Refused(plain.code, [Fault.from_dict(reason) for reason in reasons[:MOST_REASONS] if isinstance(reason, dict)])
+    refused.values = plain.values  # not as arguments: a file may name a value as one of them
+    return refused

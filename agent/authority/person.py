@@ -2,13 +2,12 @@
 
 import pwd
 import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.disk.durable import Json
+from recorder.process import local_socket
 
-_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 NO_LOGIN = 2**32 - 1  # audit's word for a process that no login began
 
 
@@ -29,7 +28,7 @@ NOBODY = Person(-1)
 
 def person_at(connection: socket.socket) -> Person:
     """The process that opened the connection. Raises OSError."""
-    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    pid, uid = local_socket.peer(connection)
     return Person(uid, _name(_login_uid(pid, uid)))
 
 

@@ -134,7 +134,7 @@ def light_settings(path: Path) -> tuple[Places, Language]:
         language = ui.get("language", "zh")
         if root.is_absolute() and run.is_absolute() and language in ("zh", "en"):
             return Places(root, run), language
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass
     from agent.config.model import load
 
@@ -146,5 +146,5 @@ def plain_language(path: Path) -> Language:
     """The language of a configuration that may be broken: zh unless it plainly says en."""
     try:
         return "en" if tomllib.loads(path.read_text(encoding="utf-8")).get("ui", {}).get("language") == "en" else "zh"
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "zh"

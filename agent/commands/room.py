@@ -46,7 +46,11 @@ def check_config(context: Context) -> Exit:
     config = context.config()
     check_secrets(config, context.config_path)
     room = {"id": config.room.id, "name": config.room.name, "centre": config.room.centre}
-    context.answer({"ok": True, "room": room, "root": str(config.storage.root)}, [describe(config, context.language)])
+    warnings = [line for fault in config.warnings for line in context.fault_lines(fault)]
+    context.answer(
+        {"ok": True, "room": room, "root": str(config.storage.root), "warnings": [fault.as_dict() for fault in config.warnings]},
+        [describe(config, context.language), *warnings],
+    )
     return Exit.OK
 
 

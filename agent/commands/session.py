@@ -4,6 +4,7 @@ import base64
 import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from agent.commands.words import Builder, seconds
 from agent.console.client import PatientStatus
 from agent.session import catalogue
 from agent.session.capacity import gigabytes
+from recorder.composite.overlay import code_point, surely_drawn
 from recorder.faults import BadInput
 from recorder.session.record import CASE_FIELDS, Session, sealed_without
 from recorder.session.tracks import COMPOSITE, NAMES
@@ -26,6 +28,7 @@ from wording.text import listed
 from wording.times import instant_of
 
 POLL_S = 0.1
+NAMED_CHARACTERS = 10  # of those that the overlay cannot show
 STATES = {
     "idle": "state-not-ready",
     "ready": "state-ready-to-record",
@@ -89,7 +92,7 @@ def words(build: Builder) -> None:
 
 
 def start(context: Context) -> Exit:
-    """Begins a session and shows its official start."""
+    """Begins a session, shows its official start, and says which characters the picture's overlay cannot show."""
     a = context.arguments
     answer = context.ask(
         "session.start",
@@ -103,8 +106,22 @@ def start(context: Context) -> Exit:
         context.say("use-official-time-in-transcript"),
         context.say("session-id", session=answer["session"]),
     ]
-    context.answer(answer, lines)
+    lacking = _not_drawn(a.case)
+    if lacking:
+        named = [laid_out("{character} ({code})", character=c, code=code_point(c)) for c in lacking[:NAMED_CHARACTERS]]
+        lines.append(context.say("overlay-lacks-characters", characters=listed(named, context.language)))
+    context.answer({**answer, "not_drawn": [code_point(c) for c in lacking]}, lines)
     return Exit.OK
+
+
+def _not_drawn(text: str) -> str:
+    """The characters that the overlay cannot show. What draws is loaded only for a text that may hold one."""
+    if not surely_drawn(text):
+        with suppress(ImportError):  # the session runs: whatever is broken here, its official start is shown
+            from recorder.composite.letters import letters
+
+            return letters().lacking(text)
+    return ""
 
 
 def stop(context: Context) -> Exit:

@@ -20,7 +20,7 @@ from agent.config.problems import ConfigFault, Problem, key_lines, problem_of, s
 from agent.config.sample import render
 from drivers.stream_address import hidden, literal_secret
 from recorder.session.tracks import CAMERAS, CameraId
-from wording import Language, Shown, say
+from wording import Fault, Language, Shown, say
 
 DEFAULT_PATH = DEFAULT_CONFIG
 
@@ -332,6 +332,11 @@ class MqttSection(Section):
     ca_file: str = entry("", "The centre's certificate authority, PEM; empty: the system's.")
     keepalive_s: int = entry(5, "Keep-alive, s: how soon the broker notices a dead PC (about twice this).", ge=2, le=60)
 
+    @property
+    def in_clear(self) -> bool:
+        """Whether a password travels unencrypted."""
+        return self.enabled and not self.tls and bool(self.password_file or self.password_env)
+
     def password(self) -> str:
         """The password, "" where none is configured. Raises ConfigFault."""
         return _secret(self.password_file, self.password_env, "mqtt.password")
@@ -383,6 +388,13 @@ class Config(Section):
     clock: ClockSection = ClockSection()
     selfcheck: SelfcheckSection = SelfcheckSection()
 
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What a room may be set to, and a person should know of."""
+        mqtt = self.mqtt
+        told = Fault("mqtt-password-in-clear", "switch-mqtt-tls-on", user=mqtt.user or "-", host=mqtt.host, port=mqtt.port)
+        return (told,) if mqtt.in_clear else ()
+
 
 def load(path: Path) -> Config:
     """Reads and checks the file. Raises ConfigFault with every problem."""
@@ -409,7 +421,7 @@ def parse(text: str) -> Config:
     """Checks the text of a configuration file. Raises ConfigFault with every problem."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a list inside 1,000 others
         raise ConfigFault([syntax_problem(error)]) from error
     lines = key_lines(text)
     try:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from recorder.process.local_socket import live_socket
+
 DEFAULT_CONFIG = Path("/etc/room-agent/config.toml")
 DEFAULT_ROOT = Path("/var/lib/room-agent")
 DEFAULT_RUN = Path("/run/room-agent")
@@ -79,9 +81,10 @@ class Places:
         """The folder of a session."""
         return self.sessions / session_id
 
-    def live(self, track: str) -> Path:
-        """The socket on which a track gives its packets away."""
-        return self.run / f"live-{track}.sock"
+    @property
+    def live(self) -> Path:
+        """The composer's socket: see recorder.media.live."""
+        return live_socket(self.run)
 
     def lock(self, process: str) -> Path:
         """The lock that one process of this name holds."""

@@ -96,7 +96,7 @@ class ConfigFault(Fault):
         return say(self.code, language, **{**self.values, "list": self._list(language)})
 
 
-def syntax_problem(error: ValueError) -> Problem:
+def syntax_problem(error: Exception) -> Problem:
     """The problem of a text that is no TOML."""
     line = re.search(r"at line (\d+)", str(error))
     return Problem("TOML", "library-detail", "mend-syntax-first", int(line.group(1)) if line else None, {"detail": str(error)})

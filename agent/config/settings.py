@@ -130,7 +130,6 @@ def _video_input(config: Config, name: str, *, sub: bool) -> "VideoInputSettings
     places, section = config.storage.places, camera(config, name)
     return VideoInputSettings(
         name=name,
-        live=places.live(name),
         latency_ns=round((section.latency_ms or 0) * MS_NS),
         calibration=places.calibration if section.latency_ms is None else None,
         sub=camera_address(config, name) if sub else None,

@@ -105,7 +105,7 @@ class ConsoleServer:
             data = json.loads(read_line(connection, READ_S))
             request = Request(str(data["command"]), dict(data.get("arguments") or {}), person_at(connection))
             request.command.encode()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             fault = BadInput("command-not-json-line", "send-json-command-line")
             return _line({"ok": False, "fault": fault.as_dict()})
         self.requests.put(request)

@@ -21,7 +21,7 @@ from pathlib import Path
 from agent.config.model import Config
 from agent.devices.kind import DeviceHealth, Limits
 from agent.feed import messages
-from agent.feed.contract import CHANNELS, SCHEMA, channel_of, event_fields, topic_root
+from agent.feed.contract import CHANNELS, SCHEMA, event_fields, topic_root
 from agent.feed.messages import STATE, Retained
 from agent.feed.outbox import Outbox, Row
 from agent.feed.publisher import Publisher
@@ -50,6 +50,7 @@ TICK_S = 0.5
 MARKER = "outbox-in-memory"
 GUIDANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 GUIDANCE_CHARACTERS = 2000
+GUIDANCE_A_MINUTE = 60  # texts that are answered; each answer is an event on the room's disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,10 @@ class Feed:
         machine: Callable[[], Machine] | None = None,
         on_guidance: Callable[[Guidance], None] | None = None,
     ) -> None:
-        """on_guidance: called in the feed's thread; it hands the text on and returns at once."""
+        """on_guidance: called in the feed's thread; it hands the text on and returns at once.
+
+        ``ignored`` counts what the broker sent and nobody reads: it is no guidance for this room, or there is too much of it.
+        """
         self._settings, self._outbox = settings, outbox
         if settings.enabled and settings.marker is not None:
             outbox.mark_memory(settings.marker)
@@ -145,6 +149,8 @@ class Feed:
         self._private: frozenset[str] = frozenset()
         self._shift_ns: int | None = None
         self._heard: deque[str] = deque(maxlen=256)
+        self._answered: deque[int] = deque(maxlen=GUIDANCE_A_MINUTE)  # boot times
+        self.ignored = 0
         self._trim_ns = boottime() + TRIM_NS
         self._link_up = self._stood = False
         self._lost: Fault | None = None
@@ -313,6 +319,7 @@ class Feed:
             self._say_goodbye(link, publisher)
         finally:
             self._link_up, self._refused = False, None
+            self.ignored += link.ignored
             link.drop()
             publisher.settle()
 
@@ -351,16 +358,34 @@ class Feed:
 
     def _hear(self, message: MqttMessage) -> None:
         """Guidance: acknowledged as an event, handed to the officer's side, and never a command."""
-        channel = channel_of(message.topic)
-        if channel is None or channel.name != "guidance" or message.retained:
+        if message.topic != f"{self._settings.root}/{CHANNELS['guidance'].address}" or message.retained:
+            self._ignore("not for this room")
             return
         guidance = read_guidance(message.payload)
-        if guidance is None:
+        if guidance is not None and guidance.id in self._heard:
+            return
+        if not self._may_answer():
+            self._ignore("more than a room answers in a minute")
+        elif guidance is None:
             log.warning("guidance that cannot be used was refused")
             self._store(Event("guidance", self._boottime(), {"guidance": "", "step": "refused"}))
-        elif guidance.id not in self._heard:
+        else:
             self._heard.append(guidance.id)
             self._store(Event("guidance", self._boottime(), {"guidance": guidance.id, "step": self._show(guidance)}))
+
+    def _may_answer(self) -> bool:
+        """Whether one more text may be answered within this minute; if so, it is counted."""
+        now, answered = self._boottime(), self._answered
+        if len(answered) == answered.maxlen and now - answered[0] < 60 * SECOND_NS:
+            return False
+        answered.append(now)
+        return True
+
+    def _ignore(self, why: str) -> None:
+        """Counts a message; the first one, the tenth, the hundredth and so on is logged."""
+        self.ignored += 1
+        if str(self.ignored).strip("0") == "1":
+            log.warning("a message of the broker was ignored", extra={"why": why, "count": self.ignored})
 
     def _show(self, guidance: Guidance) -> str:
         """Hands the text to whatever shows it in the room. Gives the step for the acknowledging event."""

@@ -19,12 +19,16 @@ from drivers.mqtt import Broker, Link, MqttMessage
 from wording import Fault, Language, Shown, say, shown
 from wording.border import joined, laid_out
 from wording.text import listed
+from wording.times import length
 
 USER, PASSWORD = "ROOM_AGENT_WATCH_USER", "ROOM_AGENT_WATCH_PASSWORD"  # names of environment variables
 RETRY_S = 1.0
 REDRAW_S = 0.5
 PRINT_S = 5.0  # how often the table is printed where it cannot be redrawn
 QUIET_S = 15.0  # a health message is good for so long
+LARGEST = 256 * 1024  # bytes of a packet: a room's longest message is below 64 KiB
+NAME_CHARACTERS = 100  # of a room, a boot, a device or a state
+CAUSES = 64  # shown of a room
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -73,6 +77,7 @@ class SequenceCheck:
     """
 
     MISSING = 100_000  # numbers remembered one by one for each boot
+    STREAMS = 4096  # boots of rooms; beyond them none is counted
 
     def __init__(self) -> None:
         self.messages = 0
@@ -82,7 +87,7 @@ class SequenceCheck:
         """One message. seq: None for the will, which the broker sends."""
         self.messages += 1
         stream = self._streams.get((room, boot))
-        if seq is None or (stream is None and retained):
+        if seq is None or (stream is None and (retained or len(self._streams) >= self.STREAMS)):
             return
         if stream is None:
             self._streams[room, boot] = _Stream(seq + 1, seq)
@@ -120,7 +125,9 @@ class RoomRow:
 
 
 class Rooms:
-    """The rooms as their messages tell them. Pure but for the time it is given."""
+    """The rooms as their messages tell them. Pure but for the time it is given. Beyond MOST rooms none is taken up."""
+
+    MOST = 1000
 
     def __init__(self) -> None:
         self.check = SequenceCheck()
@@ -136,7 +143,9 @@ class Rooms:
 
     def _take(self, data: Mapping[str, Any], message: MqttMessage, now_s: float) -> Mapping[str, Any]:
         name = f"{data['centre']}/{data['room']}"
-        self.check.add(name, str(data["boot"]), data["seq"], retained=message.retained)
+        if len(name) > NAME_CHARACTERS or (name not in self.rows and len(self.rows) >= self.MOST):
+            raise ValueError("no room of a centre")
+        self.check.add(name, str(data["boot"])[:NAME_CHARACTERS], data["seq"], retained=message.retained)
         row = self.rows.setdefault(name, RoomRow(name))
         if not message.retained:
             row.seen_s = now_s
@@ -145,10 +154,11 @@ class Rooms:
         if data["type"] == "state":
             row.online = bool(data.get("online"))
         elif data["type"] == "health":
-            not_ok = {str(c["device"]): str(c["status"]) for c in data.get("causes", ())}
+            causes = list(data.get("causes", ()))[:CAUSES]
+            not_ok = {str(c["device"])[:NAME_CHARACTERS]: str(c["status"])[:NAME_CHARACTERS] for c in causes}
             recorded_s = float(data.get("recorded_s", 0.0))
             int(recorded_s)  # raises for NaN and for infinity
-            row.overall, row.room_state = str(data.get("overall")), str(data.get("room_state"))
+            row.overall, row.room_state = (str(data.get(key))[:NAME_CHARACTERS] for key in ("overall", "room_state"))
             row.not_ok, row.recorded_s, row.health_s = not_ok, recorded_s, now_s
         return data
 
@@ -166,8 +176,7 @@ class Rooms:
     def _line(self, row: RoomRow, now_s: float, language: Language) -> list[Shown]:
         fresh = row.online is not False and row.health_s is not None and now_s - row.health_s <= QUIET_S
         online = "?" if row.online is None else say("yes" if row.online else "no", language)
-        minutes, seconds = divmod(int(row.recorded_s), 60)
-        recorded = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if row.room_state in ("recording", "sealing") else "-"
+        recorded = length(int(row.recorded_s), language) if row.room_state in ("recording", "sealing") else "-"
         not_ok = listed(
             [
                 laid_out("{device} {status}", device=device, status=say(WORDS.get(status, status), language))
@@ -235,13 +244,12 @@ def _cut(text: str, width: int) -> Shown:
 
 def as_line(message: MqttMessage, at: datetime) -> Shown:
     """One message as a JSON line: received_at, topic, retained, qos, message (its JSON, or text where it is none)."""
-    try:
-        told = json.loads(message.payload)
-    except (ValueError, RecursionError):
-        told = message.payload.decode(errors="replace")
     received = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    line = {"received_at": received, "topic": message.topic, "retained": message.retained, "qos": message.qos, "message": told}
-    return shown(json.dumps(line, ensure_ascii=False))
+    line = {"received_at": received, "topic": message.topic, "retained": message.retained, "qos": message.qos}
+    try:
+        return shown(json.dumps({**line, "message": json.loads(message.payload)}, ensure_ascii=False))
+    except (ValueError, RecursionError):  # what can be read may still be too deep to be written
+        return shown(json.dumps({**line, "message": message.payload.decode(errors="replace")}, ensure_ascii=False))
 
 
 def listen(
@@ -259,7 +267,9 @@ def listen(
     """
     opened = retry_first
     while not stopped():
-        link = Link(settings.broker, settings.client_id, session_expiry_s=session_expiry_s, on_message=on_message)
+        link = Link(
+            settings.broker, settings.client_id, session_expiry_s=session_expiry_s, largest=LARGEST, on_message=on_message
+        )
         try:
             link.open()
             opened = True

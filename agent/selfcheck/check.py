@@ -81,10 +81,10 @@ class Scene:
         return describe_apart(camera_address_now(self.config, name), timeout_s=3.0, sub_size=size, limit_s=ASK_CAMERA_S)
 
     def _watch(self, name: str) -> PictureSample:
-        return take_pictures(self.places.live(name), window_s=max(3.0, self.config.selfcheck.keyframe_max_s + 0.5))
+        return take_pictures(self.places.live, name, window_s=max(3.0, self.config.selfcheck.keyframe_max_s + 0.5))
 
     def _listen(self) -> SoundSample:
-        return take_sound(self.places.live(MICROPHONE), window_s=3.0)
+        return take_sound(self.places.live, MICROPHONE, window_s=3.0)
 
     def description(self, name: str) -> CameraDescription:
         """What the camera says of itself. Raises DeviceFault, ConfigFault."""

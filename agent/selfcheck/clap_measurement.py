@@ -47,7 +47,7 @@ class Collector(threading.Thread):
     def run(self) -> None:
         """The thread: until ``stop``, or until the live stream ends."""
         try:
-            with LiveReader(self._live, timeout_s=SILENCE_S) as reader:
+            with LiveReader(self._live, self._track, timeout_s=SILENCE_S) as reader:
                 while not self._stopping.is_set():
                     self._add(reader.read())
         except OSError:  # no track listens, or it is silent
@@ -133,8 +133,8 @@ class Listening:
 
     def __init__(self, config: Config, cameras: Sequence[str]) -> None:
         places = config.storage.places
-        self._microphone = Collector(MICROPHONE, places.live(MICROPHONE))
-        self._cameras = {name: Collector(name, places.live(name)) for name in cameras}
+        self._microphone = Collector(MICROPHONE, places.live)
+        self._cameras = {name: Collector(name, places.live) for name in cameras}
 
     def __enter__(self) -> "Listening":
         for one in (self._microphone, *self._cameras.values()):

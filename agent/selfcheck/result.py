@@ -143,6 +143,8 @@ class ReportSummary:
         if data["schema"] not in SCHEMAS or not isinstance(failed, list):
             raise ValueError("no self-check report")
         at_ns = round(at.timestamp() * 1000) * (SECOND_NS // 1000)
+        if not 0 <= at_ns < 1 << 63:
+            raise ValueError("no time of a self-check")
         return cls(at_ns, data["passed"] is True, tuple(str(key) for key in failed), valid_minutes * 60 * SECOND_NS)
 
     def valid(self, now_ns: int) -> bool:
@@ -177,5 +179,5 @@ def load_latest(config: Config) -> ReportSummary | None:
         return ReportSummary.from_dict(
             read_json(config.storage.places.selfcheck / "latest.json"), config.recording.selfcheck_valid_minutes
         )
-    except (Fault, KeyError, ValueError, TypeError):
+    except (Fault, KeyError, ValueError, TypeError, OverflowError):
         return None

@@ -88,13 +88,13 @@ class SoundSample:
     stalled: bool
 
 
-def _messages(path: Path, window_s: float) -> Iterator[LiveMessage | None]:
+def _messages(path: Path, track: str, window_s: float) -> Iterator[LiveMessage | None]:
     """Messages until window_s have passed, each as it comes; None at the end where the live stream stopped earlier.
 
     Raises NothingArrivesError where there is no live stream.
     """
     try:
-        reader = LiveReader(path, timeout_s=SILENCE_S)
+        reader = LiveReader(path, track, timeout_s=SILENCE_S)
     except OSError as error:
         raise NothingArrivesError from error
     with reader:
@@ -109,7 +109,7 @@ def _messages(path: Path, window_s: float) -> Iterator[LiveMessage | None]:
                 return
 
 
-def _collect(path: Path, window_s: float) -> tuple[Format, list[LiveMessage], bool]:
+def _collect(path: Path, track: str, window_s: float) -> tuple[Format, list[LiveMessage], bool]:
     """What came in the newest format, from the first key packet on (every block of sound is one), and whether it stopped coming.
 
     Raises NothingArrivesError.
@@ -117,7 +117,7 @@ def _collect(path: Path, window_s: float) -> tuple[Format, list[LiveMessage], bo
     format_: Format | None = None
     data: list[LiveMessage] = []
     stalled = False
-    for message in _messages(path, window_s):
+    for message in _messages(path, track, window_s):
         if message is None or message.kind is LiveKind.LOST:
             stalled = True
             break
@@ -130,9 +130,9 @@ def _collect(path: Path, window_s: float) -> tuple[Format, list[LiveMessage], bo
     return format_, data, stalled
 
 
-def take_pictures(path: Path, *, window_s: float) -> PictureSample:
+def take_pictures(path: Path, track: str, *, window_s: float) -> PictureSample:
     """Watches a camera's live stream, then decodes. Raises NothingArrivesError."""
-    format_, data, stalled = _collect(path, window_s)
+    format_, data, stalled = _collect(path, track, window_s)
     tick_ns = format_.time_base * SECOND_NS
     times = tuple(round(m.pts * tick_ns) for m in data)
     keys = tuple(round(m.pts * tick_ns) for m in data if m.key)
@@ -193,9 +193,9 @@ def _luma(frame: av.VideoFrame) -> Luma:
     return rows[: frame.height, : frame.width].copy()
 
 
-def take_sound(path: Path, *, window_s: float) -> SoundSample:
+def take_sound(path: Path, track: str, *, window_s: float) -> SoundSample:
     """Listens to the microphone's live stream. Raises NothingArrivesError."""
-    format_, data, stalled = _collect(path, window_s)
+    format_, data, stalled = _collect(path, track, window_s)
     samples = np.frombuffer(b"".join(m.payload for m in data), "<i2").astype(np.int16).reshape(-1, format_.channels)
     span = data[-1].pts - data[0].pts + len(data[-1].payload) // (2 * format_.channels)
     return SoundSample(format_, samples, span / format_.rate_hz, stalled)

@@ -3,8 +3,9 @@
 What is compared with what: every file with the bag's lists; manifest.sig and delivery.sig with what they sign; each journal with
 the head that the manifest sealed; coverage and gaps, computed again from the journals, with the manifest's; the MP4s with
 delivery.json, which names the sealed segments that each was made from; every other file with the digests that lie there
-(burner.check.records); what was made later with its own signed records (recorder.later.check); the session's journal with
-journal.sig, and session.json with what it repeats (recorder.verify.after_seal); the transcript with its line in that journal.
+(burner.check.records), and so the disc's names (burner.check.labels) and the files for the stranger (burner.check.kit); what was
+made later with its own signed records (recorder.later.check); the session's journal with journal.sig, and session.json with what
+it repeats (recorder.verify.after_seal); the transcript with its line in that journal.
 """
 
 import json
@@ -14,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from burner.check.kit import check_kit
 from burner.check.read import Contents, read_target
 from burner.check.records import check_records
 from burner.disc import bag
@@ -86,7 +88,7 @@ def judge(contents: Contents, name: str, trusted: bytes | None = None) -> Verify
         found.append(good("whole-disc-read-with-checksum", **sums))
     found += _bag(contents)
     if "data/manifest.json" in contents.kept:
-        found += [*of_signatures, *_content(contents, signers.get("manifest"))]
+        found += [*of_signatures, *_content(contents, signers.get("manifest")), *check_kit(contents, signers)]
     else:
         found.append(bad("disc-holds-no-sealed-session"))
     vouched: Vouched = "manifest" if len(signers) < len(SIGNED) else "signer" if trusted is None else "trusted"
@@ -110,6 +112,8 @@ def _bag(contents: Contents) -> Iterable[Finding]:
     if not contents.kept.get("bagit.txt", b"").startswith(b"BagIt-Version: "):
         yield bad("disc-bagit-file-missing")
         return
+    if contents.kept["bagit.txt"] != bag.BAGIT.source:
+        yield bad("disc-record-missing-or-altered", path="bagit.txt")
     listed: dict[str, str] = {}
     for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
         try:
@@ -157,7 +161,10 @@ def _signatures(contents: Contents, trusted: bytes | None) -> tuple[dict[str, st
 
 
 def _object(data: bytes) -> Json:
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
     return value

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
+from burner.check.labels import labels_of
 from burner.disc.image import PADDING, SECTOR
 from drivers.faults import DeviceFault
 from drivers.optical import MIB, STDIO
@@ -35,6 +36,7 @@ class Contents:
     kept: dict[str, bytes] = field(default_factory=dict)
     damage: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     label: str = ""
+    labels: tuple[str, ...] = ()  # every name that the volume has; none of a folder
     image_bytes: int = 0
     image_sha256: str | None = None
 
@@ -98,6 +100,7 @@ def _read_image(file: BinaryIO, path: Path, progress: Callable[[float], object])
         return found
     try:
         found.label = iso.pvd.volume_identifier.decode("ascii", "replace").strip()
+        found.labels = tuple(labels_of(iso))
         found.image_bytes = -(-iso.pvd.space_size * SECTOR // PADDING) * PADDING
         for kind in ("udf_path", "iso_path", "joliet_path"):
             try:

@@ -2,26 +2,26 @@
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from burner.disc import page
+from burner.disc import kit, page, signing
 from burner.disc import sealed_session as evidence_
-from burner.disc.bag import DELIVERY, bag, disc_name, info_lines
+from burner.disc.bag import BAGIT, DELIVERY, INFO, bag, bag_info, disc_name, info_lines
 from burner.disc.damage import Damaged
 from burner.disc.deliver import Delivered, Delivery, clear, deliver, disc_folder
 from burner.disc.image import Entry, ImagePlan
 from burner.disc.label import label as label_of
 from burner.disc.sealed_session import Evidence
+from burner.disc.signing import DiscSignature
 from burner.faults import DoesNotFit, Stopped
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.disk import journal
-from recorder.disk.durable import encode, name_new, read_fault, storage_fault
-from recorder.evidence.signature import PRIVATE, device_key, sign_manifest
+from recorder.disk.durable import Json, encode, name_new, read_fault, storage_fault
 from recorder.faults import BadInput, EvidenceFault
 from recorder.later import record
 from recorder.later.check import RECORDS
@@ -149,36 +149,55 @@ def plan_disc(evidence: Evidence, folder: Path, delivery: Delivery, *, language:
         *(Entry.of_bytes(f"data/epochs/{p.name}", _read(p)) for p in sorted(evidence.folder.glob("epochs/[!.]*.json"))),
     ]
     keys = evidence.folder.parent.parent / "keys"
-    signs = (keys / PRIVATE).exists()  # nothing is made only to sign a disc
+    signer = signing.signer(keys)
     transcript = next((e.path.removeprefix("data/") for e in records if e.path.startswith("data/transcript/")), "")
-    gaps = _gaps(evidence, zone, language)
-    shown = page.Page(label, draft, _facts(evidence, language), evidence.verdict, transcript, clips, gaps, holes, signs)
-    doorway = Entry.of_bytes("index.html", page.doorway(language).encode())
-    html = Entry.of_bytes("data/index.html", page.render(shown, language).encode())
+    gaps, cut = _gaps(evidence, zone, language), _cut(evidence, zone, language)
+    facts = _facts(evidence, language)
+    shown = page.Page(label, draft, facts, evidence.verdict, transcript, clips, gaps, cut, holes, signer is not None)
+    pages = [
+        Entry.of_bytes("index.html", page.doorway(language).encode()),
+        Entry.of_bytes("data/index.html", page.render(shown, language).encode()),
+    ]
+    films = [Entry(f"data/{c.href}", folder / d.name, d.bytes, d.sha256) for d, c in zip(delivered, clips, strict=True)]
+    proofs = [kit.film(entry.path, d, evidence) for d, entry in zip(delivered, films, strict=True)]
+    stranger = kit.kit(evidence, label, records, proofs, signer=signer, language=language)
     status = ("DRAFT" if draft else "FINAL") + (", NOT WHOLE" if holes else "")
     info = _bag_info(evidence, label, status, zone, language)
-    account = encode(
-        {
-            "schema": DELIVERY,
-            "session": evidence.id,
-            "label": label,
-            "draft": draft,
-            "files": [
-                {**asdict(d), "path": f"data/{c.href}", "from": c.starts, "to": c.ends}
-                for d, c in zip(delivered, clips, strict=True)
-            ],
-            "damaged": [
-                {**asdict(d), "from": hole.starts, "to": hole.ends} for d, hole in zip(delivery.damaged, holes, strict=True)
-            ],
-            "sha256": {e.path: e.sha256 for e in (doorway, html, *records)},
-            "info": info_lines(info),
-        }
-    )
-    payload = [html, *records, Entry.of_bytes("data/delivery.json", account)]
-    if signs:
-        payload.append(Entry.of_bytes("data/delivery.sig", encode(sign_manifest(account, device_key(keys)))))
-    payload += [Entry(f"data/{c.href}", folder / d.name, d.bytes, d.sha256) for d, c in zip(delivered, clips, strict=True)]
-    return ImagePlan(bag(payload, info, top=[doorway]), label)
+    account: Json = {
+        "schema": DELIVERY,
+        "session": evidence.id,
+        "label": label,
+        "draft": draft,
+        "files": [
+            {**asdict(d), "path": f"data/{c.href}", "from": c.starts, "to": c.ends} for d, c in zip(delivered, clips, strict=True)
+        ],
+        "damaged": [{**asdict(d), "from": hole.starts, "to": hole.ends} for d, hole in zip(delivery.damaged, holes, strict=True)],
+    }
+    return ImagePlan(_signed_bag(account, [*pages, *records, *stranger], films, info, keys if signer else None), label)
+
+
+def _signed_bag(
+    account: Json, covered: Sequence[Entry], films: Sequence[Entry], info: Mapping[str, str], keys: Path | None
+) -> tuple[Entry, ...]:
+    """The bag with delivery.json, the list of all digests, and the signatures over both.
+
+    account: delivery.json without the digests of what is covered. keys: None where nobody signs. delivery.json holds the digest
+    of bag-info.txt, which counts the bytes of delivery.json: every length is known before the digests are.
+    """
+    inside = [e for e in covered if e.path.startswith("data/")]
+    digests = {e.path: e.sha256 for e in (BAGIT, *covered)}
+
+    def delivery(info_sha256: str) -> bytes:
+        return encode({**account, "sha256": {**digests, INFO: info_sha256}, "info": info_lines(info)})
+
+    def payload(data: bytes, signature: DiscSignature | None) -> list[Entry]:
+        own = [Entry.of_bytes(signing.DELIVERY, data), Entry.of_bytes(signing.SUMS, signing.sums_of(data))]
+        return [*inside, *own, *(signature.files(data) if signature else []), *films]
+
+    alike = payload(delivery("0" * 64), signing.TO_COME if keys else None)  # of the same lengths
+    data = delivery(bag_info(info, alike).sha256)
+    signature = signing.sign_disc(data, keys) if keys else None
+    return bag(payload(data, signature), info, top=[e for e in covered if not e.path.startswith("data/")])
 
 
 def _read(path: Path) -> bytes:
@@ -293,6 +312,14 @@ def _gaps(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.
         )
         for track, section in sections.items()
         for gap in _section(section).get("gaps") or ()
+    )
+
+
+def _cut(evidence: Evidence, zone: ZoneInfo, language: Language) -> tuple[page.CutRow, ...]:
+    return tuple(
+        page.CutRow(track, rfc3339(int(picture["from_ns"]), zone), cause_of(picture).say(language))
+        for track, section in _section(evidence.manifest.get("tracks")).items()
+        for picture in _section(section).get("cut") or ()
     )
 
 

@@ -4,11 +4,14 @@
 
     bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt
     index.html                       leads to data/index.html
+    HOW-TO-CHECK.txt, 如何核验.txt, verify.html, device.pub   for whoever has the disc alone
     data/index.html                  plays everything, offline
     data/composite/, data/originals/ the MP4s
     data/made-later/                 what was composed after the seal: MP4s, manifest.json, manifest.sig, journal.jsonl
     data/session.json, data/manifest.json, data/manifest.sig
     data/delivery.json, data/delivery.sig   which MP4 was made from which segments, and the digests of all else
+    data/sha256sums                  the digests of everything, for sha256sum
+    data/*.sig.bin, data/journal.head.txt   the signatures as openssl takes them
     data/journals/, data/epochs/, data/transcript/
 """
 
@@ -23,20 +26,27 @@ DELIVERY_BEFORE = "interview-room-delivery/1"  # its digests are those of the re
 COUNTED = ("Payload-Oxum", "Bag-Size")  # of bag-info.txt: they count the whole payload
 # Windows takes these for devices, whatever suffix follows.
 _DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
+BAGIT = Entry.of_bytes("bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
+INFO = "bag-info.txt"
 NAME_BYTES = 60  # Joliet holds 64 characters, pycdlib checks 64 bytes of UTF-8, ";1" may be added
 
 
 def bag(payload: Sequence[Entry], info: Mapping[str, str], *, top: Sequence[Entry] = ()) -> tuple[Entry, ...]:
     """The payload (paths beginning with data/) with its tag files before it. top: further files beside data/."""
-    total = sum(e.bytes for e in payload)
-    lines = {**info_lines(info), **dict(zip(COUNTED, (f"{total}.{len(payload)}", _human(total)), strict=True))}
-    tags = [
-        Entry.of_bytes("bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"),
-        Entry.of_bytes("bag-info.txt", "".join(f"{k}: {v}\n" for k, v in lines.items()).encode()),
-        Entry.of_bytes("manifest-sha256.txt", checksums(payload)),
-        *top,
-    ]
+    tags = [BAGIT, bag_info(info, payload), Entry.of_bytes("manifest-sha256.txt", checksums(payload)), *top]
     return (*tags, Entry.of_bytes("tagmanifest-sha256.txt", checksums(tags)), *payload)
+
+
+def bag_info(info: Mapping[str, str], payload: Sequence[Entry]) -> Entry:
+    """bag-info.txt: what is told, and what the payload counts."""
+    lines = {**info_lines(info), **counted([e.bytes for e in payload])}
+    return Entry.of_bytes(INFO, "".join(f"{k}: {v}\n" for k, v in lines.items()).encode())
+
+
+def counted(sizes: Sequence[int]) -> dict[str, str]:
+    """The lines of bag-info.txt that count the payload. sizes: of its files, bytes."""
+    total = sum(sizes)
+    return dict(zip(COUNTED, (f"{total}.{len(sizes)}", _human(total)), strict=True))
 
 
 def info_lines(info: Mapping[str, str]) -> dict[str, str]:
@@ -45,9 +55,9 @@ def info_lines(info: Mapping[str, str]) -> dict[str, str]:
 
 
 def told_by_info(data: bytes) -> list[tuple[str, str]]:
-    """The inverse, from the bytes of bag-info.txt. Raises ValueError where it is no UTF-8."""
-    pairs = [line.partition(": ") for line in data.decode("utf-8").splitlines()]
-    return [(key, value) for key, _, value in pairs if key not in COUNTED]
+    """Every line of bag-info.txt, from its bytes: name and value. Raises ValueError where it is no UTF-8."""
+    pairs = [line.partition(": ") for line in data.decode("utf-8").split("\n")]
+    return [(key, value) for key, _, value in pairs if key or value]
 
 
 def checksums(entries: Sequence[Entry]) -> bytes:

@@ -44,6 +44,15 @@ class GapRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CutRow:
+    """A picture of a track that is stored and does not count, with its cause in plain words. starts: RFC 3339."""
+
+    track: str
+    starts: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class DamagedRow:
     """A file of the recording that was damaged after the seal and is not on the disc. starts, ends: RFC 3339."""
 
@@ -64,6 +73,7 @@ class Page:
     transcript: str
     clips: Sequence[Clip]
     gaps: Sequence[GapRow]
+    cut: Sequence[CutRow]
     holes: Sequence[DamagedRow]
     signed: bool
 

@@ -46,7 +46,7 @@ class XorrisoMessage:
 
 BAD = ("SORRY", "MISHAP", "FAILURE", "FATAL", "ABORT")
 
-_PROGRESS = re.compile(r"UPDATE : +(\d+)(?: of +(\d+))? MB written")
+_PROGRESS = re.compile(r"UPDATE : +([0-9]{1,12})(?: of +([0-9]{1,12}))? MB written")
 _EVENT = re.compile(r"(\w+) : ([A-Z]+) : (.*)")
 
 

@@ -201,9 +201,9 @@ class JobStore:
                 found: dict[str, Any] = read_json(path)
             except (NotFound, EvidenceFault):
                 continue
-            mine = found.get("session") == job.session and found.get("job") != job.id
-            if mine and found.get("content_sha256") == content:
-                count += sum(1 for d in found.get("discs") or () if isinstance(d, dict) and d.get("verified") is True)
+            mine, discs = found.get("session") == job.session and found.get("job") != job.id, found.get("discs")
+            if mine and found.get("content_sha256") == content and isinstance(discs, list):
+                count += sum(1 for d in discs if isinstance(d, dict) and d.get("verified") is True)
         return count
 
     def note(self, job: Job, step: str, discs: Sequence[Disc], image: Image) -> None:

@@ -22,7 +22,7 @@ from recorder.capture.source import Source
 from recorder.capture.stream_fault import equal_lengths, stream_fault
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.media.cadence import Cadence, Stamp
-from recorder.media.packets import Changed, Connected, Format, Jumped, Packet
+from recorder.media.packets import FOREIGN_TEXT, Changed, Connected, Format, Jumped, Packet
 from recorder.media.parameter_sets import format_at
 
 OPEN_S = 4.0  # a camera that is slower with its answers gets so much more each time…
@@ -30,7 +30,6 @@ SLOWEST_OPEN_S = 12.0  # …up to this
 READ_S = 1.5  # a stream silent for so long is told: it must be within 3 s…
 GIVE_UP_S = 4.5  # …and given up after this: a camera may send one picture in two seconds, from one moment to the next
 UNKNOWN_S = 3.0  # …but later while its rate is not known yet
-SLOW = 2.5  # a silence so many times the usual distance of pictures is told
 REORDERED = 4  # packets among which the earliest picture of a stream with B-frames is
 KEY_S = 10  # without a key frame for so long the connection is made anew, upon which cameras send one
 # Only the video: with a second stream the demuxer would re-base timestamps at the first RTCP report. No probing for the rate: it
@@ -70,7 +69,7 @@ class StreamReader:
         relay: RtspRelay | None = None
         try:
             relay = RtspRelay(filled(uri, address.user, address.password), self.uri, address, open_s)
-            self.container = av.open(relay.url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
+            self.container = av.open(relay.url, options=OPTIONS, timeout=(open_s, GIVE_UP_S), metadata_errors=FOREIGN_TEXT)
         except (av.error.FFmpegError, OSError) as error:
             late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
             fault = stream_fault(error, self._name, self.uri, late_s=late_s, status=relay.status if relay is not None else 0)
@@ -153,9 +152,9 @@ class StreamReader:
 
     @property
     def quiet(self) -> DeviceFault | None:
-        """Nothing has come for longer than is usual, though the connection stands. For another thread."""
+        """Nothing has come for so long that it is a silence, though the connection stands. For another thread."""
         quiet_s = (boottime_ns() - self._handed_ns) / SECOND_NS
-        if quiet_s < (max(READ_S, SLOW * self._cadence.usual_ns / SECOND_NS) if self._cadence.known else UNKNOWN_S):
+        if quiet_s < (max(READ_S, self._cadence.limit_ns / SECOND_NS) if self._cadence.known else UNKNOWN_S):
             return None
         return stream_fault(TimeoutError(), self._name, self.uri, late_s=round(quiet_s, 1))
 

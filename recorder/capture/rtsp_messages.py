@@ -3,6 +3,7 @@
 Pure. Source: RFC 2326, 4 (messages) and 10.12 (interleaved frames).
 """
 
+import re
 from dataclasses import dataclass, field
 
 HEAD_BYTES = 1 << 16  # of a message's start line and headers
@@ -10,6 +11,7 @@ BODY_BYTES = 1 << 18  # of a session description
 FRAME_HEAD = 4  # "$", channel, length in two bytes
 DOLLAR = ord("$")
 LENGTH_DIGITS = 9
+STATUS = re.compile("[1-9][0-9][0-9]")
 
 
 class TooLong(Exception):
@@ -32,7 +34,7 @@ class Message:
     def status(self) -> int:
         """Of an answer; 0 where it is a request, or tells none."""
         words = self.start.split(" ", 2)
-        return int(words[1]) if len(words) > 1 and words[0].startswith("RTSP/") and words[1].isdecimal() else 0
+        return int(words[1]) if words[0].startswith("RTSP/") and STATUS.fullmatch(words[1] if len(words) > 1 else "") else 0
 
     def all(self, name: str) -> list[str]:
         """The values of every header with this name."""

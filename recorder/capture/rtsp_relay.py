@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 PATH = "/camera"  # FFmpeg's name for the stream
+STRANGERS = 1024  # who may wait before FFmpeg without keeping it waiting: they are let go one after the other
 REACH_S = 0.8  # a connection that is not taken within a second will not be; a new one finds a camera that comes back
 SEND_S = 5.0  # a camera that takes no request for so long is gone
 PIECE_BYTES = 1 << 18
@@ -70,7 +71,7 @@ class RtspRelay(threading.Thread):
         self._name, self._shown, self._limit_s = address.name, shown, limit_s
         self._camera = self._connected(uri, address, limit_s)
         try:
-            self._listener = socket.create_server((LOOPBACK, 0), backlog=4)
+            self._listener = socket.create_server((LOOPBACK, 0), backlog=STRANGERS)
         except OSError:
             self._camera.close()
             raise

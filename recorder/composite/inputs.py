@@ -5,7 +5,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,12 +22,14 @@ from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns
 from recorder.composite.picture import Rect, Scaled
 from recorder.media.cadence import Cadence, Stamp
-from recorder.media.decoding import video_decoder
-from recorder.media.live import LiveKind, LiveMessage, LiveReader
+from recorder.media.decoding import decoded, video_decoder
+from recorder.media.live import LiveKind, LiveMessage
+from recorder.media.live_hub import LiveHub
 from recorder.media.mixdown import Mixdown
 from recorder.media.packets import Format, Jumped
 from recorder.media.resampling import Samples, SoundLine
 from recorder.process.runner import name_thread
+from recorder.session.tracks import MICROPHONE
 
 KEEP_NS = 8 * SECOND_NS  # packets reach back so far at least: a session's first picture is decoded late where the disk is slow
 KEEP_SOUND_S = 12.0
@@ -48,7 +50,6 @@ class VideoInputSettings:
     """
 
     name: str
-    live: Path
     latency_ns: int
     sub: CameraAddress | None = None
     memory: Path | None = None
@@ -58,8 +59,9 @@ class VideoInputSettings:
 class _Pump(ABC, threading.Thread):
     """A thread that tries again until it is stopped."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hub: LiveHub | None) -> None:
         super().__init__(name=f"input-{name}", daemon=True)
+        self._track, self._hub = name, hub
         self._stopping = threading.Event()
         self._lock = threading.Lock()
 
@@ -85,11 +87,13 @@ class _Pump(ABC, threading.Thread):
         """Ends the thread at its next time-out."""
         self._stopping.set()
 
-    def _from_live(self, path: Path, leave: Callable[[], bool] = lambda: False) -> None:
-        with LiveReader(path, timeout_s=1.0) as reader:
+    def _from_live(self, leave: Callable[[], bool] = lambda: False) -> None:
+        if self._hub is None:
+            raise ConnectionRefusedError("no live streams here")
+        with closing(self._hub.listen(self._track)) as queue:
             while not self._stopping.is_set() and not leave():
                 with suppress(TimeoutError):
-                    message = reader.read()
+                    message = queue.take(1.0)
                     if message is None:
                         return
                     self.take(message)
@@ -134,10 +138,13 @@ class _Opening(threading.Thread):
 
 
 class VideoInput(_Pump):
-    """One camera. Packets wait undecoded until the composer asks for the picture of an instant."""
+    """One camera. Packets wait undecoded until the composer asks for the picture of an instant.
 
-    def __init__(self, settings: VideoInputSettings, rect: Rect) -> None:
-        super().__init__(settings.name)
+    hub: whose stream its thread takes; None where the thread is never started, and whoever made it hands messages to ``take``.
+    """
+
+    def __init__(self, settings: VideoInputSettings, rect: Rect, hub: LiveHub | None = None) -> None:
+        super().__init__(settings.name, hub)
         self.settings = settings
         self._rect = rect
         self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)
@@ -157,7 +164,7 @@ class VideoInput(_Pump):
         while True:
             if self._sub_open():
                 self._show_sub()
-            self._from_live(self.settings.live, leave=self._sub_open)
+            self._from_live(leave=self._sub_open)
             if not self._sub_open():
                 return
 
@@ -298,29 +305,23 @@ class VideoInput(_Pump):
         packet = av.Packet(message.payload)
         packet.pts = packet.dts = message.time_ns
         packet.time_base = NANOSECONDS
-        try:
-            frames = decoder.decode(packet)
-        except av.error.FFmpegError as error:
-            log.debug("undecodable packet", extra={"camera": self.settings.name, "error": type(error).__name__})
-            self._damaged += 1
-            return []
-        self._damaged += sum(frame.is_corrupt for frame in frames)
+        frames, damaged = decoded(decoder, packet)
+        self._damaged += damaged
         return frames
 
 
 class SoundInput(_Pump):
     """The microphone's samples on room time."""
 
-    def __init__(self, live: Path, rate_hz: int) -> None:
-        super().__init__("microphone")
-        self._live = live
+    def __init__(self, rate_hz: int, hub: LiveHub) -> None:
+        super().__init__(MICROPHONE, hub)
         self._line = SoundLine(rate_hz, keep_s=KEEP_SOUND_S)
         self._mixdown = Mixdown(1, rate_hz)
         self._channels = 1
 
     def attempt(self) -> None:
         """The microphone track's live stream."""
-        self._from_live(self._live)
+        self._from_live()
 
     def take(self, message: LiveMessage) -> None:
         with self._lock:

@@ -16,25 +16,23 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, boottime_ns
 from recorder.composite.encoder import EncoderFault
 from recorder.composite.encoder_trial import EncoderChoice
 from recorder.composite.inputs import SoundInput, VideoInput
+from recorder.composite.overlay import OverlayFields
 from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
-from recorder.composite.picture import (
-    FULL,
-    OverlayFields,
-    Plane,
-    inset_rect,
-    new_canvas,
-)
+from recorder.composite.picture import FULL, Plane, inset_rect, new_canvas
 from recorder.composite.pictures import Pictures
 from recorder.composite.recording import Composite
 from recorder.composite.settings import ComposerSettings
 from recorder.faults import EvidenceFault, StorageFault
+from recorder.media.live_hub import LiveHub
 from recorder.media.resampling import Samples
+from recorder.process.local_socket import live_socket
 from recorder.process.runner import Reporter, process
 from recorder.process.status import ClimateStatus, ComposerStatus, read_status
 from recorder.process.wanted import Wanted, WantedFile
 from recorder.session.epoch import Epoch, session_epoch
 from recorder.session.files import is_sealed
 from recorder.session.lines import cause_fields
+from recorder.session.tracks import TRACKS
 from recorder.session.wall_clock import read_tie_now
 from wording import Fault
 from wording.sentence import Sentence
@@ -54,9 +52,10 @@ class Composer:
         self._settings = settings
         self._now = now
         rect = inset_rect(settings.inset_width, settings.inset_height, settings.inset_corner)
-        self._main = VideoInput(settings.main, FULL)
-        self._inset = VideoInput(settings.inset, rect)
-        self._sound = SoundInput(settings.run / "live-microphone.sock", SOUND_HZ)
+        self.hub = LiveHub(live_socket(settings.run), TRACKS)
+        self._main = VideoInput(settings.main, FULL, self.hub)
+        self._inset = VideoInput(settings.inset, rect, self.hub)
+        self._sound = SoundInput(SOUND_HZ, self.hub)
         self._pictures = Pictures(settings, self._main, self._inset, rect)
         self._status = ComposerStatus(name="composer", pid=0, boot_id="", version=settings.version)
         self._reporter = Reporter(self._status, settings.run)
@@ -94,6 +93,7 @@ class Composer:
         finally:
             for each in inputs:
                 each.stop()
+            self.hub.close()
             if self._composite is not None:
                 self._composite.release()
             self._reporter.remove()

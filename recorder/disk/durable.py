@@ -158,7 +158,7 @@ def read_json(path: Path) -> Json:
         raise NotFound("path-does-not-exist", "check-name", path=path) from error
     except OSError as error:
         raise read_fault(path, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EvidenceFault("file-not-readable-json", "restore-file-never-edit", path=path, why=error) from error
     if not isinstance(value, dict):
         raise EvidenceFault(
@@ -178,6 +178,8 @@ def read_as_written(path: Path, called: str = "") -> Json:
     content = read_json(path)
     try:
         same = encode(content) == path.read_bytes()
+    except UnicodeEncodeError:  # half a character, which JSON can hold and write_json never wrote
+        same = False
     except OSError as error:
         raise read_fault(path, error) from error
     if not same:

@@ -130,7 +130,7 @@ def legible(data: bytes) -> list[Json]:
     """Every line that has the form of a journal's entry, also where the chain is broken."""
     entries = []
     for line in data.split(b"\n"):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             entry = json.loads(line)
             if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
                 entries.append(entry)
@@ -233,7 +233,7 @@ def parse(data: bytes, path: Path) -> Iterator[tuple[Json, Head]]:
         try:
             entry = json.loads(line)
             fits = isinstance(entry, dict) and entry["prev"] == head.sha256 and entry["seq"] == number
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, RecursionError):
             fits = False
         if not fits:
             raise EvidenceFault(

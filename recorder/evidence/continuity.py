@@ -5,7 +5,7 @@ Reads the lines of a writer's journal; whatever no line proves is a gap.
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
 from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS, rfc3339
@@ -14,6 +14,7 @@ from recorder.session.lines import (
     UNKNOWN_CAUSE,
     BackLine,
     BeginLine,
+    CutLine,
     EncoderLine,
     EndLine,
     GivenUpLine,
@@ -85,14 +86,17 @@ class Interruption:
 
 
 def interruptions(lines: Iterable[Line]) -> list[Interruption]:
-    """Each silence, and from each ``lost`` line to the ``back`` or ``end`` after it.
+    """Each silence, and from each ``lost`` line, or a picture before it that was cut, to the ``back`` or ``end`` after it.
 
     Before the seal, which computes gaps from what is stored.
     """
     found: list[Interruption] = []
     lost: tuple[int, Sentence] | None = None
+    cut: dict[int, int] = {}
     for line in lines:
         match line:
+            case CutLine():
+                cut[line.to_ns] = line.from_ns
             case LostLine(from_ns=int() as from_ns) if lost is None:
                 lost = from_ns, line.said
             case BackLine(at_ns=int() as to_ns) | EndLine(stop_ns=int() as to_ns) if lost is not None:
@@ -101,7 +105,8 @@ def interruptions(lines: Iterable[Line]) -> list[Interruption]:
             case SilenceLine():
                 found.append(Interruption(line.from_ns, line.to_ns, line.said))
     found.sort(key=lambda each: each.from_ns)  # a silence is told when what follows has shown that it is one
-    return found if lost is None else [*found, Interruption(lost[0], None, lost[1])]
+    found += [] if lost is None else [Interruption(lost[0], None, lost[1])]
+    return [replace(each, from_ns=cut.get(each.from_ns, each.from_ns)) for each in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +147,18 @@ def holes(spans: Iterable[Span], start_ns: int, end_ns: int, join_ns: int) -> li
 def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Collection[str] = ()) -> Coverage:
     """A track's coverage of [start_ns, end_ns) by the ``segment`` lines of its journal, recovered ones included.
 
-    What a ``silence`` line tells is not covered, though a segment goes over it.
+    What a ``silence`` line tells is not covered, though a segment goes over it; what a ``cut`` line tells, in its own segment.
     without: names of files that are listed and cannot be counted, being missing or damaged.
     """
     lines = list(entries)
     segments = [line for line in lines if isinstance(line, SegmentLine)]
     silences = [Span(line.from_ns, line.to_ns) for line in lines if isinstance(line, SilenceLine)]
-    spans = without_silences([Span(s.first_ns, s.end_ns) for s in segments if s.file not in without], silences)
+    cut = {line.file: Span(line.from_ns, line.to_ns) for line in lines if isinstance(line, CutLine)}
+    stored = [(Span(s.first_ns, s.end_ns), cut.get(s.file)) for s in segments if s.file not in without]
+    counted = [part for span, off in stored for part in (without_silences([span], [off]) if off else [span])]
+    spans = without_silences(counted, silences)
     damaged = [Span(s.first_ns, s.end_ns) for s in segments if s.file in without]
-    lost_ns = [_told_ns(line, start_ns) for line in lines if isinstance(line, LostLine | SilenceLine)]
+    lost_ns = [_told_ns(line, start_ns) for line in lines if isinstance(line, LostLine | SilenceLine | CutLine)]
     gaps = []
     for hole in holes(spans, start_ns, end_ns, LOSS_NS):
         if hole.ns <= GAP_FLOOR_NS and not any(abs(at - hole.from_ns) <= LOSS_NS for at in lost_ns):
@@ -161,6 +169,12 @@ def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Co
             gaps.append(_explained(hole, lines, start_ns, end_ns, any_data=bool(spans)))
     wanted_ns = max(0, end_ns - start_ns)
     return Coverage(wanted_ns, wanted_ns - sum(g.to_ns - g.from_ns for g in gaps), tuple(gaps))
+
+
+def cut_pictures(lines: Iterable[Line], start_ns: int, end_ns: int) -> list[CutLine]:
+    """The stored pictures of [start_ns, end_ns) that do not count."""
+    cut = (line for line in lines if isinstance(line, CutLine))
+    return [line for line in cut if line.from_ns < end_ns and line.to_ns > start_ns]
 
 
 def without_silences(spans: Iterable[Span], silences: Iterable[Span]) -> list[Span]:
@@ -184,12 +198,15 @@ def without_silences(spans: Iterable[Span], silences: Iterable[Span]) -> list[Sp
     return [span for span in left if span.ns]
 
 
-def _told_ns(line: LostLine | SilenceLine, start_ns: int) -> int:
+def _told_ns(line: LostLine | SilenceLine | CutLine, start_ns: int) -> int:
     return start_ns if line.from_ns is None else line.from_ns
 
 
 def _explained(hole: Span, lines: Sequence[Line], start_ns: int, end_ns: int, *, any_data: bool) -> Gap:
-    """The hole with the cause that the ``lost`` or ``silence`` line nearest to its beginning names; else what the order shows."""
+    """The hole with the cause that the ``lost`` or ``silence`` line nearest to its beginning names, or a ``cut`` line in it.
+
+    Else what the order shows.
+    """
     best: tuple[int, LostLine | SilenceLine] | None = None
     for line in lines:
         if not isinstance(line, LostLine | SilenceLine):
@@ -200,6 +217,9 @@ def _explained(hole: Span, lines: Sequence[Line], start_ns: int, end_ns: int, *,
             best = distance, line
     if best is not None:
         return Gap(hole.from_ns, hole.to_ns, best[1].said)
+    for line in lines:
+        if isinstance(line, CutLine) and hole.from_ns - LOSS_NS <= line.from_ns < hole.to_ns:
+            return Gap(hole.from_ns, hole.to_ns, line.said)
     return Gap(hole.from_ns, hole.to_ns, Sentence(_inferred(hole, lines, start_ns, end_ns, any_data=any_data)))
 
 

@@ -104,6 +104,11 @@ def gap_notes(track: str, gaps: Iterable[Json]) -> list[Finding]:
     ]
 
 
+def cut_notes(track: str, pictures: Iterable[Json]) -> list[Finding]:
+    """Each picture of a manifest's track that is stored and does not count."""
+    return [note("picture-that-does-not-count", track=track_name(track), start=p["from"], cause=cause_of(p)) for p in pictures]
+
+
 def left_notes(manifest: Mapping[str, Any]) -> list[Finding]:
     """Who let the seal go on without which tracks, and why: what a reader of the whole must be told first."""
     return [note(said.code, **said.values) for said in sealed_without(manifest)]

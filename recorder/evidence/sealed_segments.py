@@ -25,7 +25,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 @dataclass(frozen=True, slots=True)
 class SealedSegment:
     """One segment of a track. path: relative to the session; times in room time, ns; first_pts: of a sound track, the count of
-    its first sample; ppm: of the source's clock.
+    its first sample; ppm: of the source's clock; the digests of packets as in recorder.session.lines.SegmentLine.
     """
 
     path: str
@@ -38,6 +38,10 @@ class SealedSegment:
     ppm: float
     codec: str
     recovered: bool
+    last_ns: int | None = None
+    packets_sha256: str = ""
+    run_sha256: str = ""
+    run_since: str = ""
 
     def room_ns(self, after: Fraction) -> int:
         """Room time of an instant. after: seconds of the source's clock since the first packet."""
@@ -122,6 +126,10 @@ def segments(track: str, lines: Iterable[Line]) -> tuple[SealedSegment, ...]:
             ppm=line.ppm or 0.0,
             codec=line.codec,
             recovered=line.recovered,
+            last_ns=line.last_ns,
+            packets_sha256=line.packets_sha256,
+            run_sha256=line.run_sha256,
+            run_since=line.run_since,
         )
         for line in lines
         if isinstance(line, SegmentLine)

@@ -1,12 +1,13 @@
-"""What stored and passed-on video is decoded with, how a file that was cut off is opened, and how its pictures are counted."""
+"""What stored and passed-on video is decoded with, which pictures are damaged, and how a file that was cut off is read."""
 
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import av
 
-from recorder.media.packets import Format
+from recorder.media.packets import FOREIGN_TEXT, Format
 
 
 def video_decoder(format_: Format) -> av.VideoCodecContext:
@@ -17,6 +18,18 @@ def video_decoder(format_: Format) -> av.VideoCodecContext:
         decoder.extradata = format_.extradata
     decoder.thread_count = 1
     return decoder
+
+
+def decoded(decoder: av.VideoCodecContext, packet: "av.Packet[Any] | None") -> tuple[list[av.VideoFrame], int]:
+    """The pictures that come out, and how many are damaged: the decoder says that something is wrong, or made something up.
+
+    A packet that cannot be decoded at all is one, and brings no picture. packet: None for those that the decoder still holds.
+    """
+    try:
+        frames = decoder.decode(packet)
+    except av.error.FFmpegError:
+        return [], 1
+    return frames, sum(frame.is_corrupt for frame in frames)
 
 
 def address(path: Path) -> str:
@@ -52,7 +65,7 @@ def whole_pictures(path: Path) -> int:
     Raises av.error.FFmpegError (it cannot be opened), IndexError (no video in it), OSError.
     """
     pictures = 0
-    with av.open(address(path)) as container:
+    with av.open(address(path), metadata_errors=FOREIGN_TEXT) as container:
         packets = container.demux(video=0)
         with suppress(av.error.FFmpegError):
             for packet in packets:

@@ -1,30 +1,37 @@
-"""The live stream: packets from a track to the composer and the self-check, over a unix socket, never holding the track up
-(invariant 6).
+"""The live stream: what a track gives to the composer, and the composer to the self-check, over a unix socket.
 
 A message is a header (network order: magic, kind, key, payload length, time_ns, pts, ppb) and a payload. Kinds: FORMAT, a JSON
 object that says what follows (media, codec, extradata in hexadecimal, width, height, fps, time_base, or rate_hz and channels);
-DATA, one access unit or one block of samples; LOST, nothing comes for now. time_ns is CLOCK_BOOTTIME of the picture or of the
-first sample, ppb the source's drift in 10⁻⁹. A reader gets the current group of pictures first, so it can decode at once.
+DATA, one access unit or one block of samples; LOST, nothing comes for now; HELLO, the first message of each connection, a JSON
+object that says of which track it is and whether its sender gives or takes. time_ns is CLOCK_BOOTTIME of the picture or of the
+first sample, ppb the source's drift in 10⁻⁹. Whoever takes gets the current group of pictures first, so it can decode at once.
 """
 
 import contextlib
 import json
+import re
 import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
+from recorder.disk.typed import typed
 from recorder.media.packets import Format, Packet
 from recorder.process import local_socket
 
 HEADER = struct.Struct("!4sBBxxIqqq")
-MAGIC = b"IRF1"
+MAGIC = b"IRF2"
+MESSAGE_BYTES = 24 << 20  # of a payload: no picture is so large; a longer one ends the connection
+HELLO_BYTES = 256
 QUEUE_BYTES = 24 << 20
-READERS = 4  # at once: the composer, a self-check and a calibration, and one to spare
+LARGEST = 1 << 24  # of a width, a rate and the like
+TIME_BASE = re.compile(r"([1-9][0-9]{0,17})(?:/([1-9][0-9]{0,17}))?")
 GROUP_BYTES = 12 << 20  # a longer group of pictures is not kept: who comes later waits for the next key frame
 
 
@@ -34,6 +41,10 @@ class LiveKind(IntEnum):
     FORMAT = 1
     DATA = 2
     LOST = 3
+    HELLO = 4
+
+
+KINDS = frozenset(LiveKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +59,56 @@ class LiveMessage:
     payload: bytes = b""
 
     @property
+    def tells_format(self) -> bool:
+        """Whether ``format`` is one."""
+        try:
+            return bool(self.format)
+        except ValueError:
+            return False
+
+    @property
     def format(self) -> Format:
-        """The Format of a FORMAT message."""
-        data = json.loads(self.payload)
+        """The Format of a FORMAT message. Raises ValueError where it is none."""
+        try:
+            told = typed(_Told, json.loads(self.payload))
+            base = TIME_BASE.fullmatch(told.time_base)
+            if base is None or not all(
+                0 <= n < LARGEST for n in (told.width, told.height, told.rate_hz, told.channels, told.fps)
+            ):
+                raise ValueError("no format")
+            time_base, extradata = Fraction(int(base[1]), int(base[2] or 1)), bytes.fromhex(told.extradata)
+        except RecursionError as error:
+            raise ValueError("no format") from error
         return Format(
-            media=data["media"],
-            codec=data["codec"],
-            time_base=Fraction(data["time_base"]),
-            extradata=bytes.fromhex(data["extradata"]),
-            width=data["width"],
-            height=data["height"],
-            fps=data["fps"],
-            rate_hz=data["rate_hz"],
-            channels=data["channels"],
+            media=told.media,
+            codec=told.codec,
+            time_base=time_base,
+            extradata=extradata,
+            width=told.width,
+            height=told.height,
+            fps=told.fps,
+            rate_hz=told.rate_hz,
+            channels=told.channels,
         )
+
+    def packed(self) -> bytes:
+        """The message as it goes over the socket."""
+        return HEADER.pack(MAGIC, self.kind, self.key, len(self.payload), self.time_ns, self.pts, self.ppb) + self.payload
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The payload of a FORMAT message."""
+
+    media: Literal["video", "audio"]
+    codec: str
+    time_base: str
+    extradata: str
+    width: int
+    height: int
+    fps: float
+    rate_hz: int
+    channels: int
 
 
 def format_message(format_: Format) -> LiveMessage:
@@ -77,20 +124,70 @@ def data_message(packet: Packet, time_ns: int, ppm: float) -> LiveMessage:
     return LiveMessage(LiveKind.DATA, packet.key, time_ns, packet.pts, round(ppm * 1000), packet.data)
 
 
-class _Client:
-    """One reader: a bounded queue and a thread that sends."""
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """How a connection begins. takes: its sender takes the track's stream; else it gives it."""
 
-    def __init__(self, connection: socket.socket, first: list[LiveMessage]) -> None:
-        self._connection = connection
+    track: str
+    takes: bool
+
+    def message(self) -> LiveMessage:
+        """The HELLO message."""
+        return LiveMessage(LiveKind.HELLO, payload=json.dumps({"track": self.track, "takes": self.takes}).encode())
+
+    @classmethod
+    def of(cls, message: LiveMessage | None) -> "Hello":
+        """Raises ValueError where the message is none."""
+        if message is None or message.kind is not LiveKind.HELLO or len(message.payload) > HELLO_BYTES:
+            raise ValueError("a connection begins with a HELLO")
+        data = json.loads(message.payload)
+        if not isinstance(data, dict) or not isinstance(data.get("track"), str) or not isinstance(data.get("takes"), bool):
+            raise ValueError("a HELLO names a track, and says whether its sender takes")
+        return cls(data["track"], data["takes"])
+
+
+class CurrentGroup:
+    """What somebody who comes later needs first: the newest format, and everything since the last key frame."""
+
+    def __init__(self) -> None:
+        self._format: LiveMessage | None = None
+        self._data: list[LiveMessage] = []
+        self.size = 0  # bytes of data that are kept
+
+    def add(self, message: LiveMessage) -> None:
+        """The next message of the stream."""
+        if message.kind is LiveKind.FORMAT:
+            self._format, self._data, self.size = message, [], 0
+        elif message.kind is LiveKind.LOST:
+            self._data, self.size = [], 0
+        elif message.key:
+            self._data, self.size = [message], len(message.payload)
+        elif self._data:
+            self._data.append(message)
+            self.size += len(message.payload)
+            if self.size > GROUP_BYTES:
+                self._data, self.size = [], 0
+
+    def messages(self) -> list[LiveMessage]:
+        """What there is, in the stream's order; none before a format came."""
+        return [self._format, *self._data] if self._format else []
+
+
+class LiveQueue:
+    """Messages on their way to one taker, who may be slow: then whole groups of pictures are dropped, the oldest first.
+
+    Whoever puts never waits.
+    """
+
+    def __init__(self, first: Iterable[LiveMessage] = ()) -> None:
         self._queue: deque[LiveMessage] = deque(first)
-        self._bytes = sum(len(m.payload) for m in first)
+        self._bytes = sum(len(m.payload) for m in self._queue)
         self._ready = threading.Condition()
         self.closed = False
         self.dropped = 0
-        self._thread = threading.Thread(target=self._send, name="live-client", daemon=True)
-        self._thread.start()
 
     def put(self, message: LiveMessage) -> None:
+        """Adds a message."""
         with self._ready:
             self._queue.append(message)
             self._bytes += len(message.payload)
@@ -114,102 +211,46 @@ class _Client:
             self._queue.popleft()
         self._queue.extendleft(reversed(kept))
 
-    def _send(self) -> None:
-        try:
-            while not self.closed:
-                with self._ready:
-                    while not self._queue and not self.closed:
-                        self._ready.wait(1.0)
-                    if self.closed:
-                        return
-                    message = self._queue.popleft()
-                    self._bytes -= len(message.payload)
-                header = HEADER.pack(
-                    MAGIC, message.kind, message.key, len(message.payload), message.time_ns, message.pts, message.ppb
-                )
-                self._connection.sendall(header + message.payload)
-        except OSError:
-            pass  # the reader went away: its own affair
-        finally:
-            self.closed = True
-            self._connection.close()
+    def take(self, timeout_s: float) -> LiveMessage | None:
+        """The next message; None where the queue is closed and nothing is left. Raises TimeoutError."""
+        with self._ready:
+            if not self._ready.wait_for(lambda: self._queue or self.closed, timeout_s):
+                raise TimeoutError
+            if not self._queue:
+                return None
+            message = self._queue.popleft()
+            self._bytes -= len(message.payload)
+            return message
 
     def close(self) -> None:
+        """Nothing is put any more."""
         with self._ready:
             self.closed = True
             self._ready.notify()
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(2.0)
 
 
-class LiveServer:
-    """The track's side. The socket belongs to the service's user alone."""
+class MessageReader:
+    """Reads messages from a connected socket. One thread reads."""
 
-    def __init__(self, path: Path) -> None:
-        self._clients: list[_Client] = []
-        self._lock = threading.Lock()
-        self._format: LiveMessage | None = None
-        self._group: list[LiveMessage] = []
-        self._group_bytes = 0
-        self._acceptor = local_socket.Acceptor(path, self._take, "live-accept", mode=0o600)
-
-    def _take(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._clients = [c for c in self._clients if not c.closed]
-            if len(self._clients) >= READERS:
-                connection.close()
-                return
-            first = [self._format, *self._group] if self._format else []
-            self._clients.append(_Client(connection, first))
-
-    def publish(self, message: LiveMessage) -> None:
-        """Hands a message to every reader; never blocks on one."""
-        with self._lock:
-            if message.kind is LiveKind.FORMAT:
-                self._format, self._group = message, []
-            elif message.kind is LiveKind.LOST:
-                self._group = []
-            elif message.key:
-                self._group, self._group_bytes = [message], len(message.payload)
-            elif self._group:
-                self._group.append(message)
-                self._group_bytes += len(message.payload)
-                if self._group_bytes > GROUP_BYTES:
-                    self._group = []
-            self._clients = [c for c in self._clients if not c.closed]
-            for client in self._clients:
-                client.put(message)
-
-    def close(self) -> None:
-        """Ends every reader's connection and removes the socket."""
-        self._acceptor.close()
-        with self._lock:
-            for client in self._clients:
-                client.close()
-
-
-class LiveReader:
-    """The other side. Use it as a context manager; one thread reads."""
-
-    def __init__(self, path: Path, timeout_s: float = 2.0) -> None:
-        """Connects. Raises OSError where the track does not listen."""
-        self._socket = local_socket.connect(path, timeout_s)
+    def __init__(self, connection: socket.socket) -> None:
+        """connection: with the time-out that holds for each read."""
+        self._socket = connection
         self._came = bytearray()
 
     def read(self) -> LiveMessage | None:
-        """The next message, None at the end of the connection.
+        """The next message, None at the end of the connection, and where what comes is no message.
 
-        Raises TimeoutError after timeout_s of silence; what had come of a message by then is kept for the next call.
+        Raises TimeoutError after a time-out's silence; what had come of a message by then is kept for the next call.
         """
         if not self._have(HEADER.size):
             return None
         magic, kind, key, size, time_ns, pts, ppb = HEADER.unpack_from(self._came)
-        if magic != MAGIC or not self._have(HEADER.size + size):
+        if magic != MAGIC or kind not in KINDS or size > MESSAGE_BYTES or not self._have(HEADER.size + size):
             return None
         payload = bytes(memoryview(self._came)[HEADER.size : HEADER.size + size])
         del self._came[: HEADER.size + size]
-        return LiveMessage(LiveKind(kind), bool(key), time_ns, pts, ppb, payload)
+        message = LiveMessage(LiveKind(kind), bool(key), time_ns, pts, ppb, payload)
+        return message if message.kind is not LiveKind.FORMAT or message.tells_format else None
 
     def _have(self, count: int) -> bool:
         """Waits until so many bytes have come; False at the end of the connection."""
@@ -224,6 +265,24 @@ class LiveReader:
                 return False
             self._came += piece
         return True
+
+
+class LiveReader:
+    """Takes one track's live stream from the composer. Use it as a context manager; one thread reads."""
+
+    def __init__(self, path: Path, track: str, timeout_s: float = 2.0) -> None:
+        """path: see recorder.process.local_socket.live_socket. Raises OSError where no composer listens."""
+        self._socket = local_socket.connect(path, timeout_s)
+        self._messages = MessageReader(self._socket)
+        try:
+            self._socket.sendall(Hello(track, takes=True).message().packed())
+        except OSError:
+            self._socket.close()
+            raise
+
+    def read(self) -> LiveMessage | None:
+        """See MessageReader.read. None, too, where the track gives the composer nothing, since its process is not there."""
+        return self._messages.read()
 
     def close(self) -> None:
         """Ends the connection; a read in another thread returns None."""

@@ -7,15 +7,22 @@ is named through ``/proc/self/fd/<folder>/<name>``, which always fits.
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ADDRESS_BYTES = 107
+_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 PAUSE_S = 0.1  # until the next attempt where no connection could be taken
 
 log = logging.getLogger(__name__)
+
+
+def live_socket(run: Path) -> Path:
+    """The composer's socket, to which the tracks and the self-check connect. run: storage.run."""
+    return run / "live.sock"
 
 
 @contextmanager
@@ -68,6 +75,12 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Process id and user id of whoever opened the connection, as the kernel tells. Raises OSError."""
+    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid
 
 
 class Acceptor:

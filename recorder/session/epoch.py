@@ -11,6 +11,7 @@ from typing import Literal
 
 from recorder.clock.instants import SECOND_NS, boot_id
 from recorder.disk.durable import create_json, make_folder, read_json
+from recorder.disk.typed import WrongField, typed
 from recorder.faults import EvidenceFault
 from recorder.session.files import ahead_ns, stored_until_ns
 
@@ -81,8 +82,8 @@ def session_epoch(session: Path, tie: Callable[[], Tie], *, floor_ns: int = 0) -
 def read_tie(path: Path) -> Tie:
     """Reads one stored tie. Raises NotFound, EvidenceFault."""
     try:
-        return Tie(**read_json(path))  # type: ignore[arg-type]  # written by session_epoch alone
-    except TypeError as error:
+        return typed(Tie, read_json(path))
+    except WrongField as error:
         raise EvidenceFault(
             "file-not-readable-json",
             "restore-file-never-edit",

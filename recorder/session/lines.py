@@ -73,6 +73,18 @@ class SilenceLine(CauseLine):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutLine(CauseLine):
+    """The last picture before a ``lost`` line is stored, in this segment, and does not count. Room time.
+
+    from_ns: where the picture shown before it ends; to_ns: where the one shown after it begins, or the segment ends.
+    """
+
+    file: str
+    from_ns: int
+    to_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentOpenLine(Line):
     """A segment is about to be written."""
 
@@ -83,7 +95,11 @@ class SegmentOpenLine(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLine(Line):
-    """A closed segment of a track. Times are room time, ns; ppm: of the source's clock, as fitted."""
+    """A closed segment of a track. Times are room time, ns; ppm: of the source's clock, as fitted.
+
+    packets_sha256: of its packets; run_sha256: of those of all segments from the file run_since on, see
+    recorder.media.packet_digest. "" where nobody could read them, and in the lines of version 0.1.0.
+    """
 
     file: str
     bytes: int
@@ -97,6 +113,9 @@ class SegmentLine(Line):
     ppm: float | None = None
     samples: int | None = None
     recovered: bool = False
+    packets_sha256: str = ""
+    run_sha256: str = ""
+    run_since: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +207,7 @@ KINDS: Mapping[str, type[Line]] = {
     "lost": LostLine,
     "back": BackLine,
     "silence": SilenceLine,
+    "cut": CutLine,
     "open": SegmentOpenLine,
     "segment": SegmentLine,
     "empty": EmptyLine,

@@ -63,5 +63,9 @@ class Preroll(Generic[Kept]):
         for group in groups[first:]:
             yield from group if group[0].key else [packet for packet in group if time_of(packet) >= start_ns]
 
+    def newest(self) -> list[Kept]:
+        """The last two groups of pictures; one where no more are kept."""
+        return [packet for group in list(self._groups)[-2:] for packet in group]
+
     def __len__(self) -> int:
         return sum(len(group) for group in self._groups)

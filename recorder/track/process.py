@@ -15,9 +15,11 @@ from recorder.capture.microphone import MicrophoneSettings, MicrophoneSource
 from recorder.capture.source import STUCK_NS, Source, SourceWatchdog
 from recorder.clock.fit import EnvelopeFit
 from recorder.clock.instants import MS_NS, SECOND_NS, boottime_ns
-from recorder.media.live import LiveKind, LiveMessage, LiveServer, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, data_message, format_message
+from recorder.media.live_publisher import LivePublisher
 from recorder.media.packets import Changed, Connected, Format, Item, Jumped, Lost, Packet, waiting
 from recorder.media.video_meter import VideoMeter
+from recorder.process.local_socket import live_socket
 from recorder.process.runner import Reporter, process
 from recorder.process.status import ON_DISK_NS, TrackStatus
 from recorder.track.storing import SETTLE_NS, DiskWriter, StoringSettings, Timed, Timing
@@ -70,7 +72,7 @@ class Track:
         self._writer = writer or DiskWriter(
             StoringSettings(settings.name, settings.root, settings.segment_ns, settings.preroll_ns, settings.version), now=now
         )
-        self._live = LiveServer(settings.run / f"live-{settings.name}.sock")
+        self._live = LivePublisher(live_socket(settings.run), settings.name)
         self._connection: Connected | None = None
         self._format: Format | None = None  # as the live stream knows it
         self._latency = Latency(settings.latency_ns, settings.calibration, settings.name)

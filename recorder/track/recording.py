@@ -14,7 +14,8 @@ from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS
 from recorder.disk.durable import Json, make_folder, settle
 from recorder.disk.journal import PatientJournal
 from recorder.faults import StorageFault
-from recorder.media.cadence import Cadence, Silence, Stamp
+from recorder.media.cadence import DEEPEST, Cadence, Silence, Stamp
+from recorder.media.packet_digest import RunDigest
 from recorder.media.packets import Format, Packet
 from recorder.session.lines import (
     BackLine,
@@ -29,6 +30,7 @@ from recorder.session.lines import (
     cause_fields,
     usable,
 )
+from recorder.track.last_picture import Cut, LastPicture, last_picture
 from recorder.track.segments import SegmentFacts, open_writer, recover, stamps
 from recorder.track.video_writer import SegmentWriter
 from wording import Fault
@@ -92,11 +94,15 @@ class Recording:
         self._told_device = self.device
         self._open: _Open | None = None
         self._cadence = Cadence()  # of pictures
+        self._times_ns: deque[int] = deque(maxlen=DEEPEST + 1)  # of the newest pictures of a connection, as they came; room time
         self._sound = False  # what is stored is sound
         self._block_ns = PICTURE_NS  # of sound, its last block
         self._on_disk: list[SegmentLine | SegmentFacts] = []  # the last segment that the journal lists, and recovered ones
         self._silences: deque[Silence] = deque(maxlen=SILENCES)  # that the journal tells, the newest ones
         self._start_ns = start_ns
+        self._run = RunDigest()
+        self._run_of: tuple[object, ...] = ()  # the format of its segments
+        self._run_end_ns = 0
         self._journal = PatientJournal(self.folder / "journal.jsonl")
         try:
             self._resume(self.device)
@@ -247,6 +253,7 @@ class Recording:
         if self._sound:
             self._block_ns = _block_ns(packet, format_)
         else:
+            self._times_ns.append(room_ns)
             self._silent(self._cadence.add(Stamp(format_.ns(packet.pts), room_ns)))
 
     def _begin_segment(self, packet: Packet, room_ns: int, format_: Format) -> _Open:
@@ -259,7 +266,7 @@ class Recording:
             self.gap_open = False
             changed = {} if self.device == self._told_device else {"device": self.device}
             self._told_device = self.device
-            self._journal.keep("back", at_ns=room_ns, cause="", **changed)
+            self._journal.keep("back", at_ns=max(room_ns, self.end_ns or room_ns), cause="", **changed)
         return self._open
 
     def _close(self, end_ns: int, ppm: float) -> None:
@@ -285,10 +292,28 @@ class Recording:
             ppm=round(ppm, 3),
             codec=segment.format.codec,
             samples=_samples(segment, self.interval_ns),
+            **self._packet_digests(segment, end_ns),
         )
         self._count(facts)
         self._stored_sound(segment, facts.samples)
         self._journal.keep("segment", **facts.as_dict())
+
+    def _packet_digests(self, segment: _Open, end_ns: int) -> dict[str, Any]:
+        """The fields of a segment's line about its packets, read from the file; none where the disk does not give them back.
+
+        A run ends where a disc's film ends: at a gap, and at another format.
+        """
+        format_ = segment.format
+        kind = (format_.codec, format_.width, format_.height, format_.rate_hz, format_.channels)
+        if kind != self._run_of or abs(segment.first_ns - self._run_end_ns) > GAP_FLOOR_NS:
+            self._run, self._run_of = RunDigest(), kind
+        self._run_end_ns = end_ns
+        try:
+            own, run = self._run.add(segment.writer.sink.path)
+        except (OSError, av.error.FFmpegError):
+            self._run_of = ()
+            return {}
+        return {"packets_sha256": own.sha256, "run_sha256": run, "run_since": self._run.since}
 
     def _stored_sound(self, segment: _Open, samples: int) -> None:
         if segment.format.media == "audio":
@@ -299,13 +324,29 @@ class Recording:
         self.gaps += 1
         self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(_said(fault)))
 
-    def lost(self, fault: Fault, ppm: float) -> None:
-        """The source stopped: the segment is closed where its last packet ends. Raises StorageFault."""
+    def lost(self, fault: Fault, ppm: float) -> LastPicture | None:
+        """The source stopped: the segment is closed where its last packet ends. Raises StorageFault.
+
+        Gives the last picture, which may be cut off; None for sound, and where nothing was being stored.
+        """
         self._silent(self._cadence.interrupted())
+        last = None
         if self._open is not None:
-            self._close(self._open.last_ns + self.interval_ns, ppm)
+            end_ns = self._open.last_ns + self.interval_ns
+            span = last_picture(self._times_ns, self.interval_ns, end_ns)
+            last = LastPicture(self._open.writer.sink.path.name, span) if span else None
+            self._close(end_ns, ppm)
+        self._times_ns.clear()
         if not self.gap_open and not self.ended:
             self._lost(fault)
+        return last
+
+    def cut(self, cuts: Iterable[Cut]) -> None:
+        """The last pictures before losses do not count. Raises StorageFault: the lines wait then."""
+        for cut in cuts:
+            file, span = cut.picture.file, cut.picture.span
+            self._journal.later("cut", file=file, from_ns=span.from_ns, to_ns=span.to_ns, **cause_fields(cut.why))
+        self.flush()
 
     def jumped(self, at_ns: int, by_ns: int) -> None:
         """The device's clock jumped, which moves nothing in the recording: noted. Raises StorageFault: the line waits then."""
@@ -324,6 +365,7 @@ class Recording:
     def give_up(self, fault: Fault) -> None:
         """After a failed write: what is really on the disk is read back and listed as recovered; nothing is believed."""
         segment, self._open = self._open, None
+        self._run_of = ()
         self._silent(self._cadence.interrupted())
         if segment is not None:
             self._abandon(segment, fault)

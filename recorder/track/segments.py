@@ -13,13 +13,14 @@ from recorder.disk.digest import stored_sha256
 from recorder.disk.durable import Json, storage_fault
 from recorder.disk.sink import Sink
 from recorder.faults import StorageFault
-from recorder.media.packets import Format
+from recorder.media.packet_digest import PacketReader
+from recorder.media.packets import FOREIGN_TEXT, Format
 from recorder.track.video_writer import SegmentWriter, VideoWriter
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """What a journal says of a closed segment; times are room time, ns."""
+    """What a journal says of a closed segment (recorder.session.lines.SegmentLine); times are room time, ns."""
 
     file: str
     bytes: int
@@ -36,6 +37,9 @@ class SegmentFacts:
     codec: str
     samples: int = 0
     recovered: bool = False
+    packets_sha256: str = ""
+    run_sha256: str = ""
+    run_since: str = ""
 
     def as_dict(self) -> Json:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -69,7 +73,7 @@ def stamps(path: Path, first_ns: int) -> list[int]:
     """Room time of each packet in a file, in the file's order, as far as it can be read. first_ns: of its first packet."""
     found: list[int] = []
     try:
-        with av.open(str(path), "r", format="matroska") as container:
+        with av.open(str(path), "r", format="matroska", metadata_errors=FOREIGN_TEXT) as container:
             stream = container.streams[0]
             found.extend(int(p.pts * p.time_base * SECOND_NS) for p in container.demux(stream) if p.size and p.pts is not None)
     except (av.error.FFmpegError, IndexError):
@@ -83,14 +87,15 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
     first_ns: room time of its first packet, from the journal's ``open`` line; later times follow the file's own timestamps.
     Raises StorageFault where it has packets, and its digest cannot be read.
     """
-    packets = keyframes = samples = 0
+    reader = PacketReader()
+    keyframes = samples = 0
     first: int | None = None
     last: int | None = None
     end: int | None = None
     time_base = Fraction(1, 1000)
     rate = 0
     try:
-        with av.open(str(path), "r", format="matroska") as container:
+        with av.open(str(path), "r", format="matroska", metadata_errors=FOREIGN_TEXT) as container:
             stream: Any = container.streams[0]
             time_base = stream.time_base or time_base
             rate = getattr(stream.codec_context, "sample_rate", 0) or 0
@@ -98,7 +103,7 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
                 if packet.pts is None or packet.size == 0:
                     continue
                 samples += _samples(packet) if rate else 0
-                packets += 1
+                reader.add(packet)
                 keyframes += packet.is_keyframe
                 first = packet.pts if first is None else min(first, packet.pts)
                 previous, last = last, packet.pts if last is None else max(last, packet.pts)
@@ -116,7 +121,7 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
         file=path.name,
         bytes=path.stat().st_size,
         sha256=stored_sha256(path),
-        packets=packets,
+        packets=reader.packets,
         keyframes=keyframes,
         first_ns=first_ns,
         last_ns=room(last),
@@ -128,4 +133,5 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
         codec=format_codec,
         samples=samples,
         recovered=True,
+        packets_sha256=reader.read.sha256,
     )

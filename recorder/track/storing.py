@@ -24,6 +24,7 @@ from recorder.process.wanted import Wanted, WantedFile
 from recorder.session.epoch import Epoch, session_epoch
 from recorder.session.files import is_sealed
 from recorder.session.wall_clock import read_tie_now
+from recorder.track.last_picture import LastPictures
 from recorder.track.preroll import Preroll
 from recorder.track.recording import Identity, Recording
 from wording import Fault
@@ -39,6 +40,7 @@ TAKE_ITEMS = 200  # between two looks at what is wanted
 INBOX_ITEMS = 6000  # minutes of packets wait in memory for a disk that does not answer
 MARGIN_ITEMS = 500  # put between two looks at ``full``
 DRAIN_S = 8.0  # at an orderly end
+LOOK_S = 1.5  # for a picture that is being looked at then
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,8 @@ class DiskWriter(threading.Thread):
         self._reorders = False  # this connection's pictures do not come in the order of their times (B-frames)
         self._beyond: list[_Kept] = []  # at or past T1, until it is sure that no picture before T1 follows
         self._flowing = False  # packets go from the inbox straight into the recording
+        self._stored_of: Connected | None = None  # the connection whose pictures were stored last
+        self._last_pictures = LastPictures()  # of this session's lost connections
         self._disk_fault: dict[str, Any] | None = None
         self._disk_retry_ns = 0
         self._sync_at_ns = 0
@@ -193,6 +197,7 @@ class DiskWriter(threading.Thread):
     def turn(self, *, wait_s: float = 0.0) -> None:
         """One round: what has come, what is wanted, what is due."""
         self._take(wait_s)
+        self._guarded(self._tell_cuts)
         self._guarded(self._reconcile)
         self._guarded(self._sync)
         self._tell()
@@ -267,10 +272,21 @@ class DiskWriter(threading.Thread):
             self._recording.changed(self._epoch.room_ns(self._now()), item.device, item.changes)
 
     def _lost(self, fault: Fault) -> None:
-        self._connection, self._source_fault, self._flowing = None, fault, False
+        connection, self._connection, self._source_fault, self._flowing = self._connection, None, fault, False
         recording = self._recording
         if recording is not None:
-            self._guarded(lambda: recording.lost(fault, self._timing.ppm))
+            self._guarded(lambda: self._interrupted(recording, fault, connection))
+
+    def _interrupted(self, recording: Recording, fault: Fault, connection: Connected | None) -> None:
+        last = recording.lost(fault, self._timing.ppm)
+        if last is not None and connection is not None and not self._beyond:
+            self._last_pictures.look(last, connection.format, [kept.packet for kept in self._preroll.newest()])
+
+    def _tell_cuts(self, wait_s: float = 0.0) -> None:
+        cuts = self._last_pictures.take(wait_s)
+        if cuts and self._recording is not None:
+            log.warning("a last picture does not count", extra={"track": self._settings.name, "why": cuts[-1].why.say()})
+            self._recording.cut(cuts)
 
     def _store(self, kept: _Kept) -> None:
         recording, connection, epoch = self._recording, self._connection, self._epoch
@@ -288,10 +304,13 @@ class DiskWriter(threading.Thread):
                 each.packet, epoch.room_ns(each.boottime_ns), each.packet.format or connection.format, each.timing.ppm
             )
         self._beyond.clear()
+        self._stored_of = connection
 
     def _end(self, recording: Recording, stop_ns: int, timing: Timing) -> None:
-        recording.end(stop_ns, timing.ppm)
-        self._disk_fault = None
+        """Not before it is known what the pictures before it are: it is asked for again until then."""
+        if not self._last_pictures.pending:
+            recording.end(stop_ns, timing.ppm)
+            self._disk_fault = None
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """A disk that refuses stops storing, not the process: what is in memory is stored when it is back."""
@@ -373,10 +392,21 @@ class DiskWriter(threading.Thread):
         elif recording.last_ns is None:
             kept_packets = self._kept_since(epoch.boottime_ns(wanted.start_ns))
         else:
-            after_ns = epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2)
-            kept_packets = [kept for kept in self._kept_since(after_ns) if kept.boottime_ns > after_ns]
+            kept_packets = self._behind(epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2))
+            self._flowing = bool(kept_packets)
         for kept in kept_packets:
             self._store(kept)
+
+    def _behind(self, after_ns: int) -> list[_Kept]:
+        """What is in memory and was not stored yet. after_ns: CLOCK_BOOTTIME up to which all is stored.
+
+        A new connection may begin with a key frame that the camera kept, from before the loss. What comes behind it is not to be
+        decoded without it, so that it is stored with all that was sent since, unless a key frame comes first.
+        """
+        kept_packets = self._kept_since(after_ns)
+        new = [kept for kept in kept_packets if kept.boottime_ns > after_ns]
+        needed = bool(new) and not new[0].key and kept_packets[0].key and self._connection is not self._stored_of
+        return kept_packets if needed else new
 
     def _kept_since(self, boottime: int) -> list[_Kept]:
         return list(self._preroll.since(boottime, lambda kept: kept.boottime_ns))
@@ -402,6 +432,7 @@ class DiskWriter(threading.Thread):
 
     def _close(self) -> None:
         if self._recording is not None:
+            self._guarded(lambda: self._tell_cuts(LOOK_S))
             self._recording.lost(_stopped(), self._timing.ppm)  # which says nothing of a session that has ended
             self._recording.close()
         self._recording, self._epoch, self._sealed, self._flowing = None, None, None, False

@@ -20,7 +20,18 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS
 from recorder.disk import journal
 from recorder.disk.digest import file_sha256
 from recorder.disk.durable import Json, read_as_written, read_json
-from recorder.evidence.findings import Finding, VerifyReport, Vouched, bad, from_error, gap_notes, good, left_notes, note
+from recorder.evidence.findings import (
+    Finding,
+    VerifyReport,
+    Vouched,
+    bad,
+    cut_notes,
+    from_error,
+    gap_notes,
+    good,
+    left_notes,
+    note,
+)
 from recorder.evidence.inventory import FOLDERS, MISSING, RESIZED, TORN, JournalledFolder, read_writer, walk
 from recorder.evidence.manifest import composite_summary, track_summary
 from recorder.evidence.manifest_form import SCHEMA, SCHEMA_BEFORE, understood
@@ -51,7 +62,8 @@ def check_coverage(manifest: dict[str, Any], track: str, writer: JournalledFolde
     percent = f"{listed['covered'] * 100:.4f}".rstrip("0").rstrip(".")
     template = "track-coverage"
     counts = {"segments": listed["segments"], "packets": listed["packets"]}
-    return [good(template, track=track_name(track), percent=percent, **counts), *gap_notes(track, listed["gaps"])]
+    told = [*gap_notes(track, listed["gaps"]), *cut_notes(track, listed.get("cut") or ())]
+    return [good(template, track=track_name(track), percent=percent, **counts), *told]
 
 
 def check_composite(manifest: dict[str, Any], writer: JournalledFolder | None) -> list[Finding]:

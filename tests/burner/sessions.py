@@ -16,6 +16,7 @@ from recorder.composite.part import FRAGMENTED
 from recorder.disk.durable import write_json
 from recorder.disk.journal import Journal
 from recorder.evidence.manifest import seal, sign_journal
+from recorder.media.packet_digest import RunDigest
 from recorder.media.packets import Format, Packet
 from recorder.session.lines import cause_fields
 from recorder.track.segments import open_writer
@@ -29,6 +30,7 @@ TRANSCRIPT = "询问笔录 王某 2026.txt"
 SOUND_HZ = 48_000
 OFFSET_TICKS = 90_000 * 3600  # the camera's own clock began an hour ago
 CAUSE = Sentence("camera-ended-connection", {"name": "<closeup>"})  # no markup
+CUT = Sentence("last-picture-not-whole")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,14 @@ def sound(seconds: int) -> tuple[Format, list[Packet]]:
 
 
 def write_track(folder: Path, name: str, format_: Format, packets: list[Packet], stretches: list[Stretch]) -> None:
-    """Segments of two seconds, a journal that lists them, a ``lost`` and a ``back`` line at each hole."""
+    """Segments of two seconds, a journal that lists them, ``lost``, ``cut`` and ``back`` at each hole."""
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.jsonl")
     journal.append("begin", session=SESSION, track=name, start_ns=T0, boot_id="test", software="test", device={})
     number = total = 0
     origin = stretches[0].start_s
     for stretch in stretches:
+        run = RunDigest()
         if number:
             journal.append("back", at_ns=T0 + stretch.start_s * SECOND_NS, cause="")
         for start in range(stretch.start_s, stretch.end_s, 2):
@@ -98,6 +101,7 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
             writer.finish()
             sha256 = writer.sink.close()
             stored = sum(d.packets for d in digests([folder / file]))
+            held, run_sha256 = run.add(folder / file)
             last_ns = end_ns - (SECOND_NS // 25 if format_.media == "video" else 4608 * SECOND_NS // SOUND_HZ)
             journal.append(
                 "segment",
@@ -115,10 +119,17 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
                 ppm=0.0,
                 codec=format_.codec,
                 recovered=False,
+                packets_sha256=held.sha256,
+                run_sha256=run_sha256,
+                run_since=run.since,
             )
             number, total = number + 1, total + stored
         if stretch.end_s < SECONDS:
-            journal.append("lost", from_ns=T0 + stretch.end_s * SECOND_NS, **cause_fields(CAUSE))
+            lost_ns = T0 + stretch.end_s * SECOND_NS
+            journal.append("lost", from_ns=lost_ns, **cause_fields(CAUSE))
+            journal.append(
+                "cut", file=f"{number - 1:06d}.mkv", from_ns=lost_ns - SECOND_NS // 25, to_ns=lost_ns, **cause_fields(CUT)
+            )
     journal.append("end", stop_ns=T0 + SECONDS * SECOND_NS, segments=number, packets=total, samples=0)
     journal.close()
 

@@ -19,10 +19,10 @@ MOSQUITTO = "/usr/sbin/mosquitto"
 
 
 def access_list(centre: str, room: str, room_user: str, command_user: str) -> str:
-    """A room writes its own tree and reads its own guidance; the command room reads everything and writes guidance."""
+    """A room writes its own tree and reads its guidance and probes; the command room reads everything and writes guidance."""
     tree = f"{ROOT}/{centre}/{room}"
     return (
-        f"user {room_user}\ntopic write {tree}/#\ntopic read {tree}/guidance\n\n"
+        f"user {room_user}\ntopic write {tree}/#\ntopic read {tree}/guidance\ntopic read {tree}/probe/+\n\n"
         f"user {command_user}\ntopic read {ROOT}/#\ntopic write {ROOT}/+/+/guidance\n"
     )
 

@@ -1,4 +1,4 @@
-"""Plays a WAV file (mono, 16 bits) into a FIFO in real time for ever: what the stand-in microphone hears. A process of its own.
+"""Plays a WAV file (mono, 16 or 24 bits) into a FIFO in real time for ever: what the stand-in microphone hears. A process apart.
 
 Sample *k* of the file sounds at ``epoch + k/rate`` of CLOCK_MONOTONIC and again each file's length later, whatever the sound
 card's clock does: at ``ppm`` the card takes rate·(1 + ppm·10⁻⁶) samples each true second, interpolated; the beeps stay where
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 TICK_S = 0.01
-FIFO_BYTES = 16384
-ATOMIC_SAMPLES = 2048  # so many 16-bit samples are written whole or not at all
+FIFO_BYTES = 16384  # of 48,000 samples a second of 16 bits; of others as much as lasts as long
+ATOMIC_BYTES = 4096  # so many are written whole or not at all
 TRIES = 5  # ticks in which a full FIFO is tried again: after a stall of the whole machine the reader needs its turn
 STOOD_S = 0.5
 
@@ -33,8 +33,11 @@ class Feeder:
 
     def __init__(self, fifo: str, wav: str, epoch_ns: int, ppm: float = 0.0) -> None:
         with wave.open(wav) as file:
-            self._rate = file.getframerate()
-            self._sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
+            self._rate, self._width = file.getframerate(), file.getsampwidth()
+            raw = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, self._width)
+        high = np.zeros((len(raw), 4), np.uint8)
+        high[:, 4 - self._width :] = raw
+        self._sound = (high.view("<i4").reshape(-1) >> 8 * (4 - self._width)).astype(np.float64)
         self._fifo, self._fd = fifo, -1
         self._epoch_ns = epoch_ns
         self._ppm = ppm
@@ -58,7 +61,7 @@ class Feeder:
             count = int((self._now() - self._next) / step)
             patient = self._refused < TRIES and count <= STOOD_S * self._rate
             while count > 0:
-                part = min(count, ATOMIC_SAMPLES)
+                part = min(count, ATOMIC_BYTES // self._width)
                 written = self._write(self._samples(self._next + np.arange(part) * step))
                 if not written and patient:
                     break
@@ -68,18 +71,18 @@ class Feeder:
 
     def _samples(self, at: "np.ndarray[Any, Any]") -> bytes:
         if self._silent:
-            return bytes(2 * len(at))
+            return bytes(self._width * len(at))
         whole = np.floor(at).astype(np.int64)
         share, size = at - whole, len(self._sound)
         mixed = self._sound[whole % size] * (1 - share) + self._sound[(whole + 1) % size] * share
-        return bytes(np.round(mixed).astype("<i2"))
+        return bytes(np.round(mixed).astype("<i4").view(np.uint8).reshape(-1, 4)[:, : self._width].tobytes())
 
     def _write(self, data: bytes) -> bool:
         """Whether the FIFO took them, all or none."""
         try:
             if self._fd < 0:
                 self._fd = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
-                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, FIFO_BYTES)
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, max(1, self._rate * self._width // 96_000) * FIFO_BYTES)
             os.write(self._fd, data)
         except BlockingIOError:
             self._refused += 1
@@ -91,7 +94,7 @@ class Feeder:
                 self._fd = -1
             return False
         self._refused = 0
-        self.written += len(data) // 2
+        self.written += len(data) // self._width
         return True
 
 

@@ -94,7 +94,8 @@ def _mixed(speech: Sound) -> Sound:
 class StandInMicrophone:
     """The sound server and what it hears.
 
-    run: a folder with a short path (Unix sockets allow 107 bytes). epoch_ns: CLOCK_MONOTONIC of a beep's start, each 5 s again.
+    run: a folder with a short path (Unix sockets allow 107 bytes). wav: mono, with the rate and the bits of the device.
+    epoch_ns: CLOCK_MONOTONIC of a beep's start, each 5 s again.
     """
 
     FAULTS = ("back", "gone", "frozen", "asleep", "silence", "drift")
@@ -123,11 +124,13 @@ class StandInMicrophone:
         """Starts both processes. Raises EquipmentError."""
         self._run.mkdir(parents=True, exist_ok=True)
         self._run.chmod(0o700)
+        with wave.open(str(self._wav)) as file:
+            form = f"format=s{8 * file.getsampwidth()}le rate={file.getframerate()} channels=1"
         device = f'{{ type pulse server "unix:{self._socket}" device "mic" }}\n'
         (self._run / "asound.conf").write_text(f"pcm.!default {device}ctl.!default {device}")
         (self._run / "mic.pa").write_text(
             f"load-module module-native-protocol-unix auth-anonymous=1 socket={self._socket}\n"
-            f"load-module module-pipe-source source_name=mic file={self._fifo} format=s16le rate={RATE_HZ} channels=1\n"
+            f"load-module module-pipe-source source_name=mic file={self._fifo} {form}\n"
             "set-default-source mic\n"
         )
         self._start_pulse()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agent.processes.heartbeat import thread_states
 from recorder.clock.instants import boottime_ns
 from tests.demo.command import DemoError
 from tests.demo.subscriber import Subscriber
@@ -59,6 +60,8 @@ class World:
             os.kill(pid, number)
             if number is signal.SIGKILL:
                 self.room.replaced(name, pid)
+            else:  # the agent continues it: one that died now would leave it standing still, and nobody would have said so
+                wait_for(lambda: "T" not in thread_states(pid), f"{name} is continued", 20.0)
             wait_for(lambda: self._works(name), f"{name} works again", 20.0)
 
     def hang(self, name: str) -> None:

@@ -189,8 +189,8 @@ def settings(root: Path) -> ComposerSettings:
     return ComposerSettings(
         root=root,
         run=root / "run",
-        main=VideoInputSettings("overview", root / "run" / "live-overview.sock", 0),
-        inset=VideoInputSettings("closeup", root / "run" / "live-closeup.sock", 0),
+        main=VideoInputSettings("overview", 0),
+        inset=VideoInputSettings("closeup", 0),
         inset_width=480,
         inset_height=270,
         inset_corner="bottom-right",

@@ -58,7 +58,7 @@ def constants(trees: dict[str, ast.Module]) -> dict[str, str]:
 def pages() -> dict[str, nodes.Template]:
     """Template of a page to its tree."""
     environment = Environment(autoescape=True)
-    return {f"wording/pages/{p.name}": environment.parse(p.read_text("utf-8")) for p in sorted(TEMPLATES.glob("*.html"))}
+    return {f"wording/pages/{p.name}": environment.parse(p.read_text("utf-8")) for p in sorted(TEMPLATES.glob("*.*"))}
 
 
 def page_constants() -> set[str]:

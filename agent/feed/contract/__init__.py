@@ -44,6 +44,7 @@ CHANNELS: Mapping[str, Channel] = MappingProxyType(
             Channel("device", "device/{device}", True, "On a change, and every 60 s.", expiry_s=150, period_s=60.0),
             Channel("session", "session", True, "On a change."),
             Channel("event", "event", False, "As it happens; kept on the room's disk until the broker has it, 30 days at most."),
+            Channel("probe", "probe/{probe}", True, "During a self-check, to find out what the broker can.", expiry_s=1),
             Channel("guidance", "guidance", False, "From the command room, for the officer. Never a command.", from_room=False),
         )
     }

@@ -27,6 +27,7 @@ PARAMETERS = {
     "device": ", ".join(
         [*(kind.id for kind in KINDS if not kind.pattern), *WITHOUT_PROCESS, "drive-1, drive-2, … as configured."]
     ),
+    "probe": "will, kept.",
 }
 
 

@@ -7,6 +7,7 @@ from agent.selfcheck.samples import NothingArrivesError
 from wording import Fault
 from wording.sentence import Sentence, sentence
 
+COMPOSER = "composer"
 CODECS = {"h264": "H.264", "hevc": "H.265"}
 
 
@@ -54,12 +55,14 @@ def look(scene: Scene, device: str) -> Outcome:
 
 
 def why_nothing(scene: Scene, device: str) -> tuple[Sentence, Sentence]:
-    """Why a track gives nothing away: what its own status says."""
+    """Why nothing of a track is seen: what its own status says, or that there is no composer, which passes it on."""
     status = scene.track(device)
     if status is None:
         return sentence("this-track-process-not-running"), sentence("start-service-and-check-log")
     if status.fault:
         return of_fault(Fault.from_dict(status.fault))
+    if COMPOSER not in scene.statuses():
+        return sentence("composer-not-running-shows-nothing"), sentence("start-service-and-check-log")
     return sentence("nothing-arrives-from-device"), sentence("check-power-and-cable-recheck")
 
 

@@ -20,11 +20,14 @@ from recorder.capture.clap import Film, NotMeasured
 from recorder.capture.latency import CalibratedDevice, Calibration, store
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.disk.durable import make_folder
-from recorder.media.live import LiveKind, LiveMessage, LiveServer, format_message
+from recorder.media.live import LiveKind, LiveMessage, format_message
+from recorder.media.live_hub import LiveHub
+from recorder.media.live_publisher import LivePublisher
 from recorder.media.packets import Format
 from recorder.process.status import TrackStatus
 from recorder.process.wanted import Wanted
 from tests.agent.selfcheck_samples import config
+from tests.equipment.process import wait_for
 from wording import Exit
 
 SOUND = Format("audio", "flac", Fraction(1, 48000), rate_hz=48000, channels=2)
@@ -97,9 +100,11 @@ def test_pictures_come_in_their_own_order_each_with_its_time() -> None:
 
 
 def test_a_collector_takes_the_newest_format_and_says_when_a_track_is_lost(tmp_path: Path) -> None:
-    server = LiveServer(tmp_path / "feed.sock")
+    hub = LiveHub(tmp_path / "feed.sock", ["microphone"])
+    track = LivePublisher(tmp_path / "feed.sock", "microphone")
     collector = Collector("microphone", tmp_path / "feed.sock")
     try:
+        wait_for(lambda: track.connected, "the hub")
         collector.start()
         samples = np.zeros((10, 2), np.int16)
         deadline = time.monotonic() + 5
@@ -109,21 +114,22 @@ def test_a_collector_takes_the_newest_format_and_says_when_a_track_is_lost(tmp_p
                 time.sleep(0.01)
             return len(collector.take()[1]) == count
 
-        server.publish(format_message(SOUND))
-        server.publish(block(0, samples, 0))
+        track.publish(format_message(SOUND))
+        track.publish(block(0, samples, 0))
         assert shown(1)
-        server.publish(format_message(SOUND))
-        server.publish(LiveMessage(LiveKind.DATA, False, 0, 0, 0, b""))
-        server.publish(block(10, samples, 1))
-        server.publish(block(20, samples, 2))
+        track.publish(format_message(SOUND))
+        track.publish(LiveMessage(LiveKind.DATA, False, 0, 0, 0, b""))
+        track.publish(block(10, samples, 1))
+        track.publish(block(20, samples, 2))
         assert shown(2), "what was encoded otherwise, and what nobody could decode, is left out"
-        server.publish(LiveMessage(LiveKind.LOST))
+        track.publish(LiveMessage(LiveKind.LOST))
         collector.join(5)
         with pytest.raises(DeviceSilent, match="microphone"):
             collector.take()
     finally:
         collector.stop()
-        server.close()
+        track.close()
+        hub.close()
 
 
 def take(delay_ns: int) -> Take:

@@ -1,10 +1,15 @@
 """The configuration: the sample, and what every wrong value gets."""
 
+import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from agent.cli import main
 from agent.config.model import Config, check_secrets, describe, load, parse, render_sample
 from agent.config.problems import ConfigFault
 from agent.config.settings import camera_address
@@ -173,3 +178,38 @@ def test_every_problem_has_its_chinese() -> None:
 
     for template in problems.WORDS.values():
         assert template in catalogue(), template
+
+
+IN_CLEAR = '[mqtt]\nhost = "broker"\nport = 1883\ntls = false\nuser = "centre-01/room-01"\npassword_env = "MQTT_OF_A_TEST"\n'
+
+
+def test_a_password_in_clear_is_told_by_check_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MQTT_OF_A_TEST", "geheim")
+    path = tmp_path / "config.toml"
+    for text, told in ((IN_CLEAR, True), (IN_CLEAR.replace("false", "true"), False)):
+        path.write_text(text, encoding="utf-8")
+        assert main(["--config", str(path), "--language", "en", "check-config"]) == Exit.OK
+        said = capsys.readouterr().out
+        assert ("mqtt.tls is false" in said and "centre-01/room-01" in said and "broker:1883" in said) == told
+        assert main(["--config", str(path), "check-config", "--json"]) == Exit.OK
+        answer = capsys.readouterr().out
+        assert [each["code"] for each in json.loads(answer)["warnings"]] == ["mqtt-password-in-clear"] * told
+        assert "geheim" not in said + answer
+
+
+def test_a_password_in_clear_is_logged_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[storage]\nroot = "/proc/nowhere"\nrun = "{tmp_path / "run"}"\n{IN_CLEAR}', encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-m", "agent", "--config", str(path), "run", "--no-children"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "MQTT_OF_A_TEST": "geheim"},
+    )
+    assert run.returncode == Exit.STORAGE, run.stderr
+    assert "warning agent.app the configuration is unwise" in run.stderr and "mqtt.tls is false" in run.stderr
+    assert "geheim" not in run.stderr + run.stdout

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import signal
 import sys
@@ -108,7 +109,7 @@ def health(room_: str = "room-01", **fields: object) -> MqttMessage:
 
 
 def cells(rooms: Rooms, now_s: float) -> list[list[str]]:
-    return [line.split() for line in rooms.table(now_s, "en").splitlines()[1:]]
+    return [re.split(" {2,}", line) for line in rooms.table(now_s, "en").splitlines()[1:]]
 
 
 @pytest.mark.parametrize(
@@ -156,9 +157,10 @@ def test_the_table_shows_each_room() -> None:
     rooms.take(health(seq=4), 1.0)
     rooms.take(said("state", "room-02", online=False, seq=None), 2.0)
     assert cells(rooms, 3.0) == [
-        [f"{CENTRE}/room-01", "yes", "ok", "recording", "1:02:05", "-", "2", "s", "ago", "2"],
-        [f"{CENTRE}/room-02", "NO", "?", "?", "?", "?", "1", "s", "ago", "0"],
+        [f"{CENTRE}/room-01", "yes", "ok", "recording", "1 h 02 min 05 s", "-", "2 s ago", "2"],
+        [f"{CENTRE}/room-02", "NO", "?", "?", "?", "?", "1 s ago", "0"],
     ]
+    assert "1小时02分05秒" in rooms.table(3.0, "zh")
 
 
 def test_the_table_names_what_is_not_in_order() -> None:

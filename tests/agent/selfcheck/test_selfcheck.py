@@ -17,7 +17,7 @@ from drivers.optical import DriveState
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
 from recorder.disk.durable import make_folder
 from recorder.media.packets import Format
-from recorder.process.status import BurnerStatus
+from recorder.process.status import BurnerStatus, ComposerStatus, TrackStatus
 from tests.agent.selfcheck_samples import config, noise
 
 
@@ -111,6 +111,19 @@ def test_a_stream_is_held_against_its_promise(tmp_path: Path, promise: str, stat
     scene = Looked(config(tmp_path, f"[camera.overview]\n{promise}\n"), PictureSample(seen([0, 1], 2.0), (noise(1),)))
     outcome = camera_stream.look(scene, "overview")
     assert (outcome.status, outcome.what.say("en")) == (status, what)
+
+
+def test_without_a_composer_it_is_said_that_nothing_is_seen_for_that_reason(tmp_path: Path) -> None:
+    room = config(tmp_path)
+    scene = Scene(room)
+    folder = make_folder(room.storage.places.status)
+    outcome = camera_stream.look(scene, "overview")
+    assert (outcome.status, outcome.what.say("en")) == ("failed", "The process of this track does not run.")
+    TrackStatus(name="overview", pid=1, boot_id=boot_id(), version="0", at_ns=boottime_ns()).write(folder)
+    what = "The composer does not run, and the self-check sees what it gets."
+    assert camera_stream.look(scene, "overview").what.say("en") == what
+    ComposerStatus(name="composer", pid=1, boot_id=boot_id(), version="0", at_ns=boottime_ns()).write(folder)
+    assert camera_stream.look(scene, "overview").what.say("en") == "Nothing arrives from the device."
 
 
 def test_pictures_that_cannot_be_decoded_and_streams_that_stop(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ import pycdlib
 import pytest
 
 from burner.check.disc import DiscReport, verify_disc
-from burner.disc import bag
 from burner.disc.author import AuthorResult, author
-from burner.disc.image import Entry
+from burner.disc.kit import HOW_TO, JOURNAL_HEAD, VERIFY
+from burner.disc.signing import RAW, SUMS
 from drivers.faults import DeviceFault
 from recorder.composite.part import count_pictures
-from recorder.disk.durable import encode, read_json, write_json
-from recorder.evidence.signature import device_key, fingerprint, public_key, sign_manifest
+from recorder.disk.durable import encode, read_json
+from recorder.evidence.signature import PUBLIC, device_key, fingerprint, public_key, sign_manifest
 from recorder.faults import BadInput, NotFound
+from tests.burner.forgery import change_text, listed_anew, recount, remake_lists, replace, sign_anew, swap_picture
+from tests.burner.forgery import unsign as unsign_disc
 from tests.burner.sessions import TRANSCRIPT, build, folder_of
 from tests.recorder.sample_session import rechained
 
@@ -116,34 +118,6 @@ def test_damaged_volume_structures_are_a_finding_never_a_crash(image: Path, tmp_
     assert report.sha256 != verify_disc(str(image)).sha256
 
 
-def remake_lists(folder: Path) -> None:
-    """What a forger would do: the lists fit the changed files again."""
-    for name, inside in (("manifest-sha256.txt", True), ("tagmanifest-sha256.txt", False)):
-        paths = sorted(
-            p
-            for p in folder.rglob("*")
-            if p.is_file() and (folder / "data" in p.parents) == inside and p.name != "tagmanifest-sha256.txt"
-        )
-        entries = [Entry.of_bytes(p.relative_to(folder).as_posix(), p.read_bytes()) for p in paths]
-        (folder / name).chmod(0o644)
-        (folder / name).write_bytes(bag.checksums(entries))
-
-
-def change_text(path: Path, old: str, new: str) -> None:
-    path.chmod(0o644)
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def swap_picture(folder: Path) -> None:
-    path = folder / "data" / "originals" / "overview-01.mp4"
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[-1000] ^= 1
-    path.write_bytes(data)
-
-
 def drop_track(folder: Path) -> None:
     (folder / "data" / "originals" / "closeup-02.mp4").unlink()
 
@@ -167,17 +141,10 @@ def cut_journal(folder: Path) -> None:
 
 
 def exchange_mp4(folder: Path) -> None:
-    """Another MP4 with its digest where the disc says what was made, and the signature that would tell taken away."""
+    """Another MP4 with its digest where the disc says what was made, and the signatures that would tell taken away."""
     swap_picture(folder)
-    path = folder / "data" / "delivery.json"
-    delivery = read_json(path)
-    sha256 = hashlib.sha256((folder / "data" / "originals" / "overview-01.mp4").read_bytes()).hexdigest()
-    for file in delivery["files"]:  # type: ignore[attr-defined]
-        if file["name"] == "overview-01.mp4":
-            file["sha256"] = sha256
-    path.unlink()
-    write_json(path, delivery)
-    (folder / "data" / "delivery.sig").unlink()
+    listed_anew(folder)
+    unsign_disc(folder)
 
 
 def unsign(folder: Path) -> None:
@@ -218,11 +185,6 @@ def exchange_transcript(folder: Path) -> None:
     record = dict(read_json(data / "session.json"))
     replace(data / "session.json", encode({**record, "transcript": {**record["transcript"], "sha256": sha256}}))  # type: ignore[dict-item]
     (data / "journal.sig").unlink()
-
-
-def replace(path: Path, data: bytes) -> None:
-    path.chmod(0o644)
-    path.write_bytes(data)
 
 
 NOT_PUT = "{path} is missing, or is not what was put on this disc."
@@ -266,17 +228,31 @@ def test_a_file_that_was_added_with_its_line_in_the_list(folder: Path, sealed_ro
     ]
     for name in ("originals/overview-02.mp4", "transcript.txt"):
         (folder / "data" / name).unlink()
-    (folder / "read me.txt").write_text("?")
+    for name in ("read me.txt", "autorun.inf", "recording/composite.mp4"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("?")
     remake_lists(folder)
-    report = verify_disc(str(folder))
-    assert report.ok and "! read me.txt is no part of the record." in report.lines
+    assert found(verify_disc(str(folder))).splitlines() == [
+        "✗ autorun.inf is no part of the record.",
+        "✗ read me.txt is no part of the record.",
+        "✗ recording/composite.mp4 is no part of the record.",
+    ]
 
 
 def make_older(folder: Path, root: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
-    """A disc as it was made before: delivery.json of the form 1, which says nothing of the pages and of bag-info.txt."""
+    """A disc as it was made before: delivery.json of the form 1, which says nothing of the pages and of bag-info.txt.
+
+    Nothing lay on it for a stranger.
+    """
     path = folder / "data" / "delivery.json"
     delivery: dict[str, Any] = {**read_json(path), "schema": "interview-room-delivery/1"}
-    del delivery["info"], delivery["sha256"]["index.html"], delivery["sha256"]["data/index.html"]
+    del delivery["info"]
+    for name in ("index.html", "data/index.html", "bagit.txt", "bag-info.txt"):
+        del delivery["sha256"][name]
+    for name in [*delivery["sha256"], SUMS, f"{SUMS}{RAW}", "data/delivery.sig.bin"]:
+        if name in (*HOW_TO.values(), VERIFY, PUBLIC, JOURNAL_HEAD, SUMS) or name.endswith(RAW):
+            delivery["sha256"].pop(name, None)
+            (folder / name).unlink()
     change(delivery)
     sign_again(folder, root, delivery)
 
@@ -286,6 +262,7 @@ def sign_again(folder: Path, root: Path, delivery: dict[str, Any]) -> None:
     data = encode(delivery)
     replace(folder / "data" / "delivery.json", data)
     replace(folder / "data" / "delivery.sig", encode(sign_manifest(data, device_key(root / "keys"))))
+    recount(folder)
     remake_lists(folder)
 
 
@@ -328,9 +305,7 @@ def test_an_mp4_that_was_exchanged_with_its_digest_needs_the_signature(folder: P
     report = verify_disc(str(folder), trusted_public_key=key)
     assert found(report) == "✗ data/delivery.json carries no signature."
     assert (report.ok, report.vouched) == (False, "nobody")
-    own = device_key(tmp_path / "forger")
-    write_json(folder / "data" / "delivery.sig", sign_manifest((folder / "data" / "delivery.json").read_bytes(), own))
-    remake_lists(folder)
+    sign_anew(folder, device_key(tmp_path / "forger"))
     report = verify_disc(str(folder), trusted_public_key=key)
     assert "data/delivery.sig was signed by another key" in found(report)
     assert not report.ok
@@ -352,8 +327,7 @@ def test_without_a_key_to_trust_it_is_said_by_which_key_and_no_more(folder: Path
     told = f"{name} agrees with itself, but nobody signed its files: the key {print_} vouches for the sealed manifest alone."
     assert (forged.ok, forged.vouched, forged.lines[-1]) == (True, "manifest", told)
     own = device_key(tmp_path / "forger")
-    write_json(folder / "data" / "delivery.sig", sign_manifest((folder / "data" / "delivery.json").read_bytes(), own))
-    remake_lists(folder)
+    sign_anew(folder, own)
     foreign = verify_disc(str(folder))
     both = f"{print_}, {fingerprint(own.public_key().public_bytes_raw().hex())}"
     assert "! Recording and disc were signed by different PCs." in foreign.lines

@@ -81,6 +81,7 @@ def test_the_page_plays_and_names_everything_offline(image: AuthorResult, tmp_pa
     assert "涉嫌虚假宣传 &lt;广告&gt;" in html  # nothing of the register becomes markup
     assert "，共2.0秒。" in html
     assert "&lt;closeup&gt;" in html
+    assert '<p class="gap">特写录像，2026年11月21日 09:30:08：中断前的最后一帧画面不完整' in html
     assert "笔录记载的起止时间与录音录像一致" in html
     assert f'href="transcript/{quote(TRANSCRIPT)}"' in html
     assert "http" not in html.replace("http-equiv", "")

@@ -1,83 +1,28 @@
 """On the disc every picture stands where its segment has it, however a camera orders them; an MP4 is the same each time."""
 
-from collections.abc import Iterator
+import re
+import subprocess
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
 
 from burner.disc import remux
 from burner.disc.deliver import of_one_file
+from burner.disc.sealed_session import runs
 from recorder.clock.instants import SECOND_NS
 from recorder.disk import journal
-from recorder.evidence.sealed_segments import SealedSegment, segments
+from recorder.evidence.sealed_segments import segments
 from recorder.media.packets import Format, Packet
 from recorder.media.parameter_sets import format_at
 from recorder.session.lines import read_lines
 from recorder.track.recording import Identity, Recording
-
-T0 = 1_795_224_605_280_000_000
-TICKS = 90_000
-SIZE = (320, 192)
-SECONDS = 9
-
-X264 = "keyint=25:min-keyint=25:scenecut=0:repeat-headers=1:annexb=1:"
-X265 = "log-level=none:keyint=25:min-keyint=25:scenecut=0:repeat-headers=1:"
-CAMERAS = {
-    "no B-frames": ("libx264", X264 + "bframes=0"),
-    "B-frames": ("libx264", X264 + "bframes=1:b-adapt=0:open-gop=0"),
-    "a pyramid": ("libx264", X264 + "bframes=3:b-adapt=0:b-pyramid=normal:open-gop=0"),
-    "a deep pyramid": ("libx264", X264 + "bframes=7:b-adapt=0:b-pyramid=normal:open-gop=0"),
-    "a pyramid and open groups": ("libx264", X264 + "bframes=3:b-adapt=0:b-pyramid=normal:open-gop=1"),
-    "two fields": ("libx264", X264 + "bframes=2:b-adapt=0:tff=1:open-gop=0"),
-    "H.265": ("libx265", X265 + "bframes=0"),
-    "H.265 with a pyramid": ("libx265", X265 + "bframes=4:b-adapt=0:b-pyramid=1:open-gop=0"),
-    "H.265 with a pyramid and open groups": ("libx265", X265 + "bframes=4:b-adapt=0:b-pyramid=1:open-gop=1"),
-}
-
-
-def pictures() -> Iterator[av.VideoFrame]:
-    rng = np.random.default_rng(1)
-    for n in range(SECONDS * 25):
-        picture = rng.integers(0, 60, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
-        picture[:, : n + 1] = 128
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame.pts = n
-        yield frame
-
-
-def encoded(encoder: str, options: str) -> list["av.Packet[Any]"]:
-    """A camera's access units in decoding order, parameter sets before each key frame."""
-    context = av.CodecContext.create(encoder, "w")
-    assert isinstance(context, av.VideoCodecContext)
-    context.width, context.height, context.pix_fmt = *SIZE, "yuv420p"
-    context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
-    context.options = {"preset": "ultrafast", f"x{encoder[-3:]}-params": options}
-    return [p for frame in [*pictures(), None] for p in context.encode(frame)]
-
-
-def recorded(folder: Path, units: list["av.Packet[Any]"], codec: str) -> tuple[SealedSegment, ...]:
-    """What the recorder makes of them: segments of two seconds, times of a clock that is 40 ppm slow."""
-    recording = Recording(folder / "tracks" / "closeup", Identity("closeup", "s", "b", "1"), T0, 2 * SECOND_NS)
-    format_ = Format("video", codec, Fraction(1, TICKS), extradata=b"")
-    for unit in units:
-        if unit.is_keyframe:
-            format_ = format_at(bytes(unit), format_)
-        pts = (unit.pts or 0) * TICKS // 25 + 3600 * TICKS
-        room_ns = T0 + (unit.pts or 0) * 40_001_600
-        recording.write(Packet(pts, unit.is_keyframe, bytes(unit), room_ns), room_ns, format_, 40.0)
-    recording.end(T0 + SECONDS * SECOND_NS, 40.0)
-    recording.close()
-    return segments("closeup", read_lines(journal.read(folder / "tracks" / "closeup" / "journal.jsonl")))
-
-
-def made(folder: Path, found: tuple[SealedSegment, ...], name: str = "x.mp4") -> tuple[Path, remux.StreamDigest]:
-    target = folder / name
-    return target, remux.segments_to_mp4(folder, found, target, stopped=lambda: False, done=lambda _: None)
+from tests.burner.disc.films import CAMERAS, SECONDS, T0, encoded, made, recorded
+from tests.recorder import media_samples
+from wording import Fault
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
@@ -103,6 +48,67 @@ def test_every_picture_is_shown_when_its_segment_shows_it(tmp_path: Path, camera
     steps = [b.time - a.time for a, b in pairwise(frames)]
     assert all(0.0385 <= step <= 0.0415 for step in steps), [step for step in steps if not 0.0385 <= step <= 0.0415]
     assert remux.digests([target]) == (digest,), "read back, times included"
+
+
+def hash_by_ffmpeg(path: Path) -> str:
+    """What anybody who has ffmpeg finds of the packets of a file's one stream."""
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-"]
+    told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return re.fullmatch(r"0,[va],SHA256=([0-9a-f]{64})\n", told)[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_the_recorder_s_digest_of_packets_is_what_ffmpeg_finds_in_the_mp4(tmp_path: Path, camera: str) -> None:
+    encoder, options = CAMERAS[camera]
+    found = recorded(tmp_path, encoded(encoder, options), "hevc" if encoder == "libx265" else "h264")
+    assert {segment.run_since for segment in found} == {"000000.mkv"}
+    assert hash_by_ffmpeg(made(tmp_path, found)[0]) == found[-1].run_sha256
+    assert hash_by_ffmpeg(made(tmp_path, found[1:2], "one.mp4")[0]) == found[1].packets_sha256
+    assert hash_by_ffmpeg(made(tmp_path, found[:-1], "cut.mp4")[0]) == found[-2].run_sha256 != found[-1].run_sha256
+
+
+def test_sound_has_such_digests_too(tmp_path: Path) -> None:
+    form, packets = media_samples.sound(5.0)
+    recording = Recording(tmp_path / "tracks" / "microphone", Identity("microphone", "s", "b", "1"), T0, 2 * SECOND_NS)
+    for n, packet in enumerate(packets):
+        recording.write(packet, T0 + n * SECOND_NS // 25, form, 0.0)
+    recording.end(T0 + 5 * SECOND_NS, 0.0)
+    recording.close()
+    found = segments("microphone", read_lines(journal.read(tmp_path / "tracks" / "microphone" / "journal.jsonl")))
+    assert len(found) == 3
+    assert hash_by_ffmpeg(made(tmp_path, found)[0]) == found[-1].run_sha256
+
+
+def test_a_run_ends_at_a_gap_as_a_film_does(tmp_path: Path) -> None:
+    units = encoded(*CAMERAS["no B-frames"])
+    del units[60:85]  # a second; the recorder is told that the source was lost, and that it is back
+    recording = Recording(tmp_path / "tracks" / "closeup", Identity("closeup", "s", "b", "1"), T0, 2 * SECOND_NS)
+    format_ = format_at(bytes(units[0]), Format("video", "h264", Fraction(1, 90_000), extradata=b""))
+    for n, unit in enumerate(units):
+        if n == 60:
+            recording.lost(Fault("connection-lost", "check-cable"), 0.0)
+        if n < 60 or n >= 75:  # from a key frame on
+            at = T0 + (unit.pts or 0) * SECOND_NS // 25
+            recording.write(Packet((unit.pts or 0) * 3600, unit.is_keyframe, bytes(unit), at), at, format_, 0.0)
+    recording.end(T0 + SECONDS * SECOND_NS, 0.0)
+    recording.close()
+    found = segments("closeup", read_lines(journal.read(tmp_path / "tracks" / "closeup" / "journal.jsonl")))
+    films = runs(found)
+    assert len(films) == 2
+    for number, film in enumerate(films):
+        assert {segment.run_since for segment in film} == {Path(film[0].path).name}
+        assert hash_by_ffmpeg(made(tmp_path, film, f"{number}.mp4")[0]) == film[-1].run_sha256
+
+
+def test_another_process_begins_another_run(tmp_path: Path) -> None:
+    units = encoded(*CAMERAS["no B-frames"])
+    first = recorded(tmp_path, units[:100], "h264")
+    journal_path = tmp_path / "tracks" / "closeup" / "journal.jsonl"
+    kept = [line for line in journal_path.read_text().splitlines() if '"kind":"end"' not in line]
+    journal_path.write_text("".join(f"{line}\n" for line in kept))
+    both = recorded(tmp_path, units[100:], "h264")
+    assert both[: len(first)] == first
+    assert {segment.run_since for segment in both[len(first) :]} == {Path(both[len(first)].path).name}
 
 
 @pytest.mark.parametrize("camera", ["a deep pyramid", "H.265"])

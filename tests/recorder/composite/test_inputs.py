@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,13 +16,21 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns
 from recorder.composite import inputs
 from recorder.composite.inputs import SoundInput, VideoInput, VideoInputSettings
 from recorder.composite.picture import FULL, STRIP_HEIGHT, WIDTH, new_canvas
-from recorder.media.live import LiveKind, LiveServer, data_message, format_message
+from recorder.media.live import LiveKind, data_message, format_message
+from recorder.media.live_hub import LiveHub
+from recorder.media.live_publisher import LivePublisher
 from recorder.media.packets import Format, Packet
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
 from tests.recorder.stand_ins import camera, plain
 
 Video = tuple[Format, list[Packet]]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LiveHub]:
+    with closing(LiveHub(tmp_path / "live.sock", ["overview", "microphone"])) as listening:
+        yield listening
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +61,18 @@ def shown(to: VideoInput, due_ns: int) -> tuple[int, int]:
     return round(int(np.argmax(spread > 12)) / (WIDTH / 320) / 4), at_ns
 
 
-def test_what_is_kept_while_idle_reaches_back_to_a_slow_beginning(tmp_path: Path, video: Video) -> None:
+def test_what_is_kept_while_idle_reaches_back_to_a_slow_beginning(hub: LiveHub, video: Video) -> None:
     """A session may begin at a T0 five seconds ago, and the disk may then need some more for the first part's line."""
-    pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
+    pictures = VideoInput(VideoInputSettings("overview", 0), FULL, hub)
     show(pictures, video, 0, 150)
     pictures.idle(9 * SECOND_NS)
     assert shown(pictures, SECOND_NS + 3 * PICTURE_NS) == (28, SECOND_NS + 3 * PICTURE_NS)
-    pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
+    pictures = VideoInput(VideoInputSettings("overview", 0), FULL, hub)
     show(pictures, video, 0, 150)
     pictures.idle(20 * SECOND_NS)
     assert len(pictures._packets) <= 25, "the newest group alone"
 
-    sound = SoundInput(tmp_path / "none.sock", 48000)
+    sound = SoundInput(48000, hub)
     format_, packets = media_samples.sound(20)
     sound.idle()
     sound.take(format_message(format_))
@@ -74,9 +82,9 @@ def test_what_is_kept_while_idle_reaches_back_to_a_slow_beginning(tmp_path: Path
     assert missing == 0 and np.abs(heard).max() > 0.1
 
 
-def test_only_what_the_newest_picture_needs_is_decoded(tmp_path: Path, video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_the_newest_picture_needs_is_decoded(hub: LiveHub, video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a session's beginning, or after a stop, many seconds are due at once."""
-    pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
+    pictures = VideoInput(VideoInputSettings("overview", 0), FULL, hub)
     show(pictures, video, 0, 150)
     decoded: list[int] = []
     decode = pictures._decode
@@ -85,8 +93,8 @@ def test_only_what_the_newest_picture_needs_is_decoded(tmp_path: Path, video: Vi
     assert decoded == list(range(50, 61)), "from the last key frame on"
 
 
-def test_another_format_is_shown_when_its_time_has_come(tmp_path: Path, video: Video, other: Video) -> None:
-    pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
+def test_another_format_is_shown_when_its_time_has_come(hub: LiveHub, video: Video, other: Video) -> None:
+    pictures = VideoInput(VideoInputSettings("overview", 0), FULL, hub)
     show(pictures, video, 0, 20)
     assert shown(pictures, 5 * PICTURE_NS) == (5, 5 * PICTURE_NS)
     show(pictures, other, 30 * PICTURE_NS, 20)
@@ -98,9 +106,9 @@ def test_another_format_is_shown_when_its_time_has_come(tmp_path: Path, video: V
     assert [message.time_ns // PICTURE_NS for _, message in pictures._packets] == list(range(34, 50))
 
 
-def test_a_feed_that_gives_its_last_group_again_is_shown_once(tmp_path: Path, video: Video) -> None:
+def test_a_feed_that_gives_its_last_group_again_is_shown_once(hub: LiveHub, video: Video) -> None:
     """A track that was reached anew hands over the current group of pictures first."""
-    pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
+    pictures = VideoInput(VideoInputSettings("overview", 0), FULL, hub)
     show(pictures, video, 0, 20)
     assert shown(pictures, 10 * PICTURE_NS) == (10, 10 * PICTURE_NS)
     show(pictures, video, 0, 40)
@@ -112,7 +120,7 @@ class Feed:
     """A camera's track, which sends 25 pictures a second without end."""
 
     def __init__(self, path: Path, video: Video) -> None:
-        self.server = LiveServer(path)
+        self.publisher = LivePublisher(path, "overview")
         self._video = video
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send)
@@ -120,26 +128,27 @@ class Feed:
 
     def _send(self) -> None:
         format_, packets = self._video
-        self.server.publish(format_message(format_))
+        self.publisher.publish(format_message(format_))
         n = 0
         while not self._stop.wait(0.04):
-            self.server.publish(data_message(packets[n % 150], boottime_ns(), 0.0))
+            self.publisher.publish(data_message(packets[n % 150], boottime_ns(), 0.0))
             n += 1
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5)
-        self.server.close()
+        self.publisher.close()
 
 
 @contextmanager
-def pumping(address: CameraAddress, folder: Path, video: Video) -> Iterator[tuple[VideoInput, Feed]]:
-    """An input with a sub-stream, and its track's feed."""
-    feed = Feed(folder / "feed.sock", video)
-    pictures = VideoInput(VideoInputSettings("overview", folder / "feed.sock", 0, address), FULL)
+def pumping(address: CameraAddress, folder: Path, video: Video, hub: LiveHub) -> Iterator[VideoInput]:
+    """An input with a sub-stream; its track sends to the hub of this folder."""
+    feed = Feed(folder / "live.sock", video)
+    wait_for(lambda: feed.publisher.connected, "the hub")
+    pictures = VideoInput(VideoInputSettings("overview", 0, address), FULL, hub)
     pictures.start()
     try:
-        yield pictures, feed
+        yield pictures
     finally:
         pictures.stop()
         pictures.join(10)
@@ -148,7 +157,7 @@ def pumping(address: CameraAddress, folder: Path, video: Video) -> Iterator[tupl
 
 
 def test_a_sub_stream_that_hangs_takes_nothing_from_the_main_one(
-    tmp_path: Path, video: Video, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, video: Video, hub: LiveHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camera_source, "OPEN_S", 1.0)
     monkeypatch.setattr(inputs, "SUB_AGAIN_NS", SECOND_NS // 5)
@@ -163,18 +172,18 @@ def test_a_sub_stream_that_hangs_takes_nothing_from_the_main_one(
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         uri = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/sub"
-        with pumping(CameraAddress("overview", rtsp=uri, rtsp_sub=uri), tmp_path, video) as (pictures, feed):
+        with pumping(CameraAddress("overview", rtsp=uri, rtsp_sub=uri), tmp_path, video, hub) as pictures:
             wait_for(lambda: len(pictures._packets) > 5, "the main stream")
-            (client,) = feed.server._clients
-            times: list[int] = []
+            times, taking = list[int](), set[int]()
 
             def tried_thrice() -> bool:
                 with pictures._lock:
                     times.extend(message.time_ns for _, message in pictures._packets)
-                return len(came) >= 6  # each try is one connection to see whether somebody is there, and one for the stream
+                taking.add(hub.takers("overview"))
+                return len(came) >= 3
 
             wait_for(tried_thrice, "three tries", 20)
-            assert feed.server._clients == [client], "the feed was never left"
+            assert taking == {1}, "the main stream was never left"
             known = sorted(set(times))
             assert max(b - a for a, b in pairwise(known)) < SECOND_NS // 2
         silent.shutdown(socket.SHUT_RDWR)
@@ -184,10 +193,10 @@ def test_a_sub_stream_that_hangs_takes_nothing_from_the_main_one(
     wait_for(lambda: not any(t.name == "open-overview" for t in threading.enumerate()), "the end of the last try")
 
 
-def test_the_main_stream_is_shown_until_the_sub_stream_is_open(tmp_path: Path, video: Video) -> None:
-    with camera(tmp_path) as device, pumping(plain(device, sub=True), tmp_path, video) as (pictures, feed):
-        wait_for(lambda: len(feed.server._clients) == 1, "the main stream")
-        wait_for(lambda: all(c.closed for c in feed.server._clients), "the sub-stream instead of it", 20)
+def test_the_main_stream_is_shown_until_the_sub_stream_is_open(tmp_path: Path, video: Video, hub: LiveHub) -> None:
+    with camera(tmp_path) as device, pumping(plain(device, sub=True), tmp_path, video, hub) as pictures:
+        wait_for(lambda: hub.takers("overview") == 1, "the main stream")
+        wait_for(lambda: hub.takers("overview") == 0, "the sub-stream instead of it", 20)
         wait_for(lambda: len({id(decoder) for decoder, _ in pictures._packets}) == 2, "the sub-stream's pictures")
         with pictures._lock:
             main_ns, sub_ns = (
@@ -195,13 +204,13 @@ def test_the_main_stream_is_shown_until_the_sub_stream_is_open(tmp_path: Path, v
             )
         assert main_ns and sub_ns[0] - main_ns[-1] < SECOND_NS, "one follows the other"
         device.stop()
-        wait_for(lambda: any(not c.closed for c in feed.server._clients), "the main stream again", 10)
+        wait_for(lambda: hub.takers("overview") == 1, "the main stream again", 10)
 
 
-def test_a_sub_stream_that_nobody_shows_any_more_is_closed(tmp_path: Path) -> None:
+def test_a_sub_stream_that_nobody_shows_any_more_is_closed(tmp_path: Path, hub: LiveHub) -> None:
     with camera(tmp_path) as device:
         address = plain(device, sub=True)
-        pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0, address), FULL)
+        pictures = VideoInput(VideoInputSettings("overview", 0, address), FULL, hub)
         assert not pictures._sub_open()
         opening = pictures._opening
         assert opening is not None
@@ -212,8 +221,8 @@ def test_a_sub_stream_that_nobody_shows_any_more_is_closed(tmp_path: Path) -> No
         wait_for(lambda: sum(device.clients().values()) == 0, "the camera left alone")
 
 
-def test_messages_of_no_format_are_nothing(tmp_path: Path, video: Video) -> None:
-    pictures = VideoInput(VideoInputSettings("overview", tmp_path / "none.sock", 0), FULL)
+def test_messages_of_no_format_are_nothing(hub: LiveHub, video: Video) -> None:
+    pictures = VideoInput(VideoInputSettings("overview", 0), FULL, hub)
     message = data_message(video[1][0], 0, 0.0)
     assert message.kind is LiveKind.DATA
     pictures.take(message)

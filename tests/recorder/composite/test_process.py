@@ -22,17 +22,10 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, boottime_ns,
 from recorder.composite import process as composer_module
 from recorder.composite.encoder import EncoderSettings
 from recorder.composite.inputs import VideoInputSettings
+from recorder.composite.overlay import OverlayFields, OverlayText, overlay_text
 from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
-from recorder.composite.picture import (
-    HEIGHT,
-    STRIP_HEIGHT,
-    WIDTH,
-    OverlayFields,
-    inset_rect,
-    new_canvas,
-    overlay_text,
-    render_line,
-)
+from recorder.composite.picture import HEIGHT, STRIP_HEIGHT, WIDTH, inset_rect, new_canvas
+from recorder.composite.plates import render_strip
 from recorder.composite.process import Composer
 from recorder.composite.recording import Composite
 from recorder.composite.settings import ComposerSettings
@@ -41,15 +34,17 @@ from recorder.disk.durable import make_folder
 from recorder.disk.sink import Sink
 from recorder.evidence.continuity import DIED, GIVEN_UP, composite_coverage
 from recorder.faults import StorageFault
-from recorder.media.live import LiveKind, LiveMessage, LiveServer, data_message, format_message
+from recorder.media.live import LiveKind, LiveMessage, data_message, format_message
+from recorder.media.live_publisher import LivePublisher
+from recorder.process.local_socket import live_socket
 from recorder.process.status import ClimateStatus, ComposerStatus, read_status
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import Epoch, session_epoch
 from recorder.session.lines import read_lines
+from recorder.session.tracks import TRACKS
 from recorder.session.wall_clock import read_tie_now
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
-from wording import Shown
 from wording.sentence import Sentence
 
 FAST = EncoderSettings(30, "ultrafast", 64)
@@ -300,14 +295,14 @@ class Studio:
         make_folder(self.run / "status")
         self.session = make_folder(self.root / "sessions" / "s1")
         self.folder = self.session / "composite"
-        self.feeds = {name: LiveServer(self.run / f"live-{name}.sock") for name in ("overview", "closeup", "microphone")}
+        self.feeds = dict[str, LivePublisher]({name: LivePublisher(live_socket(self.run), name) for name in TRACKS})
         self.epoch: Epoch = session_epoch(self.session, read_tie_now)
         self.start_ns = snap_start(self.epoch.room_ns(boottime_ns() - began_ns))
         self.settings = ComposerSettings(
             root=self.root,
             run=self.run,
-            main=VideoInputSettings("overview", self.run / "live-overview.sock", 0),
-            inset=VideoInputSettings("closeup", self.run / "live-closeup.sock", 0),
+            main=VideoInputSettings("overview", 0),
+            inset=VideoInputSettings("closeup", 0),
             inset_width=480,
             inset_height=270,
             inset_corner="bottom-right",
@@ -340,13 +335,12 @@ class Studio:
                 for feed in self.feeds.values():
                     feed.publish(LiveMessage(LiveKind.LOST))
 
-        clients = {name: len(feed._clients) for name, feed in self.feeds.items()}
         thread = threading.Thread(target=work)
         thread.start()
         awake = threading.Thread(target=keep_awake)
         awake.start()
         try:
-            wait_for(lambda: all(len(f._clients) > clients[n] for n, f in self.feeds.items()), "the composer's inputs")
+            wait_for(lambda: all(composer.hub.takers(name) for name in TRACKS), "the composer's inputs")
             yield composer
         finally:
             stop.set()
@@ -456,11 +450,11 @@ def sound_of(path: Path) -> np.ndarray:
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
 
-def says(picture: np.ndarray, texts: list[Shown]) -> Shown:
+def says(picture: np.ndarray, texts: list[OverlayText]) -> OverlayText:
     """Which of the texts the overlay line shows."""
 
-    def likeness(text: Shown) -> float:
-        mask = render_line(text) > 128
+    def likeness(text: OverlayText) -> float:
+        mask = render_strip(text).luma > 128
         strip = picture[:STRIP_HEIGHT]
         return float(strip[mask].mean() - strip[~mask].mean())
 
@@ -473,7 +467,7 @@ def shown(picture: np.ndarray) -> int:
     return round(int(np.argmax(spread > 12)) / (WIDTH / 320) / 4)
 
 
-def overlay(moment_ns: int, *, climate: bool = True) -> Shown:
+def overlay(moment_ns: int, *, climate: bool = True) -> OverlayText:
     moment = datetime.fromtimestamp(moment_ns // SECOND_NS, UTC).astimezone(ZONE)
     return overlay_text(moment, OverlayFields("调查询问室一", CASE, *((23.4, 45.0) if climate else (None, None))), "zh")
 

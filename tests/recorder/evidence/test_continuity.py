@@ -19,7 +19,9 @@ from recorder.evidence.continuity import (
     Span,
     composite_coverage,
     coverage,
+    cut_pictures,
     holes,
+    interruptions,
     pictures_due,
 )
 from recorder.session.lines import cause_of, read_lines
@@ -96,6 +98,36 @@ def test_a_hole_with_the_cause_that_was_journalled() -> None:
         "cause": "camera-ended-connection",
         "values": values,
     }
+
+
+def cut(first: float, end: float) -> Json:
+    return {"kind": "cut", "file": "000000.mkv", "from_ns": at(first), "to_ns": at(end), "cause": "last-picture-not-whole"}
+
+
+@pytest.mark.parametrize("back", [9.98, 10.0, 15.5])
+def test_a_gap_begins_before_a_picture_that_does_not_count(back: float) -> None:
+    """However soon the next connection began."""
+    lost = {"kind": "lost", "from_ns": at(10), "cause": "the-loss"}
+    entries = numbered(begin(), segment(0, -0.4, 10), lost, segment(1, back, 20), cut(9.88, 10), segment(2, 20, 30), END)
+    assert gaps(entries) == [(9.88, back, "the-loss" if back > 10 else "last-picture-not-whole")]
+    lines = list(read_lines(entries))
+    assert [(p.from_ns, p.to_ns) for p in cut_pictures(lines, T0, at(30))] == [(at(9.88), at(10))]
+    assert cut_pictures(lines, at(10), at(30)) == []
+    assert cut_pictures(lines, T0, at(9.88)) == []
+
+
+def test_a_picture_that_is_shown_before_whole_ones_is_a_gap_of_its_own() -> None:
+    lost = {"kind": "lost", "from_ns": at(10), "cause": "the-loss"}
+    entries = numbered(begin(), segment(0, -0.4, 10), lost, cut(9.88, 9.96), segment(1, 15, 30), END)
+    assert gaps(entries) == [(9.88, 9.96, "last-picture-not-whole"), (10, 15, "the-loss")]
+
+
+def test_an_interruption_that_is_running_begins_where_it_will_in_the_seal() -> None:
+    lost = {"kind": "lost", "from_ns": at(10), "cause": "the-loss", "values": {}}
+    lines = list(read_lines(numbered(begin(), segment(0, -0.4, 10), lost, cut(9.96, 10))))
+    assert [(each.from_ns, each.to_ns) for each in interruptions(lines)] == [(at(9.96), None)]
+    back = list(read_lines([{"kind": "back", "at_ns": at(12)}]))
+    assert [(each.from_ns, each.to_ns) for each in interruptions([*lines, *back])] == [(at(9.96), at(12))]
 
 
 def test_each_hole_gets_its_own_cause() -> None:

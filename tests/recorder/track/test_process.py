@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,8 +28,10 @@ from recorder.disk.locks import lock_holder
 from recorder.disk.sink import Sink
 from recorder.evidence.continuity import Coverage, coverage
 from recorder.faults import StorageFault
-from recorder.media.live import LiveKind, LiveReader
+from recorder.media.live import LiveKind
+from recorder.media.live_hub import LiveHub
 from recorder.media.packets import Connected, Format, Lost, Packet
+from recorder.process.local_socket import live_socket
 from recorder.process.status import TrackStatus, read_status
 from recorder.process.wanted import Wanted
 from recorder.session.epoch import Epoch, session_epoch
@@ -191,8 +193,10 @@ def test_a_session_begins_in_memory_and_ends_at_t1_without_a_hole(room: Room, de
 
 
 def test_a_camera_that_goes_and_comes_back_is_a_gap_with_its_cause(room: Room, device: StandInCamera) -> None:
-    with room.recording(), LiveReader(room.run / "live-overview.sock") as reader:
-        first, second = reader.read(), reader.read()
+    with closing(LiveHub(live_socket(room.run), ["overview"])) as hub, room.recording():
+        room.until(lambda s: s.state == "armed", "the camera")
+        live = hub.listen("overview")
+        first, second = live.take(5), live.take(5)
         assert first is not None
         assert second is not None
         assert (first.kind, second.kind, second.key) == (LiveKind.FORMAT, LiveKind.DATA, True)
@@ -216,7 +220,7 @@ def test_a_camera_that_goes_and_comes_back_is_a_gap_with_its_cause(room: Room, d
         room.until(lambda s: s.finished == "s1", "the end")
         kinds: list[LiveKind] = []
         while LiveKind.LOST not in kinds or kinds[-1] is not LiveKind.FORMAT:
-            message = reader.read()
+            message = live.take(5)
             assert message is not None
             kinds.append(message.kind)
     (gap,) = room.coverage(start_ns, stop_ns).gaps
