@@ -272,10 +272,10 @@ class CameraSource(Source):
                 if self._reader is None:
                     self.connected(Connected(reader.format, _device(description, reader)))
                     self._reader, self._began_ns = reader, boottime_ns()
+                self.deliver(item)
                 if (news := self._camera.news()) is not None:
                     device = _device(news[0], reader)
                     self.deliver(Changed(device, tuple(asdict(change) for change in news[1])))
-                self.deliver(item)
         except DeviceAbsent:  # it ended the connection itself, or that broke
             if self._reader is not None:
                 self._lasted_s.append((boottime_ns() - self._began_ns) / SECOND_NS)

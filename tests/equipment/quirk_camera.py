@@ -275,9 +275,7 @@ class _Session(socketserver.StreamRequestHandler):
                     _, size = struct.unpack(">BH", self.rfile.read(3))
                     self.rfile.read(size)
                     continue
-                line = first + self.rfile.readline()
-                self.server.camera.heard += line
-                lines = [line.decode().strip(), *self._request()]
+                lines = self._request(first)
                 if lines[0].startswith("RTSP/"):  # an answer
                     continue
                 headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
@@ -285,9 +283,12 @@ class _Session(socketserver.StreamRequestHandler):
                 self.server.camera.asked.append(lines[0].split(" ")[0])
                 self._answer(headers, 200)
 
-    def _request(self) -> list[str]:
-        found = request_lines(self.rfile)
-        self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
+    def _request(self, first: bytes = b"") -> list[str]:
+        """The lines of the next request's head. first: what of it was read already."""
+        begun = [(first + self.rfile.readline()).decode().strip()] if first else []
+        found = [*begun, *request_lines(self.rfile)]
+        if found:
+            self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
         return found
 
     def _demand(self, headers: dict[str, str]) -> None:
@@ -311,7 +312,7 @@ class _Session(socketserver.StreamRequestHandler):
             return False
         secret, action = _md5(f"admin:{given['realm']}:{camera.password}"), _md5(f"{method}:{given['uri']}")
         counted = f":{given['nc']}:{given['cnonce']}:auth" if "qop" in given else ""
-        return given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}")
+        return bool(given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}"))
 
     def _answer(self, asked: dict[str, str], status: int, body: bytes = b"", **headers: str) -> None:
         told = {
