@@ -27,10 +27,20 @@ class Person:
 NOBODY = Person(-1)
 
 
+def uid_at(connection: socket.socket) -> int:
+    """The user of the process that opened the connection. Raises OSError."""
+    return _credentials(connection)[1]
+
+
 def person_at(connection: socket.socket) -> Person:
     """The process that opened the connection. Raises OSError."""
-    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    pid, uid = _credentials(connection)
     return Person(uid, _name(_login_uid(pid, uid)))
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int]:
+    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid
 
 
 def _login_uid(pid: int, uid: int) -> int:
