@@ -163,7 +163,7 @@ class Track:
         )
         status.firmware, status.serial = str(device.get("firmware", "")), str(device.get("serial", ""))
         status.clock_offset_s = device.get("clock_offset_s")
-        status.own_rate_hz = int(device.get("own_rate_hz") or 0)
+        status.direct = bool(device.get("direct"))
         self._announce(format_)
 
     def _announce(self, format_: Format) -> None:
