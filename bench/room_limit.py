@@ -15,19 +15,11 @@ import av
 
 from recorder.composite.encoder import EncoderSettings
 from recorder.composite.open_encoder import open_encoder
-from recorder.composite.picture import (
-    FULL,
-    OverlayFields,
-    Rect,
-    Scaled,
-    inset_rect,
-    new_canvas,
-    overlay_text,
-    paint_border,
-    paint_line,
-    render_line,
-)
+from recorder.composite.overlay import OverlayFields, overlay_text
+from recorder.composite.picture import FULL, Rect, Scaled, inset_rect, new_canvas, paint_border
+from recorder.composite.plates import paint_plate, render_name, render_strip
 from tests.equipment.clips import Clip
+from wording import shown
 
 FPS = 25
 SETTINGS = EncoderSettings(27, "superfast", 96)  # the configuration's defaults
@@ -61,7 +53,7 @@ def least_cpu_s(clip: Clip, seconds: int, *, sub: bool, clock: Callable[[], floa
     main = Decoder(clip.units("overview", "main"), FULL)
     inset = Decoder(clip.units("closeup", "sub" if sub else "main"), inset_at)
     spent = dict.fromkeys(("decode_main", "decode_inset", "compose", "encode"), 0.0)
-    canvas = new_canvas()
+    canvas, name = new_canvas(), render_name(shown("特写"), inset_at)
 
     def timed(what: str, act: Callable[[], Any]) -> Any:
         began = clock()
@@ -73,14 +65,15 @@ def least_cpu_s(clip: Clip, seconds: int, *, sub: bool, clock: Callable[[], floa
         encoder = open_encoder(SETTINGS, container)
         for n in range(seconds * FPS):
             if n % FPS == 0:
-                line = render_line(overlay_text(datetime(2026, 11, 21, 9, 30, n // FPS % 60), FIELDS, "zh"))
+                line = render_strip(overlay_text(datetime(2026, 11, 21, 9, 30, n // FPS % 60), FIELDS, "zh"))
             pictures = [timed("decode_main", partial(main.picture, n)), timed("decode_inset", partial(inset.picture, n))]
 
             def compose(pictures: list[Scaled] = pictures, line: Any = line) -> None:
                 for each in pictures:
                     each.paint(canvas)
                 paint_border(canvas, inset_at)
-                paint_line(canvas, line)
+                paint_plate(canvas, name)
+                paint_plate(canvas, line)
 
             timed("compose", compose)
             timed("encode", partial(drain, encoder.encode(canvas)))

@@ -4,7 +4,7 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-ADDRESS_SPACE = 512 << 20  # asking a camera takes less than half of it
+ADDRESS_SPACE = 512 << 20  # asking a camera takes 60 MiB of it
 FILES = 64  # opened at once
 KILLED_FIRST = 500  # proc(5), oom_score_adj: when the PC's memory ends, this process goes before any that records
 

@@ -265,10 +265,7 @@ class Link:
                 size=guard.announced,
                 limit=self._most,
             )
-        return self._breaking(guard.breach)
-
-    def _breaking(self, why: object) -> FeedFault:
-        host, port = self.broker.host, self.broker.port
+        host, port, why = self.broker.host, self.broker.port, guard.breach
         return FeedFault("mqtt-broker-breaks-the-protocol", "check-broker-is-the-centre-s-own", host=host, port=port, why=why)
 
     def _check(self, rc: MQTTErrorCode) -> None:
@@ -321,9 +318,6 @@ class Link:
             )
             return
         self.window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
-        if self.window == 0:  # a protocol error (MQTT 5, 3.2.2.3.3): nothing could be said ever
-            self._failed = self._breaking("Receive Maximum 0")
-            return
         self._largest = getattr(properties, "MaximumPacketSize", None)
         self.session_present = flags.session_present
         self._accepted = True

@@ -65,8 +65,8 @@ class _Fresh(HTTPAdapter):
             self._pinned = {"ssl_context": context(), "assert_fingerprint": pin, "assert_hostname": False}
         super().__init__(pool_maxsize=1)
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options, **self._pinned)
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **options, **self._pinned)
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
         self.poolmanager.clear()

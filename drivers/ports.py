@@ -102,7 +102,8 @@ class CameraDescription:
         Raises KeyError, TypeError where it is none.
         """
         sub, address = data.get("sub"), data.get("address")
-        inner = {"main": Stream(**_known(Stream, data["main"])), "sub": Stream(**_known(Stream, sub)) if sub else None}
+        inner: dict[str, Any] = {"main": Stream(**_known(Stream, data["main"]))}
+        inner["sub"] = Stream(**_known(Stream, sub)) if sub else None
         inner["address"] = Place(**_known(Place, address)) if address else None
         return cls(**_known(cls, {key: value for key, value in data.items() if key not in inner}), **inner)
 

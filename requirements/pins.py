@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 FOLDER = Path(__file__).parent
-USES = ("run", "dev", "build")  # run.txt: what a room needs; dev.txt: for ./check as well; build.txt: to install them
 Use = Literal["run", "dev", "build"]
+USES: tuple[Use, ...] = get_args(Use)  # run.txt: what a room needs; dev.txt: for ./check as well; build.txt: to install them
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+?)(?: ; ([^\\\n]+?))? *((?:\\\n +--hash=sha256:[0-9a-f]{64} ?)+)", re.MULTILINE)
 _VIA = re.compile(r"(?:\n +#[^\n]*)*")

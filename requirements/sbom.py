@@ -33,11 +33,11 @@ def purl(pin: Pin) -> str:
 
 def licences(told: metadata.PackageMetadata) -> list[Json]:
     """What an installed package says of its licence, in CycloneDX's form; [] where it says nothing plain."""
-    expression = told.get("License-Expression")
-    if expression:
-        return [{"expression": expression}]
+    if expression := told.get_all("License-Expression"):
+        return [{"expression": str(expression[0])}]
     named = [text.removeprefix(CLASSIFIER) for text in told.get_all("Classifier") or [] if text.startswith(CLASSIFIER)]
-    if not named and (text := (told.get("License") or "").strip()) not in ("", "UNKNOWN") and len(text) <= LICENCE_CHARACTERS:
+    text = str((told.get_all("License") or [""])[0]).strip()
+    if not named and text not in ("", "UNKNOWN") and len(text) <= LICENCE_CHARACTERS:
         named = [text]
     return [{"license": {"name": name}} for name in sorted(set(named)) if "\n" not in name]
 

@@ -143,6 +143,8 @@ class ReportSummary:
         if data["schema"] not in SCHEMAS or not isinstance(failed, list):
             raise ValueError("no self-check report")
         at_ns = round(at.timestamp() * 1000) * (SECOND_NS // 1000)
+        if not 0 <= at_ns < 1 << 63:
+            raise ValueError("no time of a self-check")
         return cls(at_ns, data["passed"] is True, tuple(str(key) for key in failed), valid_minutes * 60 * SECOND_NS)
 
     def valid(self, now_ns: int) -> bool:

@@ -30,7 +30,14 @@ from recorder.later.check import RECORDS, Seal, judge_records
 from recorder.session.files import JOURNAL_SIGNATURE, SIGNATURE
 from recorder.session.lines import Line
 from recorder.session.tracks import COMPOSITE, MADE_LATER, track_name
-from recorder.verify.after_seal import OwnJournal, check_journal_head, check_own_journal, check_record
+from recorder.verify.after_seal import (
+    OwnJournal,
+    check_journal_head,
+    check_own_journal,
+    check_record,
+    remark_notes,
+    transcript_states,
+)
 from recorder.verify.session import check_composite, check_coverage
 from wording import Exit, Language, Shown
 from wording.sentence import Sentence
@@ -161,7 +168,10 @@ def _signatures(contents: Contents, trusted: bytes | None) -> tuple[dict[str, st
 
 
 def _object(data: bytes) -> Json:
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
     return value
@@ -274,3 +284,4 @@ def _transcript(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
         excepted = any(e["kind"] == "exception" for e in entries[entries.index(attached[-1]) :])
         verdict = Sentence("excepted" if excepted else str(attached[-1].get("verdict")))
         yield good("newest-transcript-verdict", path=files[0], verdict=verdict)
+        yield from remark_notes(_manifest(contents), transcript_states(entries)[-1])

@@ -18,6 +18,7 @@ import av
 from recorder.clock.instants import SECOND_NS
 from recorder.evidence.findings import Finding, bad, good, note
 from recorder.evidence.sealed_segments import SealedSegment
+from recorder.media.packets import FOREIGN_TEXT
 
 PIECES = 8  # that wait for the reading thread
 BUFFER_BYTES = 1 << 20
@@ -89,7 +90,7 @@ class FilmReader:
     def _run(self) -> None:
         pieces: list[Piece] = []
         try:
-            with av.open(self, "r", format="mp4", buffer_size=BUFFER_BYTES) as container:
+            with av.open(self, "r", format="mp4", buffer_size=BUFFER_BYTES, metadata_errors=FOREIGN_TEXT) as container:
                 more = _take(container, self._counts, pieces)
             self._found = FilmRead(tuple(pieces), more)
         except (av.error.FFmpegError, ValueError, IndexError, OverflowError, MemoryError) as error:

@@ -31,6 +31,7 @@ from recorder.evidence.sealed_segments import SealedSegment
 from recorder.faults import EvidenceFault
 from recorder.media.cadence import DEEPEST
 from recorder.media.decoding import address
+from recorder.media.packets import FOREIGN_TEXT
 from recorder.media.parameter_sets import KINDS
 
 VIDEO_TICKS = Fraction(1, 90_000)
@@ -201,7 +202,7 @@ def _file_sha256(path: Path) -> str:
 
 def _opened(path: Path) -> Any:
     try:
-        return av.open(address(path))
+        return av.open(address(path), metadata_errors=FOREIGN_TEXT)
     except (av.error.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
 

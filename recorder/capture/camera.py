@@ -22,7 +22,7 @@ from recorder.capture.source import Source
 from recorder.capture.stream_fault import equal_lengths, stream_fault
 from recorder.clock.instants import SECOND_NS, boottime_ns
 from recorder.media.cadence import Cadence, Stamp
-from recorder.media.packets import Changed, Connected, Format, Jumped, Packet
+from recorder.media.packets import FOREIGN_TEXT, Changed, Connected, Format, Jumped, Packet
 from recorder.media.parameter_sets import format_at
 
 OPEN_S = 4.0  # a camera that is slower with its answers gets so much more each time…
@@ -69,7 +69,7 @@ class StreamReader:
         relay: RtspRelay | None = None
         try:
             relay = RtspRelay(filled(uri, address.user, address.password), self.uri, address, open_s)
-            self.container = av.open(relay.url, options=OPTIONS, timeout=(open_s, GIVE_UP_S))
+            self.container = av.open(relay.url, options=OPTIONS, timeout=(open_s, GIVE_UP_S), metadata_errors=FOREIGN_TEXT)
         except (av.error.FFmpegError, OSError) as error:
             late_s = open_s if boottime_ns() - began_ns >= open_s * SECOND_NS else 0.0
             fault = stream_fault(error, self._name, self.uri, late_s=late_s, status=relay.status if relay is not None else 0)
@@ -272,10 +272,10 @@ class CameraSource(Source):
                 if self._reader is None:
                     self.connected(Connected(reader.format, _device(description, reader)))
                     self._reader, self._began_ns = reader, boottime_ns()
+                self.deliver(item)
                 if (news := self._camera.news()) is not None:
                     device = _device(news[0], reader)
                     self.deliver(Changed(device, tuple(asdict(change) for change in news[1])))
-                self.deliver(item)
         except DeviceAbsent:  # it ended the connection itself, or that broke
             if self._reader is not None:
                 self._lasted_s.append((boottime_ns() - self._began_ns) / SECOND_NS)

@@ -54,7 +54,7 @@ def remembered(path: Path | None) -> CameraDescription | None:
         known = CameraDescription.from_dict(read_json(path))
     except (Fault, KeyError, TypeError):
         return None
-    return None if TAKEN_OUT in known.main.uri else known
+    return None if not isinstance(known.main.uri, str) or TAKEN_OUT in known.main.uri else known
 
 
 def where(address: CameraAddress, known: CameraDescription | None) -> tuple[str, int]:

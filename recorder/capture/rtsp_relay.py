@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drivers.faults import DeviceFault
 from drivers.login import NoLogin
@@ -144,7 +144,7 @@ class RtspRelay(threading.Thread):
 
     def _accepted(self) -> socket.socket:
         """FFmpeg's connection; nobody else's. Raises OSError."""
-        deadline = time.monotonic() + self._limit_s + 1
+        deadline = time.monotonic() + self._limit_s
         while True:
             self._listener.settimeout(max(0.01, deadline - time.monotonic()))
             client, _ = self._listener.accept()
@@ -315,7 +315,7 @@ class RtspRelay(threading.Thread):
     def _for_ffmpeg(self, text: str) -> str:
         return text.replace(self._theirs, self.url)
 
-    def _wrong(self, code: str, mend: str = "restart-camera-check-firmware", **values: object) -> DeviceFault:
+    def _wrong(self, code: str, mend: str = "restart-camera-check-firmware", **values: Any) -> DeviceFault:
         return DeviceFault(code, mend, name=self._name, uri=self._shown, **values)
 
 

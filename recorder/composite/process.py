@@ -16,14 +16,9 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, boottime_ns
 from recorder.composite.encoder import EncoderFault
 from recorder.composite.encoder_trial import EncoderChoice
 from recorder.composite.inputs import SoundInput, VideoInput
+from recorder.composite.overlay import OverlayFields
 from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
-from recorder.composite.picture import (
-    FULL,
-    OverlayFields,
-    Plane,
-    inset_rect,
-    new_canvas,
-)
+from recorder.composite.picture import FULL, Plane, inset_rect, new_canvas
 from recorder.composite.pictures import Pictures
 from recorder.composite.recording import Composite
 from recorder.composite.settings import ComposerSettings

@@ -178,6 +178,8 @@ def read_as_written(path: Path, called: str = "") -> Json:
     content = read_json(path)
     try:
         same = encode(content) == path.read_bytes()
+    except UnicodeEncodeError:  # half a character, which JSON can hold and write_json never wrote
+        same = False
     except OSError as error:
         raise read_fault(path, error) from error
     if not same:

@@ -26,6 +26,8 @@ def typed(kind: type[T], data: object) -> T:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise WrongField(_field(str(error))) from error
+    except UnicodeEncodeError as error:  # half a character, which JSON can hold and no text can
+        raise WrongField("") from error
 
 
 def _field(message: str) -> str:

@@ -147,13 +147,16 @@ def holes(spans: Iterable[Span], start_ns: int, end_ns: int, join_ns: int) -> li
 def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Collection[str] = ()) -> Coverage:
     """A track's coverage of [start_ns, end_ns) by the ``segment`` lines of its journal, recovered ones included.
 
-    What a ``silence`` or ``cut`` line tells is not covered, though a segment goes over it.
+    What a ``silence`` line tells is not covered, though a segment goes over it; what a ``cut`` line tells, in its own segment.
     without: names of files that are listed and cannot be counted, being missing or damaged.
     """
     lines = list(entries)
     segments = [line for line in lines if isinstance(line, SegmentLine)]
-    silences = [Span(line.from_ns, line.to_ns) for line in lines if isinstance(line, SilenceLine | CutLine)]
-    spans = without_silences([Span(s.first_ns, s.end_ns) for s in segments if s.file not in without], silences)
+    silences = [Span(line.from_ns, line.to_ns) for line in lines if isinstance(line, SilenceLine)]
+    cut = {line.file: Span(line.from_ns, line.to_ns) for line in lines if isinstance(line, CutLine)}
+    stored = [(Span(s.first_ns, s.end_ns), cut.get(s.file)) for s in segments if s.file not in without]
+    counted = [part for span, off in stored for part in (without_silences([span], [off]) if off else [span])]
+    spans = without_silences(counted, silences)
     damaged = [Span(s.first_ns, s.end_ns) for s in segments if s.file in without]
     lost_ns = [_told_ns(line, start_ns) for line in lines if isinstance(line, LostLine | SilenceLine | CutLine)]
     gaps = []
@@ -168,13 +171,10 @@ def coverage(entries: Iterable[Line], start_ns: int, end_ns: int, *, without: Co
     return Coverage(wanted_ns, wanted_ns - sum(g.to_ns - g.from_ns for g in gaps), tuple(gaps))
 
 
-def cut_pictures(lines: Iterable[Line], start_ns: int, end_ns: int) -> tuple[Gap, ...]:
-    """The stored pictures of [start_ns, end_ns) that do not count, as the ``cut`` lines tell them; each lies in a gap."""
-    return tuple(
-        Gap(line.from_ns, line.to_ns, line.said)
-        for line in lines
-        if isinstance(line, CutLine) and line.from_ns < end_ns and line.to_ns > start_ns
-    )
+def cut_pictures(lines: Iterable[Line], start_ns: int, end_ns: int) -> list[CutLine]:
+    """The stored pictures of [start_ns, end_ns) that do not count."""
+    cut = (line for line in lines if isinstance(line, CutLine))
+    return [line for line in cut if line.from_ns < end_ns and line.to_ns > start_ns]
 
 
 def without_silences(spans: Iterable[Span], silences: Iterable[Span]) -> list[Span]:
@@ -218,7 +218,7 @@ def _explained(hole: Span, lines: Sequence[Line], start_ns: int, end_ns: int, *,
     if best is not None:
         return Gap(hole.from_ns, hole.to_ns, best[1].said)
     for line in lines:
-        if isinstance(line, CutLine) and hole.from_ns <= line.from_ns + LOSS_NS and line.to_ns - LOSS_NS <= hole.to_ns:
+        if isinstance(line, CutLine) and hole.from_ns - LOSS_NS <= line.from_ns < hole.to_ns:
             return Gap(hole.from_ns, hole.to_ns, line.said)
     return Gap(hole.from_ns, hole.to_ns, Sentence(_inferred(hole, lines, start_ns, end_ns, any_data=any_data)))
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from recorder.disk import journal
 from recorder.disk.durable import Json, encode, read_json, storage_fault, write_bytes, write_json
 from recorder.disk.journal import Head
-from recorder.evidence.continuity import composite_coverage, coverage, cut_pictures
+from recorder.evidence.continuity import Gap, composite_coverage, coverage, cut_pictures
 from recorder.evidence.inventory import (
     FOLDERS,
     UNREADABLE,
@@ -47,7 +47,10 @@ def track_summary(writer: JournalledFolder | None, start_ns: int, end_ns: int, z
     covered = coverage(writer.lines, start_ns, end_ns, without=writer.unusable)
     good = [s for name, s in writer.listed.items() if isinstance(s, SegmentLine) and name not in writer.unusable]
     codecs = [line.codec for line in writer.lines if isinstance(line, SegmentLine | SegmentOpenLine)]
-    cut = [picture.as_json(zone) for picture in cut_pictures(writer.lines, start_ns, end_ns)]
+    cut = [
+        {"path": f"{writer.folder}/{line.file}", **Gap(line.from_ns, line.to_ns, line.said).as_json(zone)}
+        for line in cut_pictures(writer.lines, start_ns, end_ns)
+    ]
     devices = [line.device for line in writer.lines if isinstance(line, BeginLine | BackLine) and line.device]
     return {
         "codec": codecs[-1] if codecs else "",

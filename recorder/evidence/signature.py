@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -42,7 +42,7 @@ def device_key(keys_folder: Path) -> Ed25519PrivateKey:
         raise storage_fault(path, error) from error
     try:
         key = load_pem_private_key(data, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path)
@@ -65,7 +65,7 @@ def read_public_key(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise read_fault(path, error) from error
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path) from error
     if not isinstance(key, Ed25519PublicKey):
         raise EvidenceFault("ed25519-key-unreadable", _RESTORE, path=path)

@@ -63,7 +63,10 @@ def judge_records(
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
     if not isinstance(value, dict):
         raise ValueError("no object")
     return value

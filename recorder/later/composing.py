@@ -10,8 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from recorder.clock.instants import PICTURE_NS, SECOND_NS, boottime_ns, rfc3339
+from recorder.composite.overlay import OverlayFields
 from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part, span_ns
-from recorder.composite.picture import FULL, OverlayFields, inset_rect, new_canvas
+from recorder.composite.picture import FULL, inset_rect, new_canvas
 from recorder.composite.pictures import Pictures
 from recorder.composite.settings import ComposerSettings
 from recorder.disk.durable import Json, encode, fsync_folder, write_bytes, write_json

@@ -18,7 +18,7 @@ from recorder.evidence.sealed_segments import VERIFY, SealedSegment
 from recorder.faults import EvidenceFault
 from recorder.media.live import LiveKind, LiveMessage, format_message
 from recorder.media.mixdown import Mixdown
-from recorder.media.packets import Format
+from recorder.media.packets import FOREIGN_TEXT, Format
 from recorder.media.resampling import Samples, SoundLine
 
 AHEAD_NS = SECOND_NS // 2  # reordered pictures and the taps of the resampler need what comes after an instant
@@ -48,7 +48,7 @@ def needed(
 def begins_keyed(folder: Path, segment: SealedSegment) -> bool:
     """Whether a segment begins with a key frame, as every sound does; False where it cannot be read."""
     try:
-        with av.open(f"file:{folder / segment.path}") as container:
+        with av.open(f"file:{folder / segment.path}", metadata_errors=FOREIGN_TEXT) as container:
             return next(container.demux(container.streams[0])).is_keyframe
     except (av.error.FFmpegError, OSError, LookupError, StopIteration):
         return False
@@ -61,7 +61,7 @@ def _opened(folder: Path, segment: SealedSegment) -> Iterator[Any]:
     if not path.is_file() or stored_sha256(path) != segment.sha256:
         raise EvidenceFault("file-differs-from-its-journal", VERIFY, path=path)
     try:
-        with av.open(f"file:{path}") as container:
+        with av.open(f"file:{path}", metadata_errors=FOREIGN_TEXT) as container:
             yield container
     except av.error.FFmpegError as error:
         if not segment.recovered:  # a recovered file may be torn behind its last whole packet

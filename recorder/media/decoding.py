@@ -3,10 +3,11 @@
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import av
 
-from recorder.media.packets import Format
+from recorder.media.packets import FOREIGN_TEXT, Format
 
 
 def video_decoder(format_: Format) -> av.VideoCodecContext:
@@ -19,7 +20,7 @@ def video_decoder(format_: Format) -> av.VideoCodecContext:
     return decoder
 
 
-def decoded(decoder: av.VideoCodecContext, packet: "av.Packet[av.VideoStream] | None") -> tuple[list[av.VideoFrame], int]:
+def decoded(decoder: av.VideoCodecContext, packet: "av.Packet[Any] | None") -> tuple[list[av.VideoFrame], int]:
     """The pictures that come out, and how many are damaged: the decoder says that something is wrong, or made something up.
 
     A packet that cannot be decoded at all is one, and brings no picture. packet: None for those that the decoder still holds.
@@ -64,7 +65,7 @@ def whole_pictures(path: Path) -> int:
     Raises av.error.FFmpegError (it cannot be opened), IndexError (no video in it), OSError.
     """
     pictures = 0
-    with av.open(address(path)) as container:
+    with av.open(address(path), metadata_errors=FOREIGN_TEXT) as container:
         packets = container.demux(video=0)
         with suppress(av.error.FFmpegError):
             for packet in packets:

@@ -16,6 +16,7 @@ import av
 
 from recorder.clock.instants import SECOND_NS
 from recorder.media.decoding import address
+from recorder.media.packets import FOREIGN_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class PacketReader:
 
 def packets_of(path: Path) -> Iterator[Any]:
     """The packets of a segment's file, in its order. Raises OSError, av.error.FFmpegError; what came before it counts."""
-    with av.open(address(path), "r", format="matroska") as container:
+    with av.open(address(path), "r", format="matroska", metadata_errors=FOREIGN_TEXT) as container:
         if container.streams:
             yield from (packet for packet in container.demux(container.streams[0]) if packet.size)
 

@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from recorder.clock.instants import SECOND_NS
 
+# For av.open: titles and names beside a stream may be in any encoding, such as GBK, and nothing depends on them.
+FOREIGN_TEXT = "replace"
+
 
 @dataclass(frozen=True, slots=True)
 class Format:

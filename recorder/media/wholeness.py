@@ -79,7 +79,7 @@ def _last(format_: Format, packets: Sequence[Packet], tail: bytes, stopped: Call
     for number, each in enumerate([*packets, None]):
         if stopped():
             return _Last()
-        packet: av.Packet[av.VideoStream] | None = None
+        packet = None
         if each is not None:
             packet = av.Packet(each.data + tail if number == last else each.data)
             packet.pts = packet.dts = number

@@ -74,11 +74,12 @@ class SilenceLine(CauseLine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutLine(CauseLine):
-    """The last picture before a ``lost`` line is stored and does not count. Room time.
+    """The last picture before a ``lost`` line is stored, in this segment, and does not count. Room time.
 
-    from_ns: where the picture shown before it ends; to_ns: where the one shown after it begins, or what is stored ends.
+    from_ns: where the picture shown before it ends; to_ns: where the one shown after it begins, or the segment ends.
     """
 
+    file: str
     from_ns: int
     to_ns: int
 

@@ -37,19 +37,27 @@ def last_picture(times_ns: Sequence[int], length_ns: int, end_ns: int) -> Span |
 
 
 @dataclass(frozen=True, slots=True)
+class LastPicture:
+    """Where a connection's last picture lies: in which segment, and when. Room time."""
+
+    file: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A stored picture that does not count, and why."""
 
-    span: Span
+    picture: LastPicture
     why: Sentence
 
 
 class _Look(threading.Thread):
     """One picture, in a thread that takes only time which nobody else wants. whole: None where it cannot be found out."""
 
-    def __init__(self, span: Span, format_: Format, packets: Sequence[Packet]) -> None:
+    def __init__(self, picture: LastPicture, format_: Format, packets: Sequence[Packet]) -> None:
         super().__init__(name="last-picture", daemon=True)
-        self.span, self._format, self._packets = span, format_, packets
+        self.picture, self._format, self._packets = picture, format_, packets
         self._until_ns = boottime_ns() + LIMIT_NS
         self.whole: bool | None = None
 
@@ -77,9 +85,9 @@ class LastPictures:
     def __init__(self) -> None:
         self._looks: deque[_Look] = deque()
 
-    def look(self, span: Span, format_: Format, packets: Sequence[Packet]) -> None:
+    def look(self, picture: LastPicture, format_: Format, packets: Sequence[Packet]) -> None:
         """Begins. packets: as last_is_whole takes them. format_: the connection's, where the last packet tells no other."""
-        look = _Look(span, (packets[-1].format if packets else None) or format_, packets)
+        look = _Look(picture, (packets[-1].format if packets else None) or format_, packets)
         if sum(each.is_alive() for each in self._looks) < AT_ONCE:
             look.start()
         self._looks.append(look)
@@ -101,7 +109,7 @@ class LastPictures:
                 break
             self._looks.popleft()
             if not look.whole:
-                found.append(Cut(look.span, _why(look.whole)))
+                found.append(Cut(look.picture, _why(look.whole)))
         return found
 
 

@@ -13,7 +13,6 @@ import av
 from recorder.clock.instants import GAP_FLOOR_NS, PICTURE_NS, SECOND_NS
 from recorder.disk.durable import Json, make_folder, settle
 from recorder.disk.journal import PatientJournal
-from recorder.evidence.continuity import Span
 from recorder.faults import StorageFault
 from recorder.media.cadence import DEEPEST, Cadence, Silence, Stamp
 from recorder.media.packet_digest import RunDigest
@@ -31,7 +30,7 @@ from recorder.session.lines import (
     cause_fields,
     usable,
 )
-from recorder.track.last_picture import Cut, last_picture
+from recorder.track.last_picture import Cut, LastPicture, last_picture
 from recorder.track.segments import SegmentFacts, open_writer, recover, stamps
 from recorder.track.video_writer import SegmentWriter
 from wording import Fault
@@ -267,7 +266,7 @@ class Recording:
             self.gap_open = False
             changed = {} if self.device == self._told_device else {"device": self.device}
             self._told_device = self.device
-            self._journal.keep("back", at_ns=room_ns, cause="", **changed)
+            self._journal.keep("back", at_ns=max(room_ns, self.end_ns or room_ns), cause="", **changed)
         return self._open
 
     def _close(self, end_ns: int, ppm: float) -> None:
@@ -325,16 +324,17 @@ class Recording:
         self.gaps += 1
         self._journal.keep("lost", from_ns=self.end_ns or self._start_ns, **cause_fields(_said(fault)))
 
-    def lost(self, fault: Fault, ppm: float) -> Span | None:
+    def lost(self, fault: Fault, ppm: float) -> LastPicture | None:
         """The source stopped: the segment is closed where its last packet ends. Raises StorageFault.
 
-        Gives where the last picture stands, which may be cut off; None for sound, and where nothing was being stored.
+        Gives the last picture, which may be cut off; None for sound, and where nothing was being stored.
         """
         self._silent(self._cadence.interrupted())
         last = None
         if self._open is not None:
             end_ns = self._open.last_ns + self.interval_ns
-            last = last_picture(self._times_ns, self.interval_ns, end_ns)
+            span = last_picture(self._times_ns, self.interval_ns, end_ns)
+            last = LastPicture(self._open.writer.sink.path.name, span) if span else None
             self._close(end_ns, ppm)
         self._times_ns.clear()
         if not self.gap_open and not self.ended:
@@ -344,7 +344,8 @@ class Recording:
     def cut(self, cuts: Iterable[Cut]) -> None:
         """The last pictures before losses do not count. Raises StorageFault: the lines wait then."""
         for cut in cuts:
-            self._journal.later("cut", from_ns=cut.span.from_ns, to_ns=cut.span.to_ns, **cause_fields(cut.why))
+            file, span = cut.picture.file, cut.picture.span
+            self._journal.later("cut", file=file, from_ns=span.from_ns, to_ns=span.to_ns, **cause_fields(cut.why))
         self.flush()
 
     def jumped(self, at_ns: int, by_ns: int) -> None:

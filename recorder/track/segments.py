@@ -14,7 +14,7 @@ from recorder.disk.durable import Json, storage_fault
 from recorder.disk.sink import Sink
 from recorder.faults import StorageFault
 from recorder.media.packet_digest import PacketReader
-from recorder.media.packets import Format
+from recorder.media.packets import FOREIGN_TEXT, Format
 from recorder.track.video_writer import SegmentWriter, VideoWriter
 
 
@@ -73,7 +73,7 @@ def stamps(path: Path, first_ns: int) -> list[int]:
     """Room time of each packet in a file, in the file's order, as far as it can be read. first_ns: of its first packet."""
     found: list[int] = []
     try:
-        with av.open(str(path), "r", format="matroska") as container:
+        with av.open(str(path), "r", format="matroska", metadata_errors=FOREIGN_TEXT) as container:
             stream = container.streams[0]
             found.extend(int(p.pts * p.time_base * SECOND_NS) for p in container.demux(stream) if p.size and p.pts is not None)
     except (av.error.FFmpegError, IndexError):
@@ -95,7 +95,7 @@ def recover(path: Path, first_ns: int, format_codec: str) -> SegmentFacts | None
     time_base = Fraction(1, 1000)
     rate = 0
     try:
-        with av.open(str(path), "r", format="matroska") as container:
+        with av.open(str(path), "r", format="matroska", metadata_errors=FOREIGN_TEXT) as container:
             stream: Any = container.streams[0]
             time_base = stream.time_base or time_base
             rate = getattr(stream.codec_context, "sample_rate", 0) or 0

@@ -139,6 +139,7 @@ class DiskWriter(threading.Thread):
         self._reorders = False  # this connection's pictures do not come in the order of their times (B-frames)
         self._beyond: list[_Kept] = []  # at or past T1, until it is sure that no picture before T1 follows
         self._flowing = False  # packets go from the inbox straight into the recording
+        self._stored_of: Connected | None = None  # the connection whose pictures were stored last
         self._last_pictures = LastPictures()  # of this session's lost connections
         self._disk_fault: dict[str, Any] | None = None
         self._disk_retry_ns = 0
@@ -303,6 +304,7 @@ class DiskWriter(threading.Thread):
                 each.packet, epoch.room_ns(each.boottime_ns), each.packet.format or connection.format, each.timing.ppm
             )
         self._beyond.clear()
+        self._stored_of = connection
 
     def _end(self, recording: Recording, stop_ns: int, timing: Timing) -> None:
         """Not before it is known what the pictures before it are: it is asked for again until then."""
@@ -390,10 +392,21 @@ class DiskWriter(threading.Thread):
         elif recording.last_ns is None:
             kept_packets = self._kept_since(epoch.boottime_ns(wanted.start_ns))
         else:
-            after_ns = epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2)
-            kept_packets = [kept for kept in self._kept_since(after_ns) if kept.boottime_ns > after_ns]
+            kept_packets = self._behind(epoch.boottime_ns(recording.last_ns + recording.interval_ns // 2))
+            self._flowing = bool(kept_packets)
         for kept in kept_packets:
             self._store(kept)
+
+    def _behind(self, after_ns: int) -> list[_Kept]:
+        """What is in memory and was not stored yet. after_ns: CLOCK_BOOTTIME up to which all is stored.
+
+        A new connection may begin with a key frame that the camera kept, from before the loss. What comes behind it is not to be
+        decoded without it, so that it is stored with all that was sent since, unless a key frame comes first.
+        """
+        kept_packets = self._kept_since(after_ns)
+        new = [kept for kept in kept_packets if kept.boottime_ns > after_ns]
+        needed = bool(new) and not new[0].key and kept_packets[0].key and self._connection is not self._stored_of
+        return kept_packets if needed else new
 
     def _kept_since(self, boottime: int) -> list[_Kept]:
         return list(self._preroll.since(boottime, lambda kept: kept.boottime_ns))

@@ -127,7 +127,9 @@ def write_track(folder: Path, name: str, format_: Format, packets: list[Packet],
         if stretch.end_s < SECONDS:
             lost_ns = T0 + stretch.end_s * SECOND_NS
             journal.append("lost", from_ns=lost_ns, **cause_fields(CAUSE))
-            journal.append("cut", from_ns=lost_ns - SECOND_NS // 25, to_ns=lost_ns, **cause_fields(CUT))
+            journal.append(
+                "cut", file=f"{number - 1:06d}.mkv", from_ns=lost_ns - SECOND_NS // 25, to_ns=lost_ns, **cause_fields(CUT)
+            )
     journal.append("end", stop_ns=T0 + SECONDS * SECOND_NS, segments=number, packets=total, samples=0)
     journal.close()
 

@@ -154,7 +154,8 @@ def test_a_packet_that_is_none_is_a_fault_and_nothing_else(says: bytes, code: st
 
 
 def test_a_broker_that_lets_nothing_be_sent_is_a_fault() -> None:
-    assert spoken_to(b"", connack=packet(0x20, b"\0\0\3\x21\0\0"))[2] == BREAKS
+    """A Receive Maximum of 0, which MQTT 5 forbids (3.2.2.3.3): the room could wait for its turn for ever."""
+    assert spoken_to(b"", connack=packet(0x20, b"\0\0\3\x21\0\0"))[2] == "mqtt-broker-hangs-up-at-once"
 
 
 def test_random_packets_end_in_a_fault_or_in_nothing(caplog: pytest.LogCaptureFixture) -> None:

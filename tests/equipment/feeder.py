@@ -33,11 +33,12 @@ class Feeder:
 
     def __init__(self, fifo: str, wav: str, epoch_ns: int, ppm: float = 0.0) -> None:
         with wave.open(wav) as file:
-            self._rate, self._width = file.getframerate(), file.getsampwidth()
-            raw = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, self._width)
+            self._rate, width = file.getframerate(), file.getsampwidth()
+            raw = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, width)
         high = np.zeros((len(raw), 4), np.uint8)
-        high[:, 4 - self._width :] = raw
-        self._sound = (high.view("<i4").reshape(-1) >> 8 * (4 - self._width)).astype(np.float64)
+        high[:, 4 - width :] = raw
+        self._sound = (high.view("<i4").reshape(-1) >> 8 * (4 - width)).astype(np.float64)
+        self._width = 2 if width == 2 else 4  # bytes of a sample in the FIFO: 24 bits lie in 32
         self._fifo, self._fd = fifo, -1
         self._epoch_ns = epoch_ns
         self._ppm = ppm
@@ -75,7 +76,7 @@ class Feeder:
         whole = np.floor(at).astype(np.int64)
         share, size = at - whole, len(self._sound)
         mixed = self._sound[whole % size] * (1 - share) + self._sound[(whole + 1) % size] * share
-        return np.round(mixed).astype("<i4").view(np.uint8).reshape(-1, 4)[:, : self._width].tobytes()
+        return bytes(np.round(mixed).astype("<i4").view(np.uint8).reshape(-1, 4)[:, : self._width].tobytes())
 
     def _write(self, data: bytes) -> bool:
         """Whether the FIFO took them, all or none."""

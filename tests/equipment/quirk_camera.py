@@ -7,6 +7,7 @@ Stretches are sent in their order, from the first PLAY on, and the last one goes
 """
 
 import re
+import socket
 import socketserver
 import struct
 import threading
@@ -260,6 +261,8 @@ class _Session(socketserver.StreamRequestHandler):
                 if self.server.camera.certificate is None:  # which no two threads may use at once
                     threading.Thread(target=self._listen, daemon=True).start()
                 self._play()
+                with suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)  # which ends the listening as well
                 return
             else:
                 self._answer(headers, 200, Public=quirks.public)
@@ -272,15 +275,20 @@ class _Session(socketserver.StreamRequestHandler):
                     _, size = struct.unpack(">BH", self.rfile.read(3))
                     self.rfile.read(size)
                     continue
-                lines = [(first + self.rfile.readline()).decode().strip(), *self._request()]
+                lines = self._request(first)
+                if lines[0].startswith("RTSP/"):  # an answer
+                    continue
                 headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
                 self._asked_s = time.monotonic()
                 self.server.camera.asked.append(lines[0].split(" ")[0])
                 self._answer(headers, 200)
 
-    def _request(self) -> list[str]:
-        found = request_lines(self.rfile)
-        self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
+    def _request(self, first: bytes = b"") -> list[str]:
+        """The lines of the next request's head. first: what of it was read already."""
+        begun = [(first + self.rfile.readline()).decode().strip()] if first else []
+        found = [*begun, *request_lines(self.rfile)]
+        if found:
+            self.server.camera.heard += "\r\n".join([*found, "", ""]).encode()
         return found
 
     def _demand(self, headers: dict[str, str]) -> None:
@@ -304,7 +312,7 @@ class _Session(socketserver.StreamRequestHandler):
             return False
         secret, action = _md5(f"admin:{given['realm']}:{camera.password}"), _md5(f"{method}:{given['uri']}")
         counted = f":{given['nc']}:{given['cnonce']}:auth" if "qop" in given else ""
-        return given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}")
+        return bool(given["response"] == _md5(f"{secret}:{self._nonce}{counted}:{action}"))
 
     def _answer(self, asked: dict[str, str], status: int, body: bytes = b"", **headers: str) -> None:
         told = {
@@ -339,11 +347,13 @@ class _Session(socketserver.StreamRequestHandler):
                 return
             self._send(quirks.says.get(number, b""))
             stamp_s = at + unit.later * quirks.interval_s
-            packets = list(_rtp(unit.data, quirks.codec, round(stamp_s * TICKS), sequence))
-            breaks, inside = quirks.breaks if first and quirks.breaks else (-1, False)
-            for packet in packets[: len(packets) // 2] if inside and number == breaks else packets:
+            breaks = first and quirks.breaks is not None and quirks.breaks[0] == number
+            inside = breaks and quirks.breaks is not None and quirks.breaks[1]
+            fragment = min(FRAGMENT, len(unit.data) // 4) if inside else FRAGMENT
+            packets = list(_rtp(unit.data, quirks.codec, round(stamp_s * TICKS), sequence, fragment))
+            for packet in packets[: len(packets) // 2] if inside else packets:
                 self._send(b"$\x00" + struct.pack(">H", len(packet)) + packet)
-            if number == breaks:
+            if breaks:
                 return
             sequence += len(packets)
             if quirks.endless:
@@ -415,16 +425,19 @@ def _sdp(quirks: Quirks) -> str:
     return "\r\n".join([*lines, ""])
 
 
-def _rtp(unit: bytes, codec: str, stamp: int, sequence: int) -> Iterator[bytes]:
-    """The RTP packets of an access unit: single NAL units, and fragments of long ones (RFC 6184, 5.6, 5.8; RFC 7798, 4.4)."""
+def _rtp(unit: bytes, codec: str, stamp: int, sequence: int, fragment: int) -> Iterator[bytes]:
+    """The RTP packets of an access unit: single NAL units, and fragments of long ones (RFC 6184, 5.6, 5.8; RFC 7798, 4.4).
+
+    fragment: bytes of a NAL unit in one packet, at most.
+    """
     nal_units = _nal_units(unit)
     own = 1 if codec == "h264" else 2  # bytes of a NAL unit's header
     for n, nal in enumerate(nal_units):
-        pieces = [nal] if len(nal) <= FRAGMENT else [nal[at : at + FRAGMENT] for at in range(own, len(nal), FRAGMENT)]
+        pieces = [nal] if len(nal) <= fragment else [nal[at : at + fragment] for at in range(own, len(nal), fragment)]
         for m, piece in enumerate(pieces):
             last = n == len(nal_units) - 1 and m == len(pieces) - 1
             head = b""
-            if len(pieces) > 1 or len(nal) > FRAGMENT:
+            if len(pieces) > 1 or len(nal) > fragment:
                 edge = (0x80 if m == 0 else 0) | (0x40 if m == len(pieces) - 1 else 0)
                 whole = bytes([nal[0] & 0x60 | 28]) if codec == "h264" else bytes([nal[0] & 0x81 | 49 << 1, nal[1]])
                 head = whole + bytes([edge | (nal[0] & 31 if codec == "h264" else nal[0] >> 1)])

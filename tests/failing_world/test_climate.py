@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from recorder.clock.instants import boottime_ns
-from recorder.composite.picture import OverlayFields, Plane, overlay_text, plane_view, render_line
+from recorder.composite.overlay import OverlayFields, overlay_text
+from recorder.composite.picture import Plane, plane_view
+from recorder.composite.plates import render_strip
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.truth import LOSS_EVENTS, check_composite_whole, check_whole, event_after
 from tests.live_room import CASE, SECOND, LiveRoom, wait_for
@@ -53,7 +55,7 @@ def overlay(room: LiveRoom, started: dict[str, Any], temperature_c: float, humid
                 continue
             moment = datetime.fromtimestamp((manifest["start_ns"] + number * SECOND // 25) // SECOND, UTC).astimezone(zone)
             lines = [
-                render_line(overlay_text(moment, OverlayFields(name, case, *values), "zh"))
+                render_strip(overlay_text(moment, OverlayFields(name, case, *values), "zh")).luma
                 for values in ((temperature_c, humidity_pct), (None, None))
             ]
             luma = plane_view(frame.planes[0], frame.width, frame.height)

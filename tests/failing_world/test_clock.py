@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 from recorder.clock.instants import PICTURE_NS, boottime_ns
-from recorder.composite.picture import STRIP_HEIGHT, OverlayFields, overlay_text, render_line
+from recorder.composite.overlay import OverlayFields, OverlayText, overlay_text
+from recorder.composite.picture import STRIP_HEIGHT
+from recorder.composite.plates import render_strip
 from tests.demo.subscriber import Subscriber
 from tests.failing_world.account import events, happened_ns, whole
 from tests.failing_world.machine import Machine
 from tests.live_room import SECOND, wait_for
-from wording import Shown
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.whole]
 
@@ -159,7 +160,7 @@ def strips(path: Path) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
                 yield n, frame.to_ndarray(format="gray")[:STRIP_HEIGHT]
 
 
-def nearest(strip: np.ndarray[Any, Any], texts: Sequence[Shown]) -> int:
+def nearest(strip: np.ndarray[Any, Any], texts: Sequence[OverlayText]) -> int:
     """Which of the texts the line shows: the one whose letters are the bright ones."""
-    masks = [cv2.GaussianBlur(render_line(text), (3, 3), 0).astype(float) for text in texts]
+    masks = [cv2.GaussianBlur(render_strip(text).luma, (3, 3), 0).astype(float) for text in texts]
     return int(np.argmin([np.abs(strip.astype(float) - mask).mean() for mask in masks]))

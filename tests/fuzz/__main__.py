@@ -7,15 +7,15 @@ in ``.cache/fuzz/<parser>/`` for the next run. The last line is JSON: parsers th
 
 import argparse
 import json
-import os
+import logging
 import resource
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from tests.fuzz.running import CORPUS, Crash, try_on
@@ -35,42 +35,36 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="of the whole run")
     parser.add_argument("--only", choices=[target.name for target in TARGETS], help="one parser")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="for the same run again")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     chosen = [target for target in TARGETS if given.only in (None, target.name)]
     seconds = 60 * given.minutes / len(chosen)
-    if given.child:
-        return child(chosen[0], Path(given.child), seconds, given.seed)
     print(f"{len(chosen)} parsers, {seconds:.0f} s each, seed {given.seed}", flush=True)
-    failed = sum(not tried_apart(target, given.minutes / len(chosen), given.seed) for target in chosen)
+    failed = sum(not tried_apart(target, seconds, given.seed) for target in chosen)
     print(json.dumps({"passed": len(chosen) - failed, "failed": failed, "skipped": len(TARGETS) - len(chosen)}))
     return 1 if failed else 0
 
 
-def tried_apart(target: Target, minutes: float, seed: int) -> bool:
+def tried_apart(target: Target, seconds: float, seed: int) -> bool:
     """Tries a parser in a process of its own. Whether it kept its promise."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["--only", target.name, "--minutes", str(minutes), "--seed", str(seed), "--child", folder]
-        process = subprocess.Popen([sys.executable, "-m", "tests.fuzz", *words], cwd=ROOT, start_new_session=True)
-        try:
-            code = process.wait(60 * minutes + HANG_S + GRACE_S)
-        except subprocess.TimeoutExpired:
-            code = -1
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    with TemporaryDirectory() as folder:
+        process = get_context("fork").Process(target=child, args=(target, Path(folder), seconds, seed))
+        process.start()
+        process.join(seconds + HANG_S + GRACE_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
         last = Path(folder) / "now"
-        if code not in (0, 1) and last.exists():
-            write(Crash(target.name, last.read_bytes(), Slow(f"the process ended with {code}")))
-    return code == 0
+        if process.exitcode not in (0, 1) and last.exists():
+            write(Crash(target.name, last.read_bytes(), Slow(f"the process ended with {process.exitcode}")))
+        return process.exitcode == 0
 
 
-def child(target: Target, folder: Path, seconds: float, seed: int) -> int:
-    """The process of one parser. folder: where the input that is tried now is written."""
+def child(target: Target, folder: Path, seconds: float, seed: int) -> None:
+    """The process of one parser, which ends with 1 where there was a crash. folder: for the input that is tried now."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _hangs)
+    logging.disable()
     work = folder / "work"
     work.mkdir()
     began = time.monotonic()
@@ -85,7 +79,7 @@ def child(target: Target, folder: Path, seconds: float, seed: int) -> int:
         write(crash)
     spent = time.monotonic() - began
     print(f"{'FAILED' if crashes else 'ok':6} {target.name:18} {tried:8} cases {spent:6.0f} s  {len(kept):4} kept", flush=True)
-    return 1 if crashes else 0
+    sys.exit(1 if crashes else 0)
 
 
 class Noted:

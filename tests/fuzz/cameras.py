@@ -65,7 +65,7 @@ def stream_refusal(data: bytes) -> None:
 def stream_address(data: bytes) -> None:
     """No address that a camera gives leads to another host, and none that is shown tells the login. May raise ValueError."""
     uri = data.decode(errors="replace").strip()
-    assert not re.match(r"[a-z]+://[^/?#@]*:[^/?#@]*@", hidden(uri))
+    assert not re.match(r"(?i)[a-z]+://[^/?#]*@", hidden(uri))
     literal_secret(uri)
     with_placeholders(uri, "admin", "geheim")
     here = at_host(uri, CAMERA)

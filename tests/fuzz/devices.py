@@ -124,7 +124,7 @@ def live_seeds() -> list[bytes]:
 # the camera's pictures
 
 
-SETS = bytes.fromhex("00000001674200148d8d40501e900ff00010000003001000000303c8f162d380000000168ce3c80")
+SETS = bytes.fromhex("00000001674200148d8d40501e900ff00010000003001000000303c8f162d3800000000168ce3c80")
 
 
 def sets(data: bytes) -> None:
@@ -132,7 +132,7 @@ def sets(data: bytes) -> None:
     for codec in ("h264", "hevc"):
         found = parameter_sets(data, codec)
         assert len(completed(found, SETS, codec)) <= 2 * len(data) + len(SETS) + 8
-        like = Format("video", codec, Fraction(1, 90_000), SETS)  # type: ignore[arg-type]
+        like = Format("video", codec, Fraction(1, 90_000), SETS)
         told = format_at(data, like)
         assert told.width >= 0 and told.time_base == like.time_base
 

@@ -5,15 +5,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from burner.check.disc import judge, verify_disc
-from burner.check.read import Contents, read_target
-from burner.disc.author import author
+from burner.check.read import Contents
 from burner.disc.image import Entry, ImagePlan
 from recorder.disk.durable import encode, write_json
 from recorder.disk.journal import ZERO, Head
@@ -25,6 +24,7 @@ from tests.fuzz.target import LANGUAGES, Target, folder_alone, plain
 from wording import Exit
 
 [SEALED] = (Path(__file__).parents[1] / "recorder" / "verify" / "version_0_1_0" / "sealed").iterdir()
+READ = Path(__file__).with_name("disc.json")
 VERDICTS = {Exit.OK, Exit.NO, Exit.UNVOUCHED}
 
 
@@ -114,12 +114,18 @@ class Disc:
     key: Ed25519PrivateKey
 
 
+@cache
+def read_disc() -> Disc:
+    """A disc of six seconds, as far as it was read: making one takes longer than all parsers together."""
+    told = json.loads(READ.read_text(encoding="utf-8"))
+    kept = {name: text.encode() for name, text in told["kept"].items()}
+    contents = Contents(told["digests"], told["sizes"], kept, [], told["label"], told["image_bytes"], told["image_sha256"])
+    return Disc(contents, Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+
 @contextmanager
-def disc(folder: Path) -> Iterator[Disc]:
-    with sealed_session(folder) as made:
-        image = folder / "disc.iso"
-        author(made.folder, image, language="en", draft=True)
-        yield Disc(read_target(str(image)), made.key)
+def disc(_: Path) -> Iterator[Disc]:
+    yield read_disc()
 
 
 SIGNED = {"data/manifest.json": "data/manifest.sig", "data/delivery.json": "data/delivery.sig"}
@@ -140,20 +146,10 @@ def disc_file(data: bytes, made: Disc) -> None:
 
 
 def disc_seeds() -> list[bytes]:
-    found = [
-        f"data/{name}\n".encode() + (SEALED / name).read_bytes() for name in ("manifest.json", "session.json", "journal.sig")
-    ]
-    found += [b"data/journals/session.jsonl\n" + (SEALED / "journal.jsonl").read_bytes()]
-    found += [b"data/journals/closeup.jsonl\n" + (SEALED / "tracks" / "closeup" / "journal.jsonl").read_bytes()]
-    stream = {"kind": "video", "packets": 50, "sha256": "ab" * 32, "times_sha256": "cd" * 32}
-    source = {"path": "tracks/closeup/000000.mkv", "sha256": "ab" * 32}
-    file: dict[str, Any] = {"path": "data/originals/closeup-01.mp4", "name": "x", "track": "closeup", "codec": "h264", "bytes": 9}
-    file |= {"sha256": "ab" * 32, "first_ns": 1, "end_ns": 2, "from": "x", "to": "y", "sources": [source], "streams": [stream]}
-    delivery = {"schema": "interview-room-delivery/2", "session": SEALED.name, "label": "EV20261121_001", "draft": False}
-    delivery |= {"files": [file], "sha256": {"data/index.html": "ab" * 32}, "info": {"Status": "FINAL"}}
-    found += [b"data/delivery.json\n" + json.dumps(delivery).encode()]
-    found += [b"bag-info.txt\nBag-Software-Agent: x\nPayload-Oxum: 1.1\n", b"manifest-sha256.txt\n" + b"ab" * 32 + b"  data/x\n"]
-    return found
+    """Every small file of a disc, the records first."""
+    kept = read_disc().contents.kept
+    names = sorted(kept, key=lambda name: (not name.endswith((".json", ".jsonl", ".sig", ".txt")), name))
+    return [f"{name}\n".encode() + kept[name] for name in names if kept[name]]
 
 
 def image(data: bytes, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import logging
-import subprocess
+import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from random import Random
 
 import pytest
 
+from tests.fuzz import __main__ as long_run
 from tests.fuzz.mutation import MOST_BYTES, mutated
 from tests.fuzz.running import CORPUS, Crash, corpus, smaller, try_on, try_some
 from tests.fuzz.target import Slow, Target, file_name, kind_of
@@ -120,11 +122,29 @@ def test_a_kept_input_is_tried_before_all_others() -> None:
     assert set(corpus(target)) == {path.read_bytes() for path in (CORPUS / kept).iterdir()}
 
 
-def test_the_long_run_ends_with_a_count_in_json(tmp_path: Path) -> None:
-    words = ["-m", "tests.fuzz", "--only", "ntp", "--minutes", "0.005", "--seed", "1"]
-    run = subprocess.run([sys.executable, *words], cwd=CORPUS.parents[2], capture_output=True, text=True, timeout=60, check=True)
-    last = json.loads(run.stdout.splitlines()[-1])
-    assert last == {"passed": 1, "failed": 0, "skipped": len(TARGETS) - 1}
+def kills(data: bytes) -> None:
+    if b"\xff" in data:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("call", "failed"),
+    [(int, 0), (planted, 1), (kills, 1)],
+    ids=["keeps its promise", "breaks it", "dies"],
+)
+def test_the_long_run_keeps_what_it_finds_and_ends_with_a_count_in_json(
+    call: object, failed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(long_run, "TARGETS", (of(call),))
+    monkeypatch.setattr(long_run, "CORPUS", tmp_path / "corpus")
+    monkeypatch.setattr(long_run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(long_run, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--minutes", "0.005", "--seed", "1"])
+    assert long_run.main() == failed
+    out = capfd.readouterr().out
+    assert json.loads(out.splitlines()[-1]) == {"passed": 1 - failed, "failed": failed, "skipped": 0}
+    found = [path.read_bytes() for path in (tmp_path / "corpus").glob("planted/*")]
+    assert len(found) == failed and all(b"\xff" in data for data in found)
 
 
 def test_two_crashes_at_one_place_are_of_one_kind() -> None:

@@ -14,7 +14,7 @@ TODAY = date(2026, 11, 30)
 
 
 def made(*texts: str) -> list[Pin]:
-    return [Pin(*text.split("=="), "run", "", ("ab" * 32,), ("",)) for text in texts]  # type: ignore[arg-type, misc]
+    return [Pin(name, version, "run", "", ("ab" * 32,), ("",)) for name, _, version in (text.partition("==") for text in texts)]
 
 
 def test_every_pin_has_its_date_and_nothing_else_has_one() -> None:

@@ -40,18 +40,18 @@ UNUSABLE = [
     b"[]",
     b'"text"',
     *(
-        json.dumps(GOOD | wrong).encode()
-        for wrong in (
-            {"id": 5},
-            {"id": "x" * 65},
-            {"id": "g\n1"},
-            {"text": None},
-            {"text": ""},
-            {"text": "x" * 2001},
-            {"text": "\ud800"},
-            {"text": {"en": "x"}},
-            {"schema": 1e308},
-            {"schema": []},
+        json.dumps({**GOOD, field: value}).encode()
+        for field, value in (
+            ("id", 5),
+            ("id", "x" * 65),
+            ("id", "g\n1"),
+            ("text", None),
+            ("text", ""),
+            ("text", "x" * 2001),
+            ("text", "\ud800"),
+            ("text", {"en": "x"}),
+            ("schema", 1e308),
+            ("schema", []),
         )
     ),
 ]

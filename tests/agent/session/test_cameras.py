@@ -167,7 +167,7 @@ def test_what_is_not_accepted(console: Console, room: Room, arguments: dict[str,
 def test_a_camera_that_delivers_nothing_cannot_be_accepted(console: Console, room: Room) -> None:
     room.track("overview")
     answer = console.send("camera.accept", MEMBER, ACCEPT)
-    assert reasons(answer) == ["camera-not-seen-to-accept"] and answer["fault"]["exit_code"] == Exit.REFUSED
+    assert reasons(answer) == ["camera-not-seen-to-accept"] and answer["fault"]["exit_code"] == Exit.DEVICE
 
 
 def test_a_record_that_cannot_be_read_is_asked_about_and_never_written_over_by_itself(console: Console, room: Room) -> None:

@@ -231,14 +231,14 @@ def test_a_camera_with_its_own_certificate_is_reached_by_that_one_alone(certific
         assert isinstance(fault, DeviceRefused) and fault.code == "camera-certificate-is-another"
         assert certificate.fingerprint in fault.say("en")
         assert len(camera.heard) == heard
-    with QuirkCamera() as camera:
-        assert fault_of(camera.uri, tls_fingerprint=other.fingerprint).code == "camera-speaks-no-tls"
+    with Service(lambda to: to.rtsp([], "400 Bad Request")) as service:
+        assert fault_of(uri_of(service), tls_fingerprint=other.fingerprint).code == "camera-speaks-no-tls"
 
 
 @pytest.fixture
 def relay() -> Iterator[tuple[RtspRelay, QuirkCamera]]:
     with QuirkCamera() as camera:
-        one = RtspRelay(camera.uri, camera.uri, address_of(camera.uri), 1.0)
+        one = RtspRelay(camera.uri, camera.uri, address_of(camera.uri), 0.4)
         yield one, camera
         one.close()
         one.join(3)

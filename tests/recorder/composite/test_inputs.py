@@ -180,7 +180,7 @@ def test_a_sub_stream_that_hangs_takes_nothing_from_the_main_one(
                 with pictures._lock:
                     times.extend(message.time_ns for _, message in pictures._packets)
                 taking.add(hub.takers("overview"))
-                return len(came) >= 6  # each try is one connection to see whether somebody is there, and one for the stream
+                return len(came) >= 3
 
             wait_for(tried_thrice, "three tries", 20)
             assert taking == {1}, "the main stream was never left"

@@ -1,10 +1,6 @@
 """The composite picture, looked at in its pixels."""
 
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
 import av
-import numpy as np
 import pytest
 
 from recorder.composite.picture import (
@@ -12,23 +8,17 @@ from recorder.composite.picture import (
     HEIGHT,
     STRIP_HEIGHT,
     WIDTH,
-    OverlayFields,
     Rect,
     Scaled,
     fit_size,
     inset_rect,
     new_canvas,
-    overlay_text,
     paint_border,
-    paint_line,
     paint_tile,
     planes,
-    render_line,
     render_tile,
 )
 from wording import shown
-
-MOMENT = datetime(2026, 11, 21, 9, 30, 5, tzinfo=ZoneInfo("Asia/Shanghai"))
 
 
 def grey(width: int, height: int, luma: int, pixel_format: str = "yuv420p") -> av.VideoFrame:
@@ -36,29 +26,6 @@ def grey(width: int, height: int, luma: int, pixel_format: str = "yuv420p") -> a
     for index, plane in enumerate(frame.planes):
         plane.update(bytes([luma if index == 0 else 90]) * plane.buffer_size)
     return frame
-
-
-def test_the_overlay_says_everything_in_chinese_and_english() -> None:
-    fields = OverlayFields("调查询问室一", "温综执〔2026〕123号", 23.44, 45.06)
-    assert (
-        overlay_text(MOMENT, fields, "zh")
-        == "2026年11月21日 星期六 09:30:05  23.4°C  45.1%RH  调查询问室一  案号 温综执〔2026〕123号  ● 录制"
-    )
-    assert overlay_text(MOMENT, fields, "en").startswith("2026-11-21 Saturday 09:30:05  23.4°C  45.1%RH")
-
-
-def test_a_stale_reading_is_never_shown() -> None:
-    assert "--.-°C  --.-%RH" in overlay_text(MOMENT, OverlayFields("r", "", None, None), "zh")
-
-
-@pytest.mark.parametrize("number", ["1", "温综执〔2026〕第00000123号", "号" * 300])
-def test_the_line_always_fits(number: str) -> None:
-    mask = render_line(overlay_text(MOMENT, OverlayFields("调查询问室一", number, 1.0, 2.0), "zh"))
-    assert mask.shape == (STRIP_HEIGHT, WIDTH)
-    assert mask.max() == 255
-    assert not mask[:, -12:].any(), "nothing is cut at the right edge"
-    assert not mask[:2].any()
-    assert not mask[-2:].any()
 
 
 @pytest.mark.parametrize("corner", ["top-left", "top-right", "bottom-left", "bottom-right"])
@@ -108,14 +75,3 @@ def test_a_lost_camera_is_a_marked_tile() -> None:
     assert (tile == 40).mean() > 0.8
     assert (tile > 200).any(), "it says so"
     assert u[(rect.y + 20) // 2, (rect.x + 20) // 2] == 128
-
-
-def test_the_line_darkens_the_strip_and_nothing_else() -> None:
-    canvas = new_canvas()
-    Scaled(grey(1920, 1080, 100), FULL).paint(canvas)
-    paint_line(canvas, render_line(shown("09:30:05")))
-    luma, _, _ = planes(canvas)
-    assert luma[4, 1900] == 50
-    assert luma[:STRIP_HEIGHT].max() == 255
-    assert (luma[STRIP_HEIGHT:] == 100).all()
-    assert np.asarray(canvas).shape == (HEIGHT * 3 // 2, WIDTH)

@@ -22,17 +22,10 @@ from recorder.clock.instants import PICTURE_NS, SECOND_NS, boot_id, boottime_ns,
 from recorder.composite import process as composer_module
 from recorder.composite.encoder import EncoderSettings
 from recorder.composite.inputs import VideoInputSettings
+from recorder.composite.overlay import OverlayFields, OverlayText, overlay_text
 from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ, Part
-from recorder.composite.picture import (
-    HEIGHT,
-    STRIP_HEIGHT,
-    WIDTH,
-    OverlayFields,
-    inset_rect,
-    new_canvas,
-    overlay_text,
-    render_line,
-)
+from recorder.composite.picture import HEIGHT, STRIP_HEIGHT, WIDTH, inset_rect, new_canvas
+from recorder.composite.plates import render_strip
 from recorder.composite.process import Composer
 from recorder.composite.recording import Composite
 from recorder.composite.settings import ComposerSettings
@@ -52,7 +45,6 @@ from recorder.session.tracks import TRACKS
 from recorder.session.wall_clock import read_tie_now
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
-from wording import Shown
 from wording.sentence import Sentence
 
 FAST = EncoderSettings(30, "ultrafast", 64)
@@ -458,11 +450,11 @@ def sound_of(path: Path) -> np.ndarray:
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
 
-def says(picture: np.ndarray, texts: list[Shown]) -> Shown:
+def says(picture: np.ndarray, texts: list[OverlayText]) -> OverlayText:
     """Which of the texts the overlay line shows."""
 
-    def likeness(text: Shown) -> float:
-        mask = render_line(text) > 128
+    def likeness(text: OverlayText) -> float:
+        mask = render_strip(text).luma > 128
         strip = picture[:STRIP_HEIGHT]
         return float(strip[mask].mean() - strip[~mask].mean())
 
@@ -475,7 +467,7 @@ def shown(picture: np.ndarray) -> int:
     return round(int(np.argmax(spread > 12)) / (WIDTH / 320) / 4)
 
 
-def overlay(moment_ns: int, *, climate: bool = True) -> Shown:
+def overlay(moment_ns: int, *, climate: bool = True) -> OverlayText:
     moment = datetime.fromtimestamp(moment_ns // SECOND_NS, UTC).astimezone(ZONE)
     return overlay_text(moment, OverlayFields("调查询问室一", CASE, *((23.4, 45.0) if climate else (None, None))), "zh")
 

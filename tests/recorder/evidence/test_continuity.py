@@ -101,7 +101,7 @@ def test_a_hole_with_the_cause_that_was_journalled() -> None:
 
 
 def cut(first: float, end: float) -> Json:
-    return {"kind": "cut", "from_ns": at(first), "to_ns": at(end), "cause": "last-picture-not-whole"}
+    return {"kind": "cut", "file": "000000.mkv", "from_ns": at(first), "to_ns": at(end), "cause": "last-picture-not-whole"}
 
 
 @pytest.mark.parametrize("back", [9.98, 10.0, 15.5])
@@ -112,8 +112,8 @@ def test_a_gap_begins_before_a_picture_that_does_not_count(back: float) -> None:
     assert gaps(entries) == [(9.88, back, "the-loss" if back > 10 else "last-picture-not-whole")]
     lines = list(read_lines(entries))
     assert [(p.from_ns, p.to_ns) for p in cut_pictures(lines, T0, at(30))] == [(at(9.88), at(10))]
-    assert cut_pictures(lines, at(10), at(30)) == ()
-    assert cut_pictures(lines, T0, at(9.88)) == ()
+    assert cut_pictures(lines, at(10), at(30)) == []
+    assert cut_pictures(lines, T0, at(9.88)) == []
 
 
 def test_a_picture_that_is_shown_before_whole_ones_is_a_gap_of_its_own() -> None:

@@ -419,20 +419,28 @@ def test_a_picture_that_does_not_count_is_listed_and_told(tmp_path: Path) -> Non
     folder, session = unsealed(tmp_path, seconds=12, gap=(4, 7))
     lost_ns, picture_ns = START_NS + 4 * SECOND_NS, SECOND_NS // 25
     with_cut = journal.Journal(folder / "tracks" / "closeup" / "journal.jsonl")
-    cut = {"from_ns": lost_ns - picture_ns, "to_ns": lost_ns, "cause": "last-picture-not-whole", "values": {}}
+    cut = {
+        "file": "000000.mkv",
+        "from_ns": lost_ns - picture_ns,
+        "to_ns": lost_ns,
+        "cause": "last-picture-not-whole",
+        "values": {},
+    }
     with_cut.append("cut", **cut)
     with_cut.close()
     tracks = built(folder, session)["tracks"]
     times = {"from": "2026-11-21T09:30:09.240+08:00", "to": "2026-11-21T09:30:09.280+08:00", "seconds": 0.04}
-    assert tracks["closeup"]["cut"] == [{**cut, **times}]
+    told = {key: value for key, value in cut.items() if key != "file"}
+    assert tracks["closeup"]["cut"] == [{"path": "tracks/closeup/000000.mkv", **told, **times}]
     assert [gap["from_ns"] for gap in tracks["closeup"]["gaps"]] == [lost_ns - picture_ns]
     assert tracks["closeup"]["gaps"][0]["cause"] == "camera-unreachable"
     assert "cut" not in tracks["overview"], "as the manifests of earlier versions are"
     seal(folder, session, tmp_path / "keys", software_version=VERSION)
     report = verify_session(folder)
-    (told,) = [each for each in report.findings if each.code == "picture-that-does-not-count"]
-    assert told.note and told.say("en").startswith("Close-up: the last picture before an interruption, 2026-11-21 09:30:09, does")
-    assert "not whole" in told.say("en") and "特写：" in told.say("zh")
+    (found,) = [each for each in report.findings if each.code == "picture-that-does-not-count"]
+    assert found.note
+    assert found.say("en").startswith("Close-up, 2026-11-21 09:30:09: The last picture before the interruption is not whole:")
+    assert found.say("zh").startswith("特写录像，2026年11月21日 09:30:09：中断前的最后一帧画面不完整")
 
 
 def test_what_session_json_gets(tmp_path: Path) -> None:

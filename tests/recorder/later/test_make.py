@@ -19,8 +19,10 @@ import numpy.typing as npt
 import pytest
 
 from recorder.clock.instants import PICTURE_NS, SECOND_NS
+from recorder.composite.overlay import OverlayFields, OverlayText, overlay_text
 from recorder.composite.part import SAMPLES_PER_PICTURE, SOUND_HZ
-from recorder.composite.picture import HEIGHT, STRIP_HEIGHT, OverlayFields, overlay_text, render_line
+from recorder.composite.picture import HEIGHT, STRIP_HEIGHT
+from recorder.composite.plates import render_strip
 from recorder.disk import journal
 from recorder.disk.durable import encode, read_json, write_json
 from recorder.evidence.signature import device_key, sign_manifest
@@ -35,7 +37,7 @@ from tests.equipment.process import wait_for
 from tests.recorder import later_session as sample
 from tests.recorder.composite.test_process import Studio
 from tests.recorder.later_session import CLOSEUP_PICTURES, GAP, SECONDS, ZONE, originals
-from wording import Exit, Fault, Shown
+from wording import Exit, Fault
 
 
 @pytest.fixture(scope="session")
@@ -98,17 +100,17 @@ def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, float(np.mean(difference**2)))))
 
 
-def text_at(moment_ns: int, *, made_later: bool) -> Shown:
+def text_at(moment_ns: int, *, made_later: bool) -> OverlayText:
     moment = datetime.fromtimestamp(moment_ns // SECOND_NS, UTC).astimezone(ZONE)
     fields = OverlayFields("调查询问室一", "温综执〔2026〕1号", None, None, made_later=made_later)
     return overlay_text(moment, fields, "zh")
 
 
-def says(picture: npt.NDArray[np.uint8], texts: list[Shown]) -> Shown:
+def says(picture: npt.NDArray[np.uint8], texts: list[OverlayText]) -> OverlayText:
     """Which of the texts the overlay line shows."""
 
-    def likeness(text: Shown) -> float:
-        mask, strip = render_line(text) > 128, picture[:STRIP_HEIGHT]
+    def likeness(text: OverlayText) -> float:
+        mask, strip = render_strip(text).luma > 128, picture[:STRIP_HEIGHT]
         return float(strip[mask].mean() - strip[~mask].mean())
 
     return max(texts, key=likeness)
@@ -179,7 +181,7 @@ def test_every_picture_says_that_it_was_made_later(made: Path) -> None:
     texts = [text_at(first_ns + n * SECOND_NS, made_later=m) for n in range(-1, 4) for m in (True, False)]
     assert says(pictures[0], texts) == text_at(first_ns, made_later=True)
     assert says(pictures[-1], texts) == text_at(first_ns + 59 * PICTURE_NS, made_later=True)
-    assert "事后合成" in texts[0] and "录制" not in texts[0] and "--.-°C" in texts[0]
+    assert texts[0].mark == "事后合成" and "--.-°C" in texts[0].climate
 
 
 # -- what lies there --

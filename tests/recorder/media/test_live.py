@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from recorder.media.live import (
     data_message,
     format_message,
 )
-from recorder.media.live_hub import CONNECTIONS, LiveHub
+from recorder.media.live_hub import READERS, LiveHub
 from recorder.media.live_publisher import LivePublisher
-from recorder.media.packets import Packet
+from recorder.media.packets import Format, Packet
 from recorder.process import local_socket
 from tests.equipment.process import wait_for
 from tests.recorder import media_samples
+
+FORMAT = format_message(Format("video", "h264", Fraction(1, 90_000), b"", 640, 360, 25.0))
 
 
 def message(n: int, gop: int, size: int = 10) -> LiveMessage:
@@ -78,7 +81,7 @@ def test_who_comes_later_gets_the_format_and_the_current_group_first(
 
 def test_a_composer_that_comes_later_or_anew_gets_the_current_group(path: Path) -> None:
     with closing(LivePublisher(path, "overview")) as track:
-        track.publish(LiveMessage(LiveKind.FORMAT, payload=b"{}"))
+        track.publish(FORMAT)
         for n in range(30):
             track.publish(message(n, 25))
         for _ in range(2):
@@ -149,9 +152,12 @@ def test_silence_is_a_time_out_and_the_end_is_the_end(path: Path, hub: LiveHub) 
 
 def test_a_reader_that_has_gone_is_forgotten(path: Path, hub: LiveHub, track: LivePublisher) -> None:
     wait_for(lambda: hub.connected("overview"), "the track")
-    for _ in range(CONNECTIONS + 2):
-        LiveReader(path, "overview").close()
-    wait_for(lambda: hub.takers("overview") == 0, "the end of those that have gone")
+    track.publish(FORMAT)
+    for _ in range(3):  # more of them in all than are served at once
+        for _ in range(READERS // 2):
+            with LiveReader(path, "overview") as reader:
+                assert reader.read() == FORMAT
+        wait_for(lambda: hub.takers("overview") == 0, "the end of those that have gone")
     with LiveReader(path, "overview") as reader:
         wait_for(lambda: hub.takers("overview") == 1, "the next one")
         track.publish(message(0, 25))
@@ -227,7 +233,7 @@ def test_another_user_is_let_go_even_where_the_socket_s_mode_lets_it_in() -> Non
         Path(folder).chmod(0o755)
         with closing(LiveHub(path, ["overview"])) as hub, closing(LivePublisher(path, "overview")) as track:
             wait_for(lambda: hub.connected("overview"), "the track")
-            track.publish(LiveMessage(LiveKind.FORMAT, payload=b"{}"))
+            track.publish(FORMAT)
             path.chmod(0o666)
             assert served_as(0, path)
             assert not served_as(65534, path)

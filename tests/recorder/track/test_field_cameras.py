@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import av
@@ -19,7 +21,7 @@ from recorder.evidence.inventory import read_writer
 from recorder.evidence.manifest import track_summary
 from recorder.media.packets import Packet
 from recorder.media.wholeness import last_is_whole
-from recorder.session.lines import cause_of, read_lines
+from recorder.session.lines import read_lines
 from tests.equipment.process import wait_for
 from tests.equipment.quirk_camera import QuirkCamera
 from tests.recorder.track.test_process import Room
@@ -185,7 +187,7 @@ def broken_off(codec: str, order: str, place: str) -> bool | None:
     lines = [f"sends {word}" for word in (codec, order) if word and word != "H.264"]
     with QuirkCamera("50/s for 100 s", f"breaks off {place} picture 31", *lines) as camera:
         reader = StreamReader(Stream(camera.uri), address(camera))
-        packets = []
+        packets: list[Packet] = []
         try:
             packets.extend(packet for packet in reader.packets() if isinstance(packet, Packet))
         except DeviceFault:
@@ -201,33 +203,65 @@ def test_a_connection_that_breaks_off_in_a_picture_and_behind_one() -> None:
     assert found == {case: case[2] == "behind" for case in BROKEN}
 
 
-def test_a_picture_that_is_cut_off_is_marked(tmp_path: Path) -> None:
-    """The gap begins before it. One that came whole counts, although it was the last one as well."""
-    with (
-        QuirkCamera("breaks off in picture 76", "sends B-frames") as cut,
-        QuirkCamera("breaks off behind picture 76") as whole,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        rooms = list(pool.map(lambda case: recorded(tmp_path / case[0], case[1], 4.5), (("cut", cut), ("whole", whole))))
-    for room, marked in zip(rooms, (True, False), strict=True):
-        (lost,) = room.lines("lost")
-        assert [line["cause"] for line in room.lines("cut")] == ["last-picture-not-whole"] * marked
-        start, stop = room.start_ns, room.stop_ns  # type: ignore[attr-defined]
-        (gap,) = room.coverage(start, stop).gaps
-        assert gap.cause.code == cause_of(lost).code != "last-picture-not-whole"
-        path = room.folder / "journal.jsonl"
-        journalled, _ = read_writer("tracks/overview", path.read_bytes(), path)
-        told = track_summary(journalled, start, stop, ZoneInfo("Asia/Shanghai"))
-        if not marked:
-            assert "cut" not in told
-            assert gap.from_ns == lost["from_ns"]
-            continue
-        ((line,), (picture,)) = room.lines("cut"), told["cut"]
-        assert (gap.from_ns, line["to_ns"]) == (line["from_ns"], lost["from_ns"])
-        assert 0.03 < (line["to_ns"] - line["from_ns"]) / SECOND_NS < 0.13, "with what was to be shown before it"
-        assert (picture["from_ns"], picture["cause"]) == (gap.from_ns, "last-picture-not-whole")
-        (shown,) = interruptions(read_lines(room.lines()))
-        assert (shown.from_ns, shown.to_ns) == (gap.from_ns, gap.to_ns)
+BROKEN_OFF = {
+    "in": ("breaks off in picture 91", "sends B-frames"),
+    "behind": ("breaks off behind picture 91",),
+    "sent again": ("breaks off in picture 79",),
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Room]]:
+    """Sessions with cameras whose connection broke off once, all at the same time."""
+    folder = tmp_path_factory.mktemp("broken")
+
+    def session(name: str) -> Room:
+        with QuirkCamera(*BROKEN_OFF[name]) as camera:
+            return recorded(folder / name, camera, 4.5)
+
+    with ThreadPoolExecutor(len(BROKEN_OFF)) as pool:
+        yield dict(zip(BROKEN_OFF, pool.map(session, BROKEN_OFF), strict=True))
+
+
+def summary(room: Room) -> dict[str, Any]:
+    """What a manifest says of the track."""
+    path = room.folder / "journal.jsonl"
+    journalled, _ = read_writer("tracks/overview", path.read_bytes(), path)
+    start, stop = room.start_ns, room.stop_ns  # type: ignore[attr-defined]
+    return track_summary(journalled, start, stop, ZoneInfo("Asia/Shanghai"))
+
+
+def test_a_picture_that_is_cut_off_is_marked(broken: dict[str, Room]) -> None:
+    """The gap begins before it."""
+    room = broken["in"]
+    (lost,), (line,), told = room.lines("lost"), room.lines("cut"), summary(room)
+    assert line["cause"] == "last-picture-not-whole"
+    ((gap,), (picture,)) = told["gaps"], told["cut"]
+    assert (gap["from_ns"], line["to_ns"]) == (line["from_ns"], lost["from_ns"])
+    assert gap["cause"] == lost["cause"] == "camera-ended-connection"
+    assert 0.03 < (line["to_ns"] - line["from_ns"]) / SECOND_NS < 0.13, "with what was to be shown before it"
+    assert (picture["from_ns"], picture["path"]) == (gap["from_ns"], f"tracks/overview/{line['file']}")
+    (shown,) = interruptions(read_lines(room.lines()))
+    assert (shown.from_ns, shown.to_ns) == (gap["from_ns"], gap["to_ns"])
+
+
+def test_a_last_picture_that_came_whole_counts(broken: dict[str, Room]) -> None:
+    room = broken["behind"]
+    (lost,), told = room.lines("lost"), summary(room)
+    assert not room.lines("cut") and "cut" not in told
+    assert [gap["from_ns"] for gap in told["gaps"]] == [lost["from_ns"]]
+
+
+def test_a_camera_that_begins_with_a_key_frame_from_before_the_loss(broken: dict[str, Room]) -> None:
+    """What it sends again is stored again: the pictures behind it cannot be decoded without."""
+    room = broken["sent again"]
+    assert len(room.lines("cut")) == 1
+    assert summary(room)["gaps"] == [], "the picture that was cut came whole with the next connection"
+    (lost,), (back,) = room.lines("lost"), room.lines("back")
+    assert back["at_ns"] >= lost["from_ns"], "an interruption does not end before it begins"
+    for line in room.lines("segment"):
+        with av.open(str(room.folder / line["file"])) as container:
+            assert next(container.demux()).is_keyframe
 
 
 def groups(packets: list[Packet]) -> list[list[Packet]]:

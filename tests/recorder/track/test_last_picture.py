@@ -5,7 +5,7 @@ import pytest
 from recorder.evidence.continuity import Span
 from recorder.media.packets import Format, Packet
 from recorder.track import last_picture as module
-from recorder.track.last_picture import LastPictures, last_picture
+from recorder.track.last_picture import LastPicture, LastPictures, last_picture
 from tests.equipment.process import wait_for
 from tests.recorder.media.test_wholeness import cut, film
 
@@ -37,12 +37,16 @@ def pictures() -> tuple[Format, list[Packet]]:
     return format_, packets[:5]
 
 
+def at(from_ns: int, to_ns: int) -> LastPicture:
+    return LastPicture("000000.mkv", Span(from_ns, to_ns))
+
+
 def verdicts(looks: LastPictures) -> list[tuple[int, str]]:
     """Where each picture that does not count begins, and why, once all is known."""
     found: list[tuple[int, str]] = []
 
     def known() -> bool:
-        found.extend((each.span.from_ns, each.why.code) for each in looks.take())
+        found.extend((each.picture.span.from_ns, each.why.code) for each in looks.take())
         return not looks.pending
 
     wait_for(known, "all verdicts", 10)
@@ -52,9 +56,9 @@ def verdicts(looks: LastPictures) -> list[tuple[int, str]]:
 def test_verdicts_come_in_the_order_of_the_losses(pictures: tuple[Format, list[Packet]]) -> None:
     format_, packets = pictures
     looks = LastPictures()
-    looks.look(Span(1, 2), format_, packets)
-    looks.look(Span(3, 4), format_, cut(packets, len(packets[-1].data) // 2))
-    looks.look(Span(5, 6), format_, packets[1:])
+    looks.look(at(1, 2), format_, packets)
+    looks.look(at(3, 4), format_, cut(packets, len(packets[-1].data) // 2))
+    looks.look(at(5, 6), format_, packets[1:])
     assert looks.pending
     assert verdicts(looks) == [(3, "last-picture-not-whole"), (5, "last-picture-not-checked")]
     assert looks.take() == []
@@ -67,12 +71,12 @@ def test_one_that_takes_too_long_is_not_waited_for(
     with monkeypatch.context() as patch:
         patch.setattr(module, "LIMIT_NS", 0)
         looks = LastPictures()
-        looks.look(Span(1, 2), format_, packets)
+        looks.look(at(1, 2), format_, packets)
         assert verdicts(looks) == [(1, "last-picture-not-checked")]
     looks = LastPictures()
     for n in range(6):
-        looks.look(Span(n, n + 1), format_, packets)
+        looks.look(at(n, n + 1), format_, packets)
     assert {why for _, why in verdicts(looks)} <= {"last-picture-not-checked"}
-    looks.look(Span(9, 10), format_, packets)
+    looks.look(at(9, 10), format_, packets)
     assert looks.take(wait_s=10.0) == []
     assert not looks.pending
