@@ -36,14 +36,13 @@ def test_the_oldest_hurried_connection_makes_room_for_the_next_of_its_user() -> 
     quota = Quota()
     entered(quota, OFFICER, PLACES + KEPT)
     assert quota.enter(OTHER, "other", 0.0) == ("plain", None)
-    assert quota.enter(OFFICER, "at once", CHANCE_S / 2) == ("crowded", None), "the others have had no chance yet"
+    for connection, command, taken in (("a", STOP, True), ("b", "session.start", False)):
+        assert quota.enter(OFFICER, connection, CHANCE_S / 2) == ("crowded", None), "the others have had no chance yet"
+        assert quota.commanded(OFFICER, connection, command, CHANCE_S / 2) is taken
+        quota.leave(OFFICER, connection, "crowded", waiting=taken)
     assert quota.enter(OFFICER, "next", CHANCE_S) == ("hurried", (OFFICER, PLACES))
     assert quota.enter(OFFICER, "and next", CHANCE_S) == ("hurried", (OFFICER, PLACES + 1))
     assert quota.largest() == (OFFICER, PLACES + 2)
-    for connection, command, taken in (("a", STOP, True), ("b", "session.start", False)):
-        assert quota.enter(OFFICER, connection, CHANCE_S) == ("crowded", None)
-        assert quota.commanded(OFFICER, connection, command, CHANCE_S) is taken
-        quota.leave(OFFICER, connection, "crowded", waiting=taken)
 
 
 def test_of_a_hurried_connection_a_stop_or_a_look_is_taken_and_nothing_else() -> None:
