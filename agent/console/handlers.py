@@ -298,7 +298,7 @@ class Asked:
         return tuple(self._given(name, each) for each in value)
 
     def number(self, name: str, default: int) -> int:
-        """The argument as a whole number; the default where it was not given. Raises BadInput for another type, or beyond LARGEST."""
+        """The argument as a whole number, the default where it was not given. Raises BadInput for any other, or a larger one."""
         value = self._values.get(name)
         if value is None:
             return default
