@@ -32,7 +32,6 @@ from wording.border import NotGiven, given
 from wording.refusals import Refused, refusal
 
 GIB = 1 << 30
-LARGEST = 1 << 53  # of a number: what every reader of JSON keeps exactly
 Reply = dict[str, Any]
 
 log = logging.getLogger(__name__)
@@ -298,11 +297,11 @@ class Asked:
         return tuple(self._given(name, each) for each in value)
 
     def number(self, name: str, default: int) -> int:
-        """The argument as a whole number, the default where it was not given. Raises BadInput for any other, or a larger one."""
+        """The argument as a whole number; the default where it was not given. Raises BadInput for another type."""
         value = self._values.get(name)
         if value is None:
             return default
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
+        if not isinstance(value, int) or isinstance(value, bool):
             raise self._wrong(name, value)
         return value
 

@@ -145,7 +145,8 @@ def _selfcheck(request: StartRequest, ready: Readiness) -> list[Fault]:
 
 
 def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
-    needed = needed_bytes(ready.tracks, ready.composite_bps, request.planned_minutes * 60)
+    minutes = min(request.planned_minutes, LONGEST_MINUTES)  # a longer one is refused for itself, and may be any number
+    needed = needed_bytes(ready.tracks, ready.composite_bps, minutes * 60)
     if request.planned_minutes > LONGEST_MINUTES or ready.free_bytes >= needed + ready.reserve_bytes:
         return []
     return [
