@@ -1,11 +1,6 @@
-"""The self-check of a whole room: real track and climate processes on stand-in equipment.
+"""The self-check of a whole room: real processes of tracks, composer and climate on stand-in equipment."""
 
-The composer's status is written here: the self-check only asks whether it lives.
-"""
-
-import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +12,7 @@ from agent.selfcheck.checks import encoder
 from agent.selfcheck.result import CheckResult, SelfcheckReport, load_latest, store_report
 from recorder.clock.instants import boot_id, boottime_ns
 from recorder.disk.durable import make_folder
-from recorder.process.status import ComposerStatus, Status, TrackStatus, read_statuses
+from recorder.process.status import Status, TrackStatus, read_statuses
 from recorder.session.tracks import TRACKS
 from tests.equipment.clips import SMALL
 from tests.equipment.process import Child, wait_for
@@ -40,20 +35,12 @@ class Room:
         self.places = self.config.storage.places
         make_folder(self.places.root)
         make_folder(self.places.status)
-        self._children = [self._child(*words) for words in (*(("track", name) for name in TRACKS), ("climate",))]
-        self._stop = threading.Event()
-        self._composer = threading.Thread(target=self._live_composer)
-        self._composer.start()
+        processes = (*(("track", name) for name in TRACKS), ("composer",), ("climate",))
+        self._children = [self._child(*words) for words in processes]
 
     def _child(self, *words: str) -> Child:
         command = [sys.executable, "-m", "agent", *words, "--config", str(self.file)]
         return Child(words[-1], command, self.file.with_name(f"{words[-1]}.log"), self.equipment.env)
-
-    def _live_composer(self) -> None:
-        status = ComposerStatus(name="composer", pid=os.getpid(), boot_id=boot_id(), version="", state="armed")
-        while not self._stop.wait(0.3):
-            status.at_ns = boottime_ns()
-            status.write(self.places.status)
 
     def statuses(self) -> dict[str, Status]:
         return read_statuses(self.places.status, boottime_ns(), boot_id())
@@ -68,6 +55,7 @@ class Room:
     def ready(self) -> None:
         for track in TRACKS:
             self.wait_for_state(track, "armed")
+        self.wait_for_state("composer", "armed")
         self.wait_for_state("climate", "ok")
 
         def two_groups() -> bool:
@@ -77,8 +65,6 @@ class Room:
         wait_for(two_groups, "two key frames of each camera", 10)
 
     def close(self) -> None:
-        self._stop.set()
-        self._composer.join()
         for child in self._children:
             child.end()
 
