@@ -35,6 +35,7 @@ from wording.border import NotGiven, given
 from wording.refusals import Refused, refusal
 
 GIB = 1 << 30
+LARGEST = 1 << 53  # of a number: what every reader of JSON keeps exactly
 Reply = dict[str, Any]
 T = TypeVar("T")
 
@@ -363,11 +364,11 @@ class Asked:
         return tuple(self._given(name, each) for each in value)
 
     def number(self, name: str, default: int) -> int:
-        """The argument as a whole number; the default where it was not given. Raises BadInput for another type."""
+        """The argument as a whole number; the default where it was not given. Raises BadInput for another type, or beyond LARGEST."""
         value = self._values.get(name)
         if value is None:
             return default
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
             raise self._wrong(name, value)
         return value
 

@@ -111,7 +111,7 @@ def _content(contents: Contents, sealed_by: str | None) -> Iterable[Finding]:
             yield from part(contents, signer)
         except EvidenceFault as fault:
             yield from_error(fault)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             yield bad("disc-records-not-understood", why=repr(error))
 
 

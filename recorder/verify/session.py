@@ -124,7 +124,7 @@ def verify_session(
         found.append(note("compare-key-with-room-key"))
     try:
         found += _sealed(folder, manifest, bytes.fromhex(signer), progress)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # signed, but not made by our seal
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # signed, but not made by our seal
         found.append(bad("file-not-of-known-form", path=MANIFEST, why=repr(error)))
     except (Fault, OSError) as error:
         found.append(from_error(error))
