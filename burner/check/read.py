@@ -36,10 +36,10 @@ class Contents:
     kept: dict[str, bytes] = field(default_factory=dict)
     damage: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     label: str = ""
-    labels: tuple[str, ...] = ()  # every name that the volume has; none of a folder
     image_bytes: int = 0
     image_sha256: str | None = None
     extents: dict[str, Extents] = field(default_factory=dict)  # of an image: where each file lies
+    labels: tuple[str, ...] = ()  # every name that the volume has; none of a folder
 
 
 def read_target(target: str, *, progress: Callable[[float], object] = lambda _: None) -> Contents:

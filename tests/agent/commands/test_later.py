@@ -11,9 +11,11 @@ from burner.check.disc import verify_disc
 from burner.disc.author import author
 from burner.disc.sealed_session import read
 from recorder.disk.durable import read_json
+from recorder.evidence.signature import fingerprint, read_public_key
 from recorder.faults import EvidenceFault
 from recorder.session.tracks import MADE_LATER
 from tests.agent.live import START, STOP, Answer, LiveAgent
+from tests.burner.disc.stranger import failing
 from tests.recorder import later_session as sample
 from wording import Exit
 
@@ -95,6 +97,8 @@ def test_the_disc_holds_it_in_a_place_of_its_own(room: LiveAgent, tmp_path: Path
         "manifest.sig",
         "manifest.sig.bin",
     ]
+    assert f"data/{MADE_LATER}/manifest.sig.bin" in (bag / "HOW-TO-CHECK.txt").read_text("utf-8")
+    assert failing(bag, read_fingerprint(bag)) == []
     assert f"data/{MADE_LATER}/made-later-01.mp4" in (bag / "manifest-sha256.txt").read_text()
     page = (bag / "data" / "index.html").read_text()
     assert "<h2>Composite, made later from the originals</h2>" in page and f'src="{MADE_LATER}/made-later-01.mp4"' in page
@@ -112,6 +116,13 @@ def test_the_disc_holds_it_in_a_place_of_its_own(room: LiveAgent, tmp_path: Path
     (folder / "later" / "journal.jsonl").write_bytes(b"")
     with pytest.raises(EvidenceFault, match="made later does not agree"):
         read(folder)
+
+
+def read_fingerprint(disc: Path) -> str:
+    """Of the key that lies on the disc."""
+    key = read_public_key(disc / "device.pub")
+    assert key is not None
+    return fingerprint(key.hex())
 
 
 def unpacked(image: Path, folder: Path) -> Path:

