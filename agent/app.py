@@ -16,7 +16,8 @@ from agent import logs
 from agent.authority.gate import Gate
 from agent.config.model import Config
 from agent.console.handlers import Handlers
-from agent.console.server import ConsoleServer, Request, defect
+from agent.console.request import Request, defect
+from agent.console.server import ConsoleServer
 from agent.devices.kinds import meant
 from agent.feed.outbox import Outbox
 from agent.feed.room import Feed, feed_settings
@@ -161,7 +162,8 @@ class Agent:
                 level = logging.DEBUG if item.command == "session.status" else logging.INFO
                 log.log(level, "command", extra={"command": item.command, "uid": item.person.uid})
                 self._handle(item)
-                tick_ns = 0  # what changed is seen at once
+                if item.succeeded and item.command != "session.status":
+                    tick_ns = 0  # what changed is seen at once
             else:
                 self._guarded(item)
 

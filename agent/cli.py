@@ -17,6 +17,7 @@ from wording import Exit, Fault, Language
 
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+UMASK = 0o027  # of every file that the product makes: its user writes, its group reads, nobody else does either
 
 # Which module of agent.commands declares the commands of a first word. Another word is one of ROOM's: it has the processes.
 MODULES = {
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     for_a_command()
     path, language, first = _first_look(words)
+    umask = os.umask(UMASK)
     try:
         try:
             parsed = _understand(words, language or plain_language(path), first)
@@ -76,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: the last flush must not complain
         return BROKEN_PIPE
+    finally:
+        os.umask(umask)
 
 
 def _understand(words: Sequence[str], language: Language, first: str) -> argparse.Namespace | int:

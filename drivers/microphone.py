@@ -17,6 +17,7 @@ from drivers.faults import DeviceAbsent, DeviceFault, DeviceSilent
 OVERFLOW = 0x2  # paInputOverflow: samples were discarded before this block
 QUEUE_BLOCKS = 1500  # a minute of 40 ms blocks
 BLOCKS_PER_SECOND = 25
+DIRECT = "(hw:"  # in PortAudio's name of a device that it opens itself; the others take any rate, whatever their device has
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ def list_devices() -> list[str]:
 class Microphone:
     """One opened device. Blocks are 40 ms long.
 
-    name: as PortAudio has it. alike: the names of the other devices that the configured name means as well. own_rate_hz: the rate
-    that the device itself prefers, 0 where it does not tell.
+    name: as PortAudio has it. alike: the names of the other devices that the configured name means as well. direct: this is the
+    device itself, so that rate and samples are its own; else a sound server or an ALSA plug-in may have converted them.
     """
 
     def __init__(self, device: str, rate_hz: int, channels: int) -> None:
@@ -70,13 +71,13 @@ class Microphone:
         self._blocks: queue.Queue[Block] = queue.Queue(QUEUE_BLOCKS)
         self._overflow = False
         self._device = device
-        self.name, self.alike, self.own_rate_hz = device, tuple[str, ...](), 0
+        self.name, self.alike, self.direct = device, tuple[str, ...](), False
         with _quiet_stderr():
             self._audio = pyaudio.PyAudio()
             try:
                 info, *others = self._found(device)
                 self.name, self.alike = str(info["name"]), tuple(str(other["name"]) for other in others)
-                self.own_rate_hz = round(float(info.get("defaultSampleRate") or 0))
+                self.direct = DIRECT in self.name
                 self._stream = self._audio.open(
                     rate=rate_hz,
                     channels=channels,

@@ -12,7 +12,7 @@ import re
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from wording import Fault
 BLOCK = 2048  # bytes of a block on every optical medium here
 STDIO = "stdio:"
 MIB = 1 << 20
+SCSI_CDROM_MAJOR = 11  # <linux/major.h>
 
 # <linux/cdrom.h>
 _CDROMEJECT, _CDROMCLOSETRAY, _CDROM_DRIVE_STATUS, _CDROM_GET_CAPABILITY = 0x5309, 0x5319, 0x5326, 0x5331
@@ -156,6 +157,15 @@ def stdio_path(device: str) -> Path | None:
     return Path(device.removeprefix(STDIO)) if device.startswith(STDIO) else None
 
 
+def lies_in(device: str, folders: Iterable[Path]) -> Path | None:
+    """The folder in or below which the file of a ``stdio:`` drive lies, links resolved; None for any other place and drive."""
+    path = stdio_path(device)
+    if path is None:
+        return None
+    real = Path(os.path.realpath(path))
+    return next((folder for folder in folders if real.is_relative_to(os.path.realpath(folder))), None)
+
+
 def look(device: str, *, timeout_s: float = 60.0) -> DriveState:
     """Looks at the drive; nothing is written and nothing raised: what is wrong stands in ``problem``."""
     try:
@@ -169,8 +179,7 @@ def _stdio_content(device: str) -> int:
     """Bytes that a stdio: drive already holds, 0 where it is blank or real. Raises DeviceFault where it cannot be written."""
     path = stdio_path(device)
     if path is None:
-        if not Path(device).exists():
-            raise _no_drive(device, ("No such device",))
+        _check_optical(device)
         return 0
     if not path.is_absolute():
         raise DeviceFault("drive-path-not-absolute", "write-drive-as-stdio-path", device=device)
@@ -198,6 +207,18 @@ def _stdio_content(device: str) -> int:
             device=device,
             why=error.strerror,
         ) from error
+
+
+def _check_optical(device: str) -> None:
+    """Raises DeviceFault where the device is none, or not one of the kernel's optical drives (sr)."""
+    try:
+        status = Path(device).stat()
+    except FileNotFoundError as error:
+        raise _no_drive(device, ("No such device",)) from error
+    except OSError as error:
+        raise _no_drive(device, (error.strerror or str(error),)) from error
+    if not (stat.S_ISBLK(status.st_mode) and os.major(status.st_rdev) == SCSI_CDROM_MAJOR):
+        raise DeviceFault("device-is-no-optical-drive", "name-optical-drive", device=device)
 
 
 def run_xorriso(arguments: list[str], device: str, timeout_s: float) -> str:

@@ -31,6 +31,7 @@ ACTS: Mapping[str, Who] = {
     "disc.author": "service",
     "disc.burn": "group",
     "disc.extra": "group",
+    "disc.cancel": "group",
     "selfcheck.store": "service",
     "calibration.store": "service",
     "camera.accept": "group",

@@ -26,6 +26,11 @@ class Person:
 NOBODY = Person(-1)
 
 
+def uid_at(connection: socket.socket) -> int:
+    """The user of the process that opened the connection. Raises OSError."""
+    return local_socket.peer(connection)[1]
+
+
 def person_at(connection: socket.socket) -> Person:
     """The process that opened the connection. Raises OSError."""
     pid, uid = local_socket.peer(connection)

@@ -36,9 +36,11 @@ class Context:
 
         return load(self.config_path)
 
-    def ask(self, command: str, /, *, timeout_s: float = ANSWER_S, **arguments: object) -> dict[str, Any]:
-        """A command to the agent. Raises Fault."""
-        return ask(self.places.socket, command, arguments, timeout_s=timeout_s)
+    def ask(
+        self, command: str, /, *, timeout_s: float = ANSWER_S, file: int | None = None, **arguments: object
+    ) -> dict[str, Any]:
+        """A command to the agent. file: descriptor of an open file that is sent with it. Raises Fault."""
+        return ask(self.places.socket, command, arguments, timeout_s=timeout_s, file=file)
 
     def say(self, code: str, /, **values: object) -> Shown:
         """In the reader's language."""

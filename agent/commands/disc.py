@@ -9,6 +9,7 @@ from agent.commands.context import Context
 from agent.commands.words import Builder
 from agent.console.client import PatientStatus
 from agent.session import catalogue
+from recorder.disk.durable import read_fault
 from recorder.faults import BadInput, NotFound
 from wording import Exit, Fault, Shown, shown
 from wording.border import joined, laid_out
@@ -17,6 +18,8 @@ from wording.text import listed
 
 KEY_HELP = "help-verify-device-key"
 POLL_S = 0.25
+GIB = 1 << 30
+CANCELLED = "burn-job-cancelled"  # burner.work.jobs
 SETTLING_S = 5.0  # a fault that the worker tells of an earlier job gives way to this one by then
 WORKER_AWAY_S = 20.0  # a worker that is silent for so long is not waited for
 SESSION_FILES = ("session.json", "manifest.json", "journal.jsonl")
@@ -42,6 +45,11 @@ def words(build: Builder) -> None:
     add("--by", default="", value="value-name", text="help-extra-disc-by")
     add("--reason", default="", value="value-reason", text="help-why")
     add("--no-wait", action="store_true", text="help-no-wait-for-result")
+    add = build.command("disc cancel", cancel, "help-disc-cancel")
+    add("session", value="value-session", text="help-session-reference")
+    add("--by", default="", value="value-name", text="help-cancelled-by")
+    add("--reason", default="", value="value-reason", text="help-why")
+    add("--no-wait", action="store_true", text="help-no-wait-for-result")
     add = build.command("disc verify", verify_disc, "help-disc-read-back", free=True)
     add("target", value="value-session-drive-or-image", text="help-read-back-source")
     add("--key", default="", value="value-key", text=KEY_HELP)
@@ -56,14 +64,23 @@ def author(context: Context) -> Exit:
 
     a = context.arguments
     folder = catalogue.find(context.places, a.session)
-    context.ask("disc.author", session=folder.name)
+    reserve_bytes = round(context.config().storage.reserve_gib * GIB)
+    ticket = context.ask("disc.author", session=folder.name)["ticket"]
     result = make(
-        folder, a.out, language=context.language, draft=a.draft, progress=context.meter(context.say("progress-authoring"))
+        folder,
+        a.out,
+        language=context.language,
+        draft=a.draft,
+        progress=context.meter(context.say("progress-authoring")),
+        reserve_bytes=reserve_bytes,
     )
     made: dict[str, Any] = {"image": str(result.path), "sha256": result.sha256, "bytes": result.bytes}
     not_told: list[Shown] = []
     try:
-        context.ask("disc.authored", session=folder.name, **made)
+        with result.path.open("rb") as file:
+            context.ask("disc.authored", file=file.fileno(), session=folder.name, ticket=ticket, **made)
+    except OSError as error:
+        not_told = [context.say("image-not-in-journal"), *context.fault_lines(read_fault(result.path, error))]
     except Fault as fault:  # the image is made all the same; that it was asked for stands in the journal of acts
         not_told = [context.say("image-not-in-journal"), *context.fault_lines(fault)]
     answer = {
@@ -105,26 +122,37 @@ def burn(context: Context) -> Exit:
         context.answer(order, [context.say("burn-job-queued", job=order["job"])])
         return Exit.OK
     disc = _wait(context, folder.name, order["job"])
+    context.answer({"session": folder.name, **disc}, _result_lines(context, folder.name, disc))
     discs: list[Mapping[str, Any]] = disc["discs"] or []
-    lines = [_disc_line(context, each) for each in discs]
     faults = [each["fault"] for each in discs if each["fault"]]
-    if disc["fault"] and disc["fault"] not in faults:
-        lines += context.fault_lines(fault_from(disc["fault"]))
     verified, copies = disc["verified"], disc["copies"]
-    lines.append(
-        context.say(
-            "discs-verified-count",
-            verified=verified,
-            copies=copies,
-            session=folder.name,
-        )
-    )
-    lines += damaged_lines(context, disc)
-    context.answer({"session": folder.name, **disc}, lines)
     if discs and all(each["verified"] for each in discs) and verified >= copies:
         return Exit.EVIDENCE if disc.get("damaged") else Exit.OK
     fault = disc["fault"] or next(iter(faults), None)
     return Exit.NO if fault is None or any(each["verified"] for each in discs) else fault_from(fault).exit_code
+
+
+def _result_lines(context: Context, session: str, disc: Mapping[str, Any]) -> list[Shown]:
+    """What a job came to, for a person."""
+    discs: list[Mapping[str, Any]] = disc["discs"] or []
+    lines = [_disc_line(context, each) for each in discs]
+    if disc["fault"] and disc["fault"] not in [each["fault"] for each in discs]:
+        lines += context.fault_lines(fault_from(disc["fault"]))
+    lines.append(context.say("discs-verified-count", verified=disc["verified"], copies=disc["copies"], session=session))
+    return [*lines, *damaged_lines(context, disc)]
+
+
+def cancel(context: Context) -> Exit:
+    """Ends the burning of a session's discs. NO where the job came to its end before it."""
+    a = context.arguments
+    folder = catalogue.find(context.places, a.session)
+    ended = context.ask("disc.cancel", session=folder.name, by=a.by, reason=a.reason)
+    if a.no_wait:
+        context.answer(ended, [context.say("burning-is-being-cancelled", job=ended["job"])])
+        return Exit.OK
+    disc = _wait(context, folder.name, ended["job"])
+    context.answer({"session": folder.name, **disc}, _result_lines(context, folder.name, disc))
+    return Exit.OK if disc["fault"] and disc["fault"]["code"] == CANCELLED else Exit.NO
 
 
 def _wait(context: Context, session: str, job: str) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """`room-agent session …` and `transcript …`: the light client of the agent's console."""
 
-import base64
+import os
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from agent.session import catalogue
 from agent.session.capacity import gigabytes
 from recorder.composite.overlay import code_point, surely_drawn
 from recorder.faults import BadInput
-from recorder.session.record import CASE_FIELDS, Session, sealed_without
+from recorder.session.record import CASE_FIELDS, Session, exception_remark, sealed_without
 from recorder.session.tracks import COMPOSITE, NAMES
 from wording import Exit, Fault, Shown
 from wording.border import joined, laid_out
@@ -262,6 +262,7 @@ def _session_lines(context: Context, answer: Mapping[str, Any]) -> list[Shown]:
     ]
     if session.transcript:
         lines.append(_indented(_verdict_line(context, session.transcript)))
+        lines += [_indented(said.say(context.language)) for said in [exception_remark(answer["session"])] if said]
     if session.disc:
         verified, copies = session.disc["verified"], session.disc["copies"]
         lines.append(context.say("session-discs-verified", verified=verified, copies=copies))
@@ -338,23 +339,30 @@ def list_(context: Context) -> Exit:
 def attach(context: Context) -> Exit:
     """Attaches a transcript and shows the verdict."""
     path: Path = context.arguments.file
-    content = base64.b64encode(_transcript_bytes(path)).decode("ascii")
-    answer = context.ask("transcript.attach", session=context.arguments.session, name=path.name, content=content)
+    with _opened(path) as file:
+        answer = context.ask("transcript.attach", file=file, session=context.arguments.session, name=path.name)
     return _show_verdict(context, answer)
 
 
-def _transcript_bytes(path: Path) -> bytes:
-    """The file's content. Raises BadInput where it is no file, too large or not readable."""
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The transcript's file, opened by the rights of whoever asks.
+
+    Raises BadInput where it is no file, too large or not readable.
+    """
     from recorder.transcript.document import check_size
 
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise BadInput("path-is-no-file", "name-transcript-file", path=path)
-        check_size(path.name, status.st_size)
-        return path.read_bytes()
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadInput("path-cannot-be-read", "check-name-and-rights", path=path, why=error.strerror or error) from error
+    try:
+        check_size(path.name, os.fstat(file).st_size)
+        yield file
+    finally:
+        os.close(file)
 
 
 def _verdict_line(context: Context, transcript: Mapping[str, Any]) -> Shown:
@@ -373,6 +381,8 @@ def _show_verdict(context: Context, answer: Mapping[str, Any]) -> Exit:
     if transcript["start"] and transcript["end"]:
         lines.append(context.say("transcript-given-times", **_given_times(transcript)))
     good = transcript["verdict"] in ("match", "excepted")
+    if remark := (transcript.get("exception") or {}).get("remark"):
+        lines.append(_indented(Sentence.from_json(remark).say(context.language)))
     if not good:
         lines += [_indented(Sentence.from_json(reason).say(context.language)) for reason in transcript["reasons"]]
     else:

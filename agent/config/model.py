@@ -6,7 +6,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from agent.config.places import DEFAULT_CONFIG, DEFAULT_ROOT, DEFAULT_RUN, Places
 from agent.config.problems import ConfigFault, Problem, key_lines, problem_of, syntax_problem
 from agent.config.sample import render
+from drivers.optical import lies_in
 from drivers.stream_address import hidden, literal_secret
 from recorder.session.tracks import CAMERAS, CameraId
 from wording import Fault, Language, Shown, say
@@ -302,6 +303,15 @@ class TranscriptSection(Section):
     tolerance_s: int = entry(60, "Largest difference that still matches, on top of the transcript's precision, s.", ge=0, le=3600)
 
 
+class PeopleSection(Section):
+    """Who counts as another person (W-7.3.5 c)."""
+
+    second_person: Literal["name", "login"] = entry(
+        "name",
+        "Who accepts a transcript that does not agree has another name, or another login as well, than those who took part.",
+    )
+
+
 class BurnerSection(Section):
     """Evidence discs (W-7.3.5, W-8.1.4)."""
 
@@ -383,6 +393,7 @@ class Config(Section):
     composite: CompositeSection = CompositeSection()
     storage: StorageSection = StorageSection()
     transcript: TranscriptSection = TranscriptSection()
+    people: PeopleSection = PeopleSection()
     burner: BurnerSection = BurnerSection()
     mqtt: MqttSection = MqttSection()
     clock: ClockSection = ClockSection()
@@ -425,9 +436,19 @@ def parse(text: str) -> Config:
         raise ConfigFault([syntax_problem(error)]) from error
     lines = key_lines(text)
     try:
-        return Config.model_validate(data)
+        config = Config.model_validate(data)
     except ValidationError as error:
         raise ConfigFault([problem_of(e, lines, known_keys) for e in error.errors()]) from error
+    if problems := [problem for drive in config.burner.drives for problem in _misplaced(drive, config, lines)]:
+        raise ConfigFault(problems)
+    return config
+
+
+def _misplaced(drive: str, config: Config, lines: Mapping[str, int]) -> Iterator[Problem]:
+    """That a drive's file would lie among the product's own files, where a burn could be taken for evidence."""
+    if (folder := lies_in(drive, (config.storage.root, config.storage.run))) is not None:
+        values = {"drive": drive, "folder": folder}
+        yield Problem("burner.drives", "drive-lies-in-storage", "name-drive-elsewhere", lines.get("burner.drives"), values)
 
 
 def check_secrets(config: Config, path: Path | None = None) -> None:

@@ -165,4 +165,5 @@ def burner_settings(config: Config) -> "BurnerSettings":
         language=config.ui.language,
         version=product_version(),
         media_bytes=config.burner.media_mib << 20,
+        reserve_bytes=round(config.storage.reserve_gib * (1 << 30)),
     )

@@ -14,38 +14,54 @@ from wording import Exit, Fault
 from wording.refusals import fault_from
 
 UNITS = Path("/etc/systemd/system/room-agent.target")  # there where systemd runs the room's processes
-LINE_BYTES = 2 << 20  # of a command or an answer; a transcript of 1 MiB in base64 fits
+ANSWER_BYTES = 2 << 20  # of an answer
 AGENT_AWAY_S = 15.0  # a restart takes less
-BUSY, BUSY_S = "agent-busy", 0.2  # an agent that says so took no command; it is asked again after this
-PATIENCE_S = 11.0  # for so long: a silent client is let go after 10 s (server.READ_S)
+BUSY, BUSY_S = "agent-busy", 0.05  # an agent that says so took no command; it is asked again after this
+PATIENCE_S = 11.0  # for so long: a place is free again after 10 s (server.READ_S)
 ANSWER_S = 30.0  # as long as a client waits
 
 
-def ask(path: Path, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+def ask(
+    path: Path,
+    command: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = ANSWER_S,
+    file: int | None = None,
+) -> dict[str, Any]:
     """One command and its answer; an agent that is busy is asked again for a while.
 
+    file: descriptor of an open file that the command needs; the agent is given the file and not its name.
     Raises the Fault that the agent answered, or one with Exit.NO_AGENT where none answers.
     """
     try:
         line = json.dumps({"command": command, "arguments": arguments or {}}, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:
         raise no_utf8(error) from error
-    deadline = time.monotonic() + min(timeout_s, PATIENCE_S)
+    patient_until = time.monotonic() + min(timeout_s, PATIENCE_S)
     while True:
+        patience_s = max(0.0, patient_until - time.monotonic())
         try:
-            return _ask_once(path, line, timeout_s)
+            return _ask_once(path, line, timeout_s, patience_s, file)
         except Fault as fault:
-            if fault.code != BUSY or time.monotonic() + BUSY_S > deadline:
+            if fault.code != BUSY or time.monotonic() + BUSY_S > patient_until:
                 raise
         time.sleep(BUSY_S)
 
 
-def _ask_once(path: Path, line: bytes, timeout_s: float) -> dict[str, Any]:
+def _ask_once(path: Path, line: bytes, timeout_s: float, patience_s: float, file: int | None) -> dict[str, Any]:
+    """patience_s: how long a place in the agent's queue is waited for."""
     try:
-        with local_socket.connect(path, timeout_s) as connection:
+        with local_socket.connect(path, patience_s) as connection:
+            lines = _Lines(connection, timeout_s)
             with suppress(BrokenPipeError, ConnectionResetError):  # a busy console answers without reading
+                connection.settimeout(timeout_s)
                 connection.sendall(line)
-            answer = json.loads(read_line(connection, timeout_s))
+            answer = json.loads(lines.read())
+            if "send" in answer:
+                with suppress(BrokenPipeError, ConnectionResetError):  # the agent has answered meanwhile
+                    socket.send_fds(connection, [b"\n"], [file] if file is not None else [])
+                answer = json.loads(lines.read())
     except PermissionError as error:
         text, mend = (
             "agent-access-denied",
@@ -69,19 +85,28 @@ def _ask_once(path: Path, line: bytes, timeout_s: float) -> dict[str, Any]:
     return result
 
 
-def read_line(connection: socket.socket, limit_s: float) -> bytes:
-    """Up to the first newline, all of it within limit_s. Raises OSError, ValueError where the line is too long."""
-    deadline = time.monotonic() + limit_s
-    data = bytearray()
-    while not data.endswith(b"\n"):
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        block = connection.recv(1 << 16)
-        if not block:
-            break
-        data += block
-        if len(data) > LINE_BYTES:
-            raise ValueError("line too long")
-    return bytes(data)
+class _Lines:
+    """The lines that come over a connection, all of them within limit_s."""
+
+    def __init__(self, connection: socket.socket, limit_s: float) -> None:
+        self._connection = connection
+        self._deadline = time.monotonic() + limit_s
+        self._came = bytearray()
+
+    def read(self) -> bytes:
+        """The next line. Raises OSError, ValueError where it is too long."""
+        while (end := self._came.find(b"\n") + 1) == 0:
+            self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+            block = self._connection.recv(1 << 16)
+            if not block:
+                end = len(self._came)
+                break
+            self._came += block
+            if len(self._came) > ANSWER_BYTES:
+                raise ValueError("line too long")
+        line = bytes(self._came[:end])
+        del self._came[:end]
+        return line
 
 
 def no_utf8(error: UnicodeEncodeError) -> BadInput:

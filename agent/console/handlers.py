@@ -1,40 +1,42 @@
 """What the agent does for each command of its console. Arguments come from outside: every one is checked here."""
 
-import base64
-import binascii
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.authority.gate import Gate
 from agent.config.model import Config
 from agent.console.client import no_utf8
-from agent.console.server import Request, defect
+from agent.console.request import Request, defect
+from agent.console.sent_file import FileTooLarge
 from agent.console.status import status_answer
 from agent.feed.room import Feed
 from agent.health.look import track_statuses
 from agent.health.room_view import RoomView
 from agent.selfcheck.result import store_report
 from agent.session import catalogue, transcripts
+from agent.session.author_tickets import AuthorTickets, described
 from agent.session.cameras import AcceptedCameras
 from agent.session.capacity import composite_bps
 from agent.session.discs import Discs
 from agent.session.keeper import SessionKeeper
-from agent.session.rules import Readiness, StartRequest, check_attach, check_sealed, spoken, text_faults
+from agent.session.rules import Readiness, StartRequest, check_attach, check_sealed, spoken, text_faults, unfit_texts
 from recorder.capture import latency
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.faults import BadInput
 from recorder.session.record import CASE_FIELDS, Case, Session
 from recorder.session.tracks import CAMERAS
+from recorder.transcript.document import LARGEST_BYTES, check_size
 from wording import Fault, Given, shown
 from wording.border import NotGiven, given
 from wording.refusals import Refused, refusal
 
 GIB = 1 << 30
 Reply = dict[str, Any]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Handlers:
         self._config, self._keeper, self._discs, self._gate = config, keeper, discs, gate
         self._cameras = AcceptedCameras(config.storage.places.accepted_cameras)
         self._look, self._later, self._feed = look, later, feed
+        self._tickets = AuthorTickets()
         # Command to the act that it is, None where it changes nothing, and what does it.
         self._commands: dict[str, tuple[str | None, Callable[[Asked], Reply]]] = {
             "session.status": (None, self.status),
@@ -68,11 +71,16 @@ class Handlers:
             "session.complete": ("session.complete", self.complete),
             "transcript.accept": ("transcript.accept", self.accept),
             "disc.author": ("disc.author", self.author),
-            "disc.authored": ("disc.author", self.authored),
             "disc.burn": ("disc.burn", self.burn),
+            "disc.cancel": ("disc.cancel", self.cancel),
             "selfcheck.store": ("selfcheck.store", self.store_selfcheck),
             "calibration.store": ("calibration.store", self.store_calibration),
             "camera.accept": ("camera.accept", self.accept_camera),
+        }
+        # Those that take time: they answer the request from a thread of their own.
+        self._slow: dict[str, tuple[str, Callable[[Request], None]]] = {
+            "transcript.attach": ("transcript.attach", self._attach),
+            "disc.authored": ("disc.author", self._authored),
         }
 
     def handle(self, request: Request) -> None:
@@ -81,9 +89,10 @@ class Handlers:
             log.warning("start left undone: it waited until its client had gone", extra={"uid": request.person.uid})
             return
         try:
-            if request.command == "transcript.attach":
-                self._gate.check("transcript.attach", request.person)
-                self._attach(request)
+            if request.command in self._slow:
+                slow_act, begin = self._slow[request.command]
+                self._gate.check(slow_act, request.person)
+                begin(request)
                 return
             if request.command not in self._commands:
                 raise BadInput("agent-command-unknown", "use-matching-agent-version", command=shown(request.command[:80]))
@@ -169,12 +178,17 @@ class Handlers:
         asked = Asked(request)
         folder = self._folder(asked)
         session = catalogue.read_session(folder)
+        check_attach(session)
         self._discs.check_idle(session)
-        try:
-            data = base64.b64decode(asked.text("content"), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadInput("transcript-arrived-incomplete", "attach-transcript-again") from error
         name, tolerance_s = asked.text("name"), self._config.transcript.tolerance_s
+
+        def judge() -> transcripts.Judged:
+            try:
+                data = request.file.read(LARGEST_BYTES)
+            except FileTooLarge as fault:
+                check_size(name, fault.size)
+                raise
+            return transcripts.judge(session, name, data, tolerance_s, request.person)
 
         def commit(judged: transcripts.Judged) -> Reply:
             check_attach(catalogue.read_session(folder))
@@ -184,23 +198,52 @@ class Handlers:
             self._gate.done(request.command, request.person, session=changed.id)
             return {"session": changed.id, "state": changed.state, "transcript": facts}
 
-        def work() -> None:
-            judged: transcripts.Judged | Fault
+        self._aside(request, judge, commit)
+
+    def _authored(self, request: Request) -> None:
+        """Writes down that an image file was made of a session, by whoever was given the ticket for it."""
+        asked = Asked(request)
+        folder = self._folder(asked)
+        image = described(asked.text("image"), asked.text("sha256"), asked.number("bytes", -1))
+        ticket = asked.text("ticket")
+        self._tickets.check(ticket, folder.name, request.person)
+
+        def size() -> int:
+            return request.file.size()
+
+        def commit(size: int) -> Reply:
+            if size != image.bytes:
+                raise BadInput("image-file-has-other-size", "author-image-with-command", size=size, told=image.bytes)
+            self._tickets.check(ticket, folder.name, request.person)
+            told = {**image.as_json(), "asked": request.person.as_json()}
+            changed = self._keeper.change(folder, lambda s: s, "authored", **told)
+            self._tickets.take(ticket)
+            self._gate.done("disc.author", request.person, session=changed.id)
+            return {"session": changed.id}
+
+        self._aside(request, size, commit)
+
+    def _aside(self, request: Request, work: Callable[[], T], commit: Callable[[T], Reply]) -> None:
+        """Does what takes time in a thread of its own, and the last step in the agent's. work: raises Fault; touches nothing."""
+
+        def run() -> None:
+            done: T | Fault
             try:
-                judged = transcripts.judge(session, name, data, tolerance_s, request.person)
+                done = work()
             except Fault as fault:
-                judged = fault
+                done = fault
             except Exception as error:  # the top of this thread: the client must have its answer
                 log.exception("command failed", extra={"command": request.command})
-                judged = defect(request.command, error)
-            self._later(lambda: _answer(request, judged, commit))
+                done = defect(request.command, error)
+            self._later(lambda: _answer(request, done, commit))
 
-        threading.Thread(target=work, name="transcript", daemon=True).start()
+        threading.Thread(target=run, name=request.command, daemon=True).start()
 
     def accept(self, asked: "Asked") -> Reply:
         """A second person's exception for a transcript that does not agree."""
         folder = self._folder(asked)
-        facts = transcripts.excepted(catalogue.read_session(folder), asked.text("by"), asked.text("reason"), asked.person)
+        by, reason, mode = asked.text("by"), asked.text("reason"), self._config.people.second_person
+        facts = transcripts.excepted(catalogue.read_session(folder), by, reason, asked.person, mode)
         changed = self._keeper.change(folder, lambda s: s.with_transcript(facts), "exception", **dict(facts["exception"]))
         return {"session": changed.id, "state": changed.state, "transcript": dict(facts)}
 
@@ -225,17 +268,24 @@ class Handlers:
         return order
 
     def author(self, asked: "Asked") -> Reply:
-        """Whether the image of a session may be made now; the command that asks makes it, and tells ``disc.authored``."""
+        """Whether the image of a session may be made now; the command that asks makes it, and tells it with the ticket."""
         session = catalogue.read_session(self._folder(asked))
         check_sealed(session)
-        asked.act = None  # ``authored`` writes it down once it is done
-        return {"session": session.id}
+        asked.act = None  # it is written down once it is done
+        return {"session": session.id, "ticket": self._tickets.give(session.id, asked.person)}
 
-    def authored(self, asked: "Asked") -> Reply:
-        """Writes down that an image file was made of a session."""
-        facts = {"image": asked.text("image"), "sha256": asked.text("sha256"), "bytes": asked.number("bytes", 0)}
-        changed = self._keeper.change(self._folder(asked), lambda s: s, "authored", **facts, asked=asked.person.as_json())
-        return {"session": changed.id}
+    def cancel(self, asked: "Asked") -> Reply:
+        """Ends the burning of a session's discs; the session is then as it was, and may be burned again."""
+        folder = self._folder(asked)
+        session = catalogue.read_session(folder)
+        by, reason = asked.text("by").strip(), asked.text("reason").strip()
+        if reasons := unfit_texts(by=by, reason=reason):
+            raise Refused("burning-not-cancelled", reasons)
+        job = self._discs.under_way(session)
+        told = {"act": "disc.cancel", "job": job, "by": by, "reason": reason}
+        self._keeper.change(folder, lambda s: s, "act", **told, asked=asked.person.as_json())
+        self._discs.cancel(job)
+        return {"session": session.id, "job": job}
 
     def complete(self, asked: "Asked") -> Reply:
         """Whether a session's composite may be completed now; the command that asks composes."""
@@ -277,12 +327,12 @@ def _stripped(value: Given | tuple[Given, ...]) -> str | tuple[str, ...]:
     return value.strip()
 
 
-def _answer(request: Request, judged: transcripts.Judged | Fault, commit: Callable[[transcripts.Judged], Reply]) -> None:
-    """In the agent's thread: the last step of attaching. A defect is answered, then raised."""
+def _answer(request: Request, done: T | Fault, commit: Callable[[T], Reply]) -> None:
+    """In the agent's thread: the last step of a command that took time. A defect is answered, then raised."""
     try:
-        if isinstance(judged, Fault):
-            raise judged
-        request.succeed(commit(judged))
+        if isinstance(done, Fault):
+            raise done
+        request.succeed(commit(done))
     except Fault as fault:
         request.fail(fault)
     except Exception as error:
@@ -313,7 +363,7 @@ class Asked:
         return tuple(self._given(name, each) for each in value)
 
     def number(self, name: str, default: int) -> int:
-        """The argument as a whole number; the default where it was not given. Raises BadInput for another type."""
+        """The argument as a whole number of any size; the default where it was not given. Raises BadInput for another type."""
         value = self._values.get(name)
         if value is None:
             return default

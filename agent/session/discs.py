@@ -8,15 +8,17 @@ The burner worker does the work; it may be away for ever without touching anythi
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from agent.config.places import Places
 from agent.session import catalogue
 from agent.session.keeper import RETRY_NS, SessionKeeper
-from agent.session.rules import check_sealed
+from agent.session.rules import LONGEST_TEXT, check_sealed
 from recorder.clock.instants import boottime_ns
 from recorder.disk.durable import make_folder, read_json, write_json
-from recorder.faults import BadInput, EvidenceFault, NotFound
+from recorder.disk.locks import exclusive
+from recorder.faults import AlreadyRunning, BadInput, EvidenceFault, NotFound
 from recorder.session.record import Session
 from wording import Exit, Fault
 
@@ -33,6 +35,8 @@ KEPT = (
     "finished",
     "fault",
 )
+BURNER = "burner"  # the worker's lock
+SPARE_NAMES = 2  # so many drives more than there are may be named in an order
 NOT_FINAL = {
     "mismatch": "no-disc-transcript-times-disagree",
     "not-found": "no-disc-transcript-times-not-found",
@@ -59,8 +63,10 @@ class Discs:
     def want(self, session: Session, drives: Sequence[str], *, extra: bool = False) -> dict[str, Any]:
         """The order for the discs of a session, for ``ask``; ``finished`` where it has all of them and no extra one is asked for.
 
-        A finished session stays as it is: its discs are counted. Raises Fault where no final disc may be made now.
+        A finished session stays as it is: its discs are counted. drives: of those in the configuration. Raises BadInput where it
+        names another one, Fault where no final disc may be made now.
         """
+        chosen = self._chosen(drives)
         check_sealed(session)
         known = session.disc or {}
         if session.state == "on-disc" and not extra:
@@ -73,14 +79,8 @@ class Discs:
             text = NOT_FINAL.get(str(verdict), "session-has-no-transcript")
             mend = "attach-right-transcript-or-accept-exception"
             raise Fault(text, mend, exit_code=Exit.REFUSED, session=session.id)
-        chosen = tuple(drives) or self._drives
         if not chosen:
-            text, mend = "room-has-no-drive", "name-drive-by-option-or-configuration"
-            raise Fault(text, mend, exit_code=Exit.DEVICE)
-        for drive in drives:
-            if not drive.startswith(("/", "stdio:/")):
-                text, mend = "drive-option-invalid", "name-drive-as-device-path"
-                raise BadInput(text, mend, value=drive[:80] or '""')
+            raise Fault("room-has-no-drive", "name-drives-in-configuration", exit_code=Exit.DEVICE)
         if running := self._running():
             text, mend = "burn-job-unfinished", "wait-for-burn-job"
             raise Fault(text, mend, exit_code=Exit.REFUSED, job=running["job"])
@@ -89,12 +89,62 @@ class Discs:
         order = {"job": job, "session": session.id, "drives": list(chosen), "copies": copies, "extra": extra}
         return {"finished": False, **order}
 
+    def _chosen(self, drives: Sequence[str]) -> tuple[str, ...]:
+        """Each drive once; all of the configuration where none is named. Raises BadInput."""
+        if len(drives) > (most := len(self._drives) + SPARE_NAMES):
+            raise BadInput("too-many-drives-named", "name-configured-drive", count=len(drives), limit=most, known=self._known)
+        for drive in drives:
+            if not drive.startswith(("/", "stdio:/")):
+                text, mend = "drive-option-invalid", "name-drive-as-device-path"
+                raise BadInput(text, mend, value=drive[:80] or '""')
+            if drive not in self._drives:
+                raise BadInput("drive-not-configured", "name-configured-drive", value=drive[:LONGEST_TEXT], known=self._known)
+        return tuple(dict.fromkeys(drives)) or self._drives
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(self._drives) or "-"
+
     def ask(self, order: Mapping[str, Any]) -> None:
         """Gives the burner worker an order of ``want``. Raises StorageFault."""
         make_folder(self._places.burn)
-        wanted = {name: order[name] for name in ("job", "session", "drives", "copies", "extra")}
-        write_json(self._places.burn / "wanted.json", wanted)
+        self._put(order)
         log.info("discs wanted", extra={"session": order["session"], "job": order["job"]})
+
+    def _put(self, order: Mapping[str, Any], **more: object) -> None:
+        wanted = {name: order[name] for name in ("job", "session", "drives", "copies", "extra") if name in order}
+        write_json(self._places.burn / "wanted.json", {**wanted, **more})
+
+    def under_way(self, session: Session) -> str:
+        """The job of a session that is wanted or under way. Raises Fault where there is none."""
+        order = self._running()
+        if order is None or order.get("session") != session.id:
+            raise Fault("no-burn-job-to-cancel", "see-session-status", exit_code=Exit.REFUSED, session=session.id)
+        return str(order["job"])
+
+    def cancel(self, job: str) -> None:
+        """Ends a job: at once where it waits, else at the worker's next safe point. Raises StorageFault.
+
+        The worker finds the word in the order itself. Where no worker runs, the agent says the result in its place, and keeps it
+        from starting meanwhile.
+        """
+        order = self._running()
+        if order is None or order["job"] != job:
+            return
+        self._put(order, cancelled=True)
+        log.info("discs cancelled", extra={"session": order["session"], "job": job})
+        with suppress(AlreadyRunning), exclusive(self._places.lock(BURNER), BURNER, named=False):
+            from burner.work.jobs import Job, JobStore
+
+            store, known = JobStore(self._places.root), Job.from_dict(order)
+            if store.result(known) is None:
+                store.finish(store.cancelled(known, *self._verified(known.session)))
+
+    def _verified(self, session: str) -> tuple[int, str | None]:
+        """The verified discs of a session, and what is on them, as it says itself."""
+        disc = catalogue.read_session(self._places.session(session)).disc or {}
+        content = disc.get("content_sha256")
+        return int(disc.get("verified") or 0), content if isinstance(content, str) else None
 
     def check_idle(self, session: Session) -> None:
         """Raises Fault while discs of the session are being made: what they hold may not change under them."""

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from agent.authority.person import Person
@@ -15,13 +15,17 @@ from agent.session.capacity import gigabytes, needed_bytes
 from recorder.clock.instants import SECOND_NS, rfc3339
 from recorder.faults import BadInput
 from recorder.process.status import TrackStatus
-from recorder.session.record import CASE_FIELDS, Case, Session
+from recorder.session.record import CASE_FIELDS, ROLES, Case, Session, roles_of
 from recorder.session.tracks import DELIVERS_NOTHING, track_name
 from wording import Exit, Fault, Language
 from wording.border import directs
 from wording.refusals import Refused, refusal
+from wording.sentence import Sentence
+
+SecondPerson = Literal["name", "login"]  # by what the person of an exception must differ from those who took part
 
 LONGEST_MINUTES = 1440  # a day
+LONGEST_NUMBER = 40  # digits of a number that is shown
 LONGEST_TEXT = 200  # characters of a case number, a name or a reason: the overlay and the disc have one line for each
 
 
@@ -123,7 +127,7 @@ def _metadata(request: StartRequest) -> list[Fault]:
     reasons += unfit_texts(override_by=request.override_by, override_reason=request.override_reason)
     if not 1 <= request.planned_minutes <= LONGEST_MINUTES:
         text = "planned-minutes-option-invalid"
-        reasons.append(BadInput(text, "give-minutes-from-1-to-1440", value=request.planned_minutes))
+        reasons.append(BadInput(text, "give-minutes-from-1-to-1440", value=str(request.planned_minutes)[:LONGEST_NUMBER]))
     if bool(request.override_by.strip()) != bool(request.override_reason.strip()):
         reasons.append(BadInput("override-needs-name-and-reason", "give-override-name-and-reason"))
     return reasons
@@ -152,8 +156,11 @@ def _overridden(request: StartRequest) -> bool:
 
 
 def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
-    needed = needed_bytes(ready.tracks, ready.composite_bps, request.planned_minutes * 60)
-    if request.planned_minutes > LONGEST_MINUTES or ready.free_bytes >= needed + ready.reserve_bytes:
+    if request.planned_minutes > LONGEST_MINUTES:  # said already
+        return []
+    minutes = max(0, request.planned_minutes)
+    needed = needed_bytes(ready.tracks, ready.composite_bps, minutes * 60)
+    if ready.free_bytes >= needed + ready.reserve_bytes:
         return []
     return [
         Fault(
@@ -163,7 +170,7 @@ def _disk(request: StartRequest, ready: Readiness) -> list[Fault]:
             free=gigabytes(ready.free_bytes),
             needed=gigabytes(needed),
             reserve=gigabytes(ready.reserve_bytes),
-            minutes=request.planned_minutes,
+            minutes=minutes,
             root=ready.root,
         )
     ]
@@ -195,7 +202,7 @@ def new_session(
     """The session that a start command begins. Its record names the override where it needed one. asked: who asked for it."""
     override = None
     if selfcheck_fault(ready) is not None or ready.changed_cameras:
-        override = {"by": request.override_by.strip(), "reason": request.override_reason.strip()}
+        override = {"by": request.override_by.strip(), "reason": request.override_reason.strip(), "asked": asked.as_json()}
     return Session(
         id=name,
         state="recording",
@@ -252,8 +259,14 @@ def check_attach(session: Session) -> None:
         raise refusal(text, "late-transcript-needs-new-case-file", session=session.id)
 
 
-def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]:
-    """The transcript whose verdict a second person accepts. Raises Refused with every reason against it."""
+def check_exception(
+    session: Session, by: str, reason: str, asked: Person, second_person: SecondPerson = "name"
+) -> Mapping[str, Any]:
+    """The transcript whose verdict a second person accepts. Raises Refused with every reason against it.
+
+    second_person: "login" refuses whoever has the login or user id of those who started or stopped the session or attached the
+    transcript; "name" leaves that to the record, which says so.
+    """
     check_sealed(session)
     reasons = text_faults(by=by, reason=reason)
     transcript = session.transcript
@@ -266,6 +279,10 @@ def check_exception(session: Session, by: str, reason: str) -> Mapping[str, Any]
     if by.strip() and _plain(by) in involved:
         mend = "have-uninvolved-person-accept-exception"
         reasons.append(refusal("accepting-person-took-part-in-interview", mend, by=by.strip()))
+    if second_person == "login" and (roles := roles_of(session.as_dict(), asked.as_json())):
+        text, mend = "accepting-login-took-part-in-interview", "have-second-person-log-in"
+        acts = tuple(Sentence(ROLES[role]) for role in roles)
+        reasons.append(refusal(text, mend, login=asked.login or "-", uid=asked.uid, acts=acts))
     if reasons or transcript is None:
         raise Refused("transcript-exception-refused", reasons)
     return transcript

@@ -8,11 +8,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from agent.authority.person import Person
-from agent.session.rules import check_attach, check_exception
+from agent.session.rules import SecondPerson, check_attach, check_exception
 from recorder.disk.durable import make_folder, write_bytes
 from recorder.disk.journal import utc_now
 from recorder.faults import BadInput
-from recorder.session.record import Session
+from recorder.session.record import Session, login_remark, roles_of
 from recorder.transcript.comparing import compare
 from recorder.transcript.document import read_transcript, times_of
 
@@ -69,9 +69,10 @@ def store(folder: Path, judged: Judged) -> str:
     return f"transcript/{path.name}"
 
 
-def excepted(session: Session, by: str, reason: str, asked: Person) -> Mapping[str, Any]:
-    """The transcript as accepted by a second person. Raises Refused."""
-    transcript = check_exception(session, by, reason)
-    said = {"by": by.strip(), "reason": reason.strip(), "asked": asked.as_json()}
+def excepted(session: Session, by: str, reason: str, asked: Person, second_person: SecondPerson = "name") -> Mapping[str, Any]:
+    """The transcript as accepted by a second person; ``remark`` says where the login is none of a second one. Raises Refused."""
+    transcript = check_exception(session, by, reason, asked, second_person)
+    remark = login_remark(asked.as_json(), roles_of(session.as_dict(), asked.as_json()))
+    said = {"by": by.strip(), "reason": reason.strip(), "asked": asked.as_json(), "remark": remark.as_json() if remark else None}
     exception = {**said, "at": utc_now(), "verdict": transcript["verdict"]}
     return {**transcript, "verdict": "excepted", "exception": exception}

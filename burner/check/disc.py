@@ -9,32 +9,42 @@ it repeats (recorder.verify.after_seal); the transcript with its line in that jo
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from burner.check.films import FilmRead, FilmReader, judge_all
 from burner.check.kit import check_kit
-from burner.check.read import Contents, read_target
+from burner.check.read import Contents, pieces, read_target
 from burner.check.records import check_records
 from burner.disc import bag
 from recorder.disk.durable import Json
 from recorder.evidence.findings import Finding, VerifyReport, Vouched, bad, from_error, good, left_notes, lines, note
 from recorder.evidence.inventory import MISSING, RESIZED, JournalledFolder, read_writer
 from recorder.evidence.manifest_form import understood
-from recorder.evidence.sealed_segments import sealed_files, segments
+from recorder.evidence.sealed_segments import SealedSegment, sealed_files, segments
 from recorder.evidence.signature import check_signature, fingerprint
 from recorder.faults import EvidenceFault
 from recorder.later.check import RECORDS, Seal, judge_records
 from recorder.session.files import JOURNAL_SIGNATURE, SIGNATURE
 from recorder.session.lines import Line
 from recorder.session.tracks import COMPOSITE, MADE_LATER, track_name
-from recorder.verify.after_seal import OwnJournal, check_journal_head, check_own_journal, check_record
+from recorder.verify.after_seal import (
+    OwnJournal,
+    check_journal_head,
+    check_own_journal,
+    check_record,
+    remark_notes,
+    transcript_states,
+)
 from recorder.verify.session import check_composite, check_coverage
 from wording import Exit, Language, Shown
 from wording.sentence import Sentence
 
+FIRST_READING = 0.6  # of the progress; the films are read once more
+NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # what records of another form raise
 SIGNED = ("manifest", "delivery")  # each .json has its .sig
 
 
@@ -73,14 +83,57 @@ def verify_disc(
     trusted_public_key: the 32 bytes the signer must have; without it a person compares the fingerprint. Damage is a
     finding. Raises NotFound, BadInput, DeviceFault where there is nothing to read.
     """
-    contents = read_target(target, progress=progress)
-    report = judge(contents, contents.label or Path(target).name, trusted_public_key)
+    contents = read_target(target, progress=lambda share: progress(FIRST_READING * share))
+    read = _read_films(target, contents, progress)
+    report = judge(contents, contents.label or Path(target).name, trusted_public_key, films=read)
     said, vouched = tuple(lines(report, language)), report.vouched if report.ok else "nobody"
     return DiscReport(target, report.ok, report.findings, said, contents.label, contents.image_sha256, vouched, report.exit_code)
 
 
-def judge(contents: Contents, name: str, trusted: bytes | None = None) -> VerifyReport:
-    """Pure: every finding on what was read. name: what it is called. trusted: the key that must have signed, None for any."""
+def _read_films(target: str, contents: Contents, progress: Callable[[float], object]) -> dict[str, FilmRead]:
+    """Each film of originals, packet by packet. It is a second reading: which packets belong together stands in the journals."""
+    found: dict[str, FilmRead] = {}
+    try:
+        made_of = _made_of(contents)
+    except (*NOT_OURS, EvidenceFault):  # told where the records are judged
+        return found
+    total, done = sum(contents.sizes.get(path, 0) for path in made_of), 0
+    for path, (_, sources) in made_of.items():
+        if path not in contents.digests or not all(source.packets_sha256 for source in sources):
+            continue
+        reader = FilmReader([source.packets for source in sources])
+        try:
+            for data in pieces(target, contents, path):
+                reader.feed(data)
+                done += len(data)
+                progress(FIRST_READING + (1 - FIRST_READING) * done / max(1, total))
+        except OSError as error:
+            reader.end()
+            found[path] = FilmRead((), 0, error.strerror or type(error).__name__)
+            continue
+        found[path] = reader.end()
+    progress(1.0)
+    return found
+
+
+def _made_of(contents: Contents) -> dict[str, tuple[int, list[SealedSegment]]]:
+    """Of each film of originals, by its path, room time of its beginning and the segments that it was made from.
+
+    Raises KeyError, ValueError, EvidenceFault where the records are not ours.
+    """
+    delivery: dict[str, Any] = _object(contents.kept["data/delivery.json"])
+    known = {s.path: s for track in _manifest(contents)["tracks"] for s in segments(track, _lines(contents, track))}
+    films = (f for f in delivery["files"] if f["track"] not in (COMPOSITE, MADE_LATER))
+    return {str(f["path"]): (int(f["first_ns"]), [known[s["path"]] for s in f["sources"]]) for f in films}
+
+
+def judge(
+    contents: Contents, name: str, trusted: bytes | None = None, *, films: Mapping[str, FilmRead] | None = None
+) -> VerifyReport:
+    """Pure: every finding on what was read. name: what it is called. trusted: the key that must have signed, None for any.
+
+    films: what the films hold, by path; None where they were not looked into.
+    """
     signers, of_signatures = _signatures(contents, trusted)
     found = [bad(template, **values) for template, values in contents.damage]
     if contents.image_sha256:
@@ -89,6 +142,7 @@ def judge(contents: Contents, name: str, trusted: bytes | None = None) -> Verify
     found += _bag(contents)
     if "data/manifest.json" in contents.kept:
         found += [*of_signatures, *_content(contents, signers.get("manifest")), *check_kit(contents, signers)]
+        found += [] if films is None else _films(contents, films)
     else:
         found.append(bad("disc-holds-no-sealed-session"))
     vouched: Vouched = "manifest" if len(signers) < len(SIGNED) else "signer" if trusted is None else "trusted"
@@ -104,8 +158,15 @@ def _content(contents: Contents, sealed_by: str | None) -> Iterable[Finding]:
             yield from part(contents, signer)
         except EvidenceFault as fault:
             yield from_error(fault)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except NOT_OURS as error:
             yield bad("disc-records-not-understood", why=repr(error))
+
+
+def _films(contents: Contents, films: Mapping[str, FilmRead]) -> Iterable[Finding]:
+    try:
+        yield from judge_all(films, _made_of(contents))
+    except (*NOT_OURS, EvidenceFault):  # told where the records are judged
+        return
 
 
 def _bag(contents: Contents) -> Iterable[Finding]:
@@ -277,3 +338,4 @@ def _transcript(contents: Contents, signer: bytes | None) -> Iterable[Finding]:
         excepted = any(e["kind"] == "exception" for e in entries[entries.index(attached[-1]) :])
         verdict = Sentence("excepted" if excepted else str(attached[-1].get("verdict")))
         yield good("newest-transcript-verdict", path=files[0], verdict=verdict)
+        yield from remark_notes(_manifest(contents), transcript_states(entries)[-1])

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,6 +39,7 @@ class Contents:
     labels: tuple[str, ...] = ()  # every name that the volume has; none of a folder
     image_bytes: int = 0
     image_sha256: str | None = None
+    extents: dict[str, Extents] = field(default_factory=dict)  # of an image: where each file lies
 
 
 def read_target(target: str, *, progress: Callable[[float], object] = lambda _: None) -> Contents:
@@ -63,6 +64,20 @@ def read_target(target: str, *, progress: Callable[[float], object] = lambda _: 
             path=path,
             why=error.strerror,
         ) from error
+
+
+def pieces(target: str, contents: Contents, name: str) -> Iterator[bytes]:
+    """One file of what was read, once more, a MiB at a time. Raises OSError."""
+    path = Path(target.removeprefix(STDIO))
+    if path.is_dir():
+        with open(path / name, "rb", buffering=0) as file:
+            while data := file.read(MIB):
+                yield data
+        return
+    with open(path, "rb", buffering=0) as file:
+        for offset, length in contents.extents.get(name, ()):
+            for at in range(offset, offset + length, MIB):
+                yield os.pread(file.fileno(), min(MIB, offset + length - at), at)
 
 
 def _read_folder(folder: Path) -> Contents:
@@ -116,6 +131,7 @@ def _read_image(file: BinaryIO, path: Path, progress: Callable[[float], object])
         if _flat(other) != _flat(files):
             names: dict[str, object] = {"one": first_kind.removesuffix("_path"), "other": kind.removesuffix("_path")}
             found.damage.append(("disc-trees-disagree", names))
+    found.extents = files
     _read_through(file, files, found, progress)
     return found
 

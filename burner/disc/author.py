@@ -13,7 +13,7 @@ from burner.disc import kit, page, signing
 from burner.disc import sealed_session as evidence_
 from burner.disc.bag import BAGIT, DELIVERY, INFO, bag, bag_info, disc_name, info_lines
 from burner.disc.damage import Damaged
-from burner.disc.deliver import Delivered, Delivery, clear, deliver, disc_folder
+from burner.disc.deliver import Delivered, Delivery, clear, deliver, disc_folder, reserve_fault
 from burner.disc.image import Entry, ImagePlan
 from burner.disc.label import label as label_of
 from burner.disc.sealed_session import Evidence
@@ -26,7 +26,7 @@ from recorder.faults import BadInput, EvidenceFault
 from recorder.later import record
 from recorder.later.check import RECORDS
 from recorder.session.lines import cause_of
-from recorder.session.record import CASE_FIELDS, TOLD, sealed_without
+from recorder.session.record import CASE_FIELDS, TOLD, exception_remark, exception_roles, sealed_without
 from recorder.session.tracks import COMPOSITE, MADE_LATER
 from wording import Language, Shown, say, shown
 from wording.border import joined, laid_out
@@ -56,10 +56,12 @@ def author(
     draft: bool = False,
     progress: Callable[[float], object] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
+    reserve_bytes: int = 0,
 ) -> AuthorResult:
     """Writes the session's disc image to a new file.
 
-    draft: also before the transcript agrees; bag, page and label then say DRAFT. progress: 0…1.
+    draft: also before the transcript agrees; bag, page and label then say DRAFT. progress: 0…1. reserve_bytes: what stays free on
+    the data disk, for the next recording.
     Raises NotFinal, NotFound, EvidenceFault, DoesNotFit, BadInput (out exists or has no folder), StorageFault, AlreadyRunning,
     BurnFault, Stopped. A file that was begun is removed.
     """
@@ -68,10 +70,11 @@ def author(
         evidence_.require_final(evidence)
     _check_new(out)
     with disc_folder(evidence) as folder:
-        delivery = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped)
+        delivery = deliver(evidence, folder, progress=lambda p: progress(0.6 * p), stopped=stopped, reserve_bytes=reserve_bytes)
         try:
             plan = plan_disc(evidence, folder, delivery, language=language, draft=draft)
-            made = _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped)
+            kept = reserve_bytes if out.parent.stat().st_dev == folder.stat().st_dev else 0
+            made = _write(plan, out, lambda p: progress(0.6 + 0.4 * p), stopped, kept)
             return replace(made, damaged=tuple(each.path for each in delivery.damaged))
         finally:
             clear(folder)
@@ -92,7 +95,9 @@ def _check_new(out: Path) -> None:
     raise BadInput("output-file-already-exists", mend, path=out)
 
 
-def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stopped: Callable[[], bool]) -> AuthorResult:
+def _write(
+    plan: ImagePlan, out: Path, progress: Callable[[float], object], stopped: Callable[[], bool], reserve_bytes: int
+) -> AuthorResult:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         with open(temporary, "xb", buffering=0) as file:
@@ -105,6 +110,8 @@ def _write(plan: ImagePlan, out: Path, progress: Callable[[float], object], stop
                     free_mb=free.f_bavail * free.f_frsize // 1_000_000,
                     needed_mb=-(-plan.bytes // 1_000_000),
                 )
+            if (left := free.f_bavail * free.f_frsize) < plan.bytes + reserve_bytes:
+                raise reserve_fault(out.parent, left, plan.bytes, reserve_bytes)
             sent = 0
 
             def sink(data: bytes) -> None:
@@ -289,14 +296,15 @@ def _left_facts(evidence: Evidence, language: Language) -> Facts:
     return tuple(("recording-not-whole", said.say(language)) for said in sealed_without(evidence.manifest))
 
 
-# What of the record stands on the page. The transcript has a line of its own there, with a link.
+# What of the record stands on the page. The transcript has a line of its own there, with a link; here stands the remark on its
+# exception.
 TOLD_AS: Mapping[str, Callable[[Evidence, Language], Facts]] = {
     "official_start": lambda e, to: (("official-start", instant_of(e.record.get("official_start") or "", to)),),
     "room": _room_facts,
     "case": _case_facts,
     "official_end": lambda e, to: (("official-end", instant_of(e.record.get("official_end") or "", to)),),
     "left": _left_facts,
-    "transcript": lambda *_: (),
+    "transcript": lambda e, to: tuple(("exception-remark", said.say(to)) for said in [exception_remark(e.record)] if said),
 }
 
 
@@ -339,6 +347,14 @@ def _bag_info(evidence: Evidence, label: str, status: str, zone: ZoneInfo, langu
         "Official-End": str(evidence.record.get("official_end") or ""),
         "Volume-Identifier": label,
         "Transcript-Verdict": evidence.verdict or "",
+        "Exception-Typed-By-Same-Login": _same_login(evidence),
         "Sealed-Without": joined(" ", [said.say(language) for said in sealed_without(evidence.manifest)]),
         "Status": status,
     }
+
+
+def _same_login(evidence: Evidence) -> str:
+    """Whose login typed the exception and has asked for what else, as values; "" where it was another one's."""
+    roles = exception_roles(evidence.record)
+    asked = _section(_section(_section(evidence.record.get("transcript")).get("exception")).get("asked"))
+    return f"{','.join(roles)} uid={asked.get('uid')} login={asked.get('login') or '-'}" if roles else ""

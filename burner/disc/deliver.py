@@ -94,11 +94,13 @@ def deliver(
     *,
     progress: Callable[[float], object] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
+    reserve_bytes: int = 0,
 ) -> Delivery:
     """Makes the MP4s, or finds those of an earlier run whole. The caller holds ``disc_folder``.
 
-    What was damaged after the seal is left out, and listed. progress: 0…1. Raises EvidenceFault (nothing is whole, or a source
-    cannot be used though it is what its journal says), DoesNotFit, BurnFault, StorageFault, Stopped.
+    What was damaged after the seal is left out, and listed. progress: 0…1. reserve_bytes: what stays free on the folder's disk,
+    for the next recording. Raises EvidenceFault (nothing is whole, or a source cannot be used though it is what its journal
+    says), DoesNotFit, BurnFault, StorageFault, Stopped.
     """
     if kept := _kept(evidence, folder, stopped):
         return kept
@@ -107,7 +109,7 @@ def deliver(
     made: dict[str, Delivered] = {}
     while True:
         try:
-            _make_all(whole, folder, made, progress, stopped)
+            _make_all(whole, folder, made, progress, stopped, reserve_bytes=reserve_bytes)
             break
         except (EvidenceFault, StorageFault):
             found = damage.find(whole, stopped=stopped)
@@ -125,6 +127,8 @@ def _make_all(
     made: dict[str, Delivered],
     progress: Callable[[float], object],
     stopped: Callable[[], bool],
+    *,
+    reserve_bytes: int,
 ) -> None:
     """Brings made, by name and in the order of the orders, up to what evidence asks for. Raises as deliver does."""
     orders = _orders(evidence)
@@ -142,6 +146,8 @@ def _make_all(
             free_mb=free // 1_000_000,
             needed_mb=int(needed) // 1_000_000 + 1,
         )
+    if free < needed + reserve_bytes:
+        raise reserve_fault(folder, free, needed, reserve_bytes)
     for order in orders:
         if order.name in reused:
             made[order.name] = reused[order.name]
@@ -153,6 +159,18 @@ def _make_all(
         made[order.name] = _make(evidence, folder, order, done, stopped)
         before += order.bytes
         progress(before / max(1, total))
+
+
+def reserve_fault(folder: Path, free: float, needed: float, reserve: float) -> DoesNotFit:
+    """The fault where files for a disc would take what is kept free for the next recording. All in bytes."""
+    return DoesNotFit(
+        "disc-files-would-take-reserve",
+        "free-data-disk-then-burn",
+        folder=folder,
+        free_mb=int(free) // 1_000_000,
+        needed_mb=int(needed) // 1_000_000 + 1,
+        reserve_mb=int(reserve) // 1_000_000,
+    )
 
 
 def _orders(evidence: Evidence) -> list[_Order]:

@@ -7,10 +7,10 @@ A run that was killed is taken up again. A disc on which burning was interrupted
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from burner.disc import sealed_session as evidence_
@@ -18,8 +18,8 @@ from burner.disc.author import plan_disc
 from burner.disc.deliver import clear, deliver, disc_folder
 from burner.disc.image import ImagePlan, Written
 from burner.faults import BurnFault, DiscSpoiled, DoesNotFit, Stopped
-from burner.work.drive import NEW_DISC, BurnOutcome, DriveBurn, Fanout, read_back, stopped_fault
-from burner.work.jobs import Disc, Image, Job, JobResult, JobStore, Left
+from burner.work.drive import BurnOutcome, DriveBurn, Fanout, read_back
+from burner.work.jobs import NEW_DISC, Disc, Image, Job, JobResult, JobStore, Left, cancelled_fault, stopped_fault
 from drivers import optical
 from drivers.optical import DriveState, stdio_path
 from recorder.disk.durable import Json, storage_fault
@@ -34,11 +34,44 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
+class _Course:
+    """How far a job has come. job: with the copies that it is to reach. before: discs of this content that were verified before.
+
+    left: what an interrupted run left. content: of the discs, None while it is not known.
+    """
+
+    job: Job
+    left: Left | None = None
+    before: int = 0
+    content: str | None = None
+    discs: list[Disc] = field(default_factory=list)
+    image: Image | None = None
+
+    @property
+    def burned_before(self) -> bool:
+        """An interrupted run had sent all of the image."""
+        return self.left is not None and self.left.step == "verifying"
+
+    def count(self, jobs: JobStore, content: str) -> None:
+        """Counts the session's verified discs of this content."""
+        self.content, self.before = content, jobs.verified_before(self.job, content)
+        self.job = self.job.beyond(self.before)
+
+    def take_over_left(self) -> None:
+        """Where nothing was begun this time, the discs of the interrupted run are those to be told of."""
+        if self.left is not None and not self.discs:
+            self.discs = list(self.left.discs)
+            self.image = self.left.image if self.burned_before else None
+
+
+@dataclass(slots=True)
 class Burner:
     """Runs jobs, one at a time.
 
     media_bytes: capacity to plan with where a drive tells none, 0 where that is unknown too. say: told (state, progress 0…1 of
     the job) as it goes. stopped: asked between blocks. hindered: told what a person has to do meanwhile, None when it was done.
+    cancelled: asked like stopped; the job then ends, with a result. reserve_bytes: what a burn leaves free on the data disk.
+    run_folder: storage.run, where no disc's file may lie either.
     """
 
     root: Path
@@ -47,6 +80,9 @@ class Burner:
     say: Callable[[str, float], object] = lambda _state, _progress: None
     stopped: Callable[[], bool] = lambda: False
     hindered: Callable[[Fault | None], object] = lambda _: None
+    cancelled: Callable[[], bool] = lambda: False
+    reserve_bytes: int = 0
+    run_folder: Path | None = None
 
     def run(self, job: Job) -> Json:
         """The job's result, stored before it is returned; faults become part of it.
@@ -54,48 +90,28 @@ class Burner:
         Raises Stopped, AlreadyRunning, StorageFault (the result cannot be stored).
         """
         jobs, started = JobStore(self.root), utc_now()
-        before = 0
-        content: str | None = None
-        discs: list[Disc] = []
-        image: Image | None = None
+        course = _Course(job)
         fault: Fault | None = None
         try:
-            session_folder = evidence_.session_folder(self.root, job.session)
-            left = jobs.left(job)
-            burned = left is not None and left.step == "verifying"
-            content = left.image.content if left is not None and burned else evidence_.content(session_folder)
-            before, job = _counted(jobs, job, content)
-            session = evidence_.read(session_folder)
-            evidence_.require_final(session)
-            with disc_folder(session) as folder:
-                if left is not None and burned:
-                    discs, image = list(left.discs), left.image
-                else:
-                    self._tell("preparing", 0.0)
-                    discs = self._choose(job, before, left)
-                    if any(d.fault is None for d in discs):
-                        delivery = deliver(session, folder, progress=lambda p: self._tell("preparing", p), stopped=self.stopped)
-                        damaged = tuple(each.path for each in delivery.damaged)
-                        if damaged:  # no copy of a disc that lacks nothing, or something else
-                            content = evidence_.content(session_folder, damaged)
-                            before, job = _counted(jobs, job, content)
-                            discs = self._choose(job, before, left)
-                        plan = plan_disc(session, folder, delivery, language=self.language, draft=False)
-                        image = self._burn(jobs, job, plan, discs, Image(plan.label, plan.bytes, content, damaged))
-                self._verify(discs, image)
-                if before + sum(d.verified for d in discs) >= job.copies:
-                    clear(folder)
+            self._carry_out(jobs, course)
         except AlreadyRunning:  # an image is being authored from this session: a moment's patience, no result
             raise
+        except Stopped:
+            if self.stopped() or not self.cancelled():
+                raise
+            fault = cancelled_fault(job)
+            course.take_over_left()
         except Fault as problem:
             fault = problem
+        discs, image = course.discs, course.image
+        burned = image is not None and image.sha256 is not None
         for disc in discs:
             if disc.begun and not disc.verified and disc.fault is None:  # cut off by a fault that is not the disc's own
-                disc.fault = stopped_fault(disc.device)
+                disc.fault = _not_read_back(disc.device) if burned else stopped_fault(disc.device)
         told = [d for d in discs if d.begun or d.fault is not None]  # the others are as blank as they were
-        result = JobResult(job, image, told, before, fault, started, utc_now(), content)
-        if fault is None and result.verified < job.copies:
-            result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, job.copies))
+        result = JobResult(course.job, image, told, course.before, fault, started, utc_now(), course.content)
+        if fault is None and result.verified < course.job.copies:
+            result = replace(result, fault=_first_fault(discs) or _more_discs(result.verified, course.job.copies))
         if result.fault is not None:
             log.error("burn job failed", extra={"job": job.id, "session": job.session, "fault": str(result.fault)})
         stored = jobs.finish(result)
@@ -104,6 +120,61 @@ class Burner:
                 _release_file(disc)
                 optical.eject(disc.device)
         return stored
+
+    def _carry_out(self, jobs: JobStore, course: _Course) -> None:
+        """All of a job, as far as it comes; what is reached stands in course. Raises Fault, Stopped."""
+        session_folder = evidence_.session_folder(self.root, course.job.session)
+        left = course.left = jobs.left(course.job)
+        content = left.image.content if left is not None and course.burned_before else evidence_.content(session_folder)
+        course.count(jobs, content)
+        session = evidence_.read(session_folder)
+        evidence_.require_final(session)
+        if self.cancelled():
+            raise Stopped
+        with disc_folder(session) as folder, self._cleared(folder):
+            if left is not None and course.burned_before:
+                course.discs, course.image = list(left.discs), left.image
+            else:
+                self._tell("preparing", 0.0)
+                course.discs = self._choose(course.job, course.before, left)
+                if any(d.fault is None for d in course.discs):
+                    self._make(jobs, course, session, folder)
+            self._verify(course.discs, course.image)
+            if course.before + sum(d.verified for d in course.discs) >= course.job.copies:
+                clear(folder)
+
+    def _make(self, jobs: JobStore, course: _Course, session: evidence_.Evidence, folder: Path) -> None:
+        """Makes the files for the discs, and burns them. Raises Fault, Stopped."""
+        delivery = deliver(
+            session,
+            folder,
+            progress=lambda p: self._tell("preparing", p),
+            stopped=self._over,
+            reserve_bytes=self.reserve_bytes,
+        )
+        if self._over():
+            raise Stopped
+        damaged = tuple(each.path for each in delivery.damaged)
+        if damaged:  # no copy of a disc that lacks nothing, or something else
+            course.count(jobs, evidence_.content(session.folder, damaged))
+            course.discs = self._choose(course.job, course.before, course.left)
+        plan = plan_disc(session, folder, delivery, language=self.language, draft=False)
+        image = Image(plan.label, plan.bytes, course.content or "", damaged)
+        course.image = self._burn(jobs, course.job, plan, course.discs, image)
+
+    def _over(self) -> bool:
+        """The process or the job is to end."""
+        return self.stopped() or self.cancelled()
+
+    @contextmanager
+    def _cleared(self, folder: Path) -> Iterator[None]:
+        """The files for the discs go where the job is cancelled: they can be made again."""
+        try:
+            yield
+        except Stopped:
+            if self.cancelled() and not self.stopped():
+                clear(folder)
+            raise
 
     def _tell(self, state: str, share: float) -> None:
         start, width = SHARES[state]
@@ -120,11 +191,18 @@ class Burner:
         for device in job.drives:
             if len(good) == needed:
                 break
-            problem = optical.look(device).problem
+            problem = self._misplaced(device) or optical.look(device).problem
             if problem is not None and device in begun:
                 problem = stopped_fault(device)
             (good if problem is None else bad).append(Disc(device, problem))
         return good if len(good) == needed else [*good, *bad]
+
+    def _misplaced(self, device: str) -> Fault | None:
+        """Why nothing may be written to a drive's file: it would lie among the product's own files."""
+        folder = optical.lies_in(device, [self.root, *([self.run_folder] if self.run_folder else [])])
+        if folder is None:
+            return None
+        return BurnFault("drive-file-lies-in-storage", "name-drive-elsewhere", drive=device, folder=folder)
 
     def _burn(self, jobs: JobStore, job: Job, plan: ImagePlan, discs: Sequence[Disc], image: Image) -> Image:
         """Burns to every disc without a fault; those that fail get theirs. The image with its digest, where all of it was sent.
@@ -132,7 +210,8 @@ class Burner:
         Raises EvidenceFault, StorageFault, BurnFault, Stopped.
         """
         states = {d.device: optical.look(d.device) for d in discs if d.fault is None}
-        for device, problem in room_faults(states, plan.bytes, self.media_bytes).items():
+        kept = {self.root.stat().st_dev: self.reserve_bytes}
+        for device, problem in room_faults(states, plan.bytes, self.media_bytes, kept).items():
             next(d for d in discs if d.device == device).fault = problem
         for disc in discs:
             if disc.fault is None:
@@ -163,7 +242,7 @@ class Burner:
         try:
             for disc in discs:
                 burns.append(DriveBurn(disc.device, plan.bytes))
-            fanout = Fanout(burns, self.stopped)
+            fanout = Fanout(burns, self._over)
 
             def sink(data: bytes) -> None:
                 nonlocal sent
@@ -174,11 +253,11 @@ class Burner:
             try:
                 written: Written | None = plan.write_to(sink)
             except Stopped:
-                if self.stopped():
+                if self._over():
                     raise
                 written = None
-            outcomes = [b.finish(self.stopped) for b in burns]
-            ended = not self.stopped()
+            outcomes = [b.finish(self._over) for b in burns]
+            ended = not self._over()
         finally:
             if not ended:
                 for burn in burns:
@@ -214,7 +293,7 @@ class Burner:
                 self.hindered(next(iter(tuple(open_trays.values())), None))
 
             try:
-                disc.sha256 = read_back(disc.device, length, progress=progress, stopped=self.stopped, by_hand=by_hand)
+                disc.sha256 = read_back(disc.device, length, progress=progress, stopped=self._over, by_hand=by_hand)
             except Fault as fault:
                 disc.fault = fault
                 if disc.device in open_trays:
@@ -228,8 +307,13 @@ class Burner:
             list(pool.map(one, due))
 
 
-def room_faults(states: dict[str, DriveState], image_bytes: int, media_bytes: int) -> dict[str, Fault]:
-    """Pure but for stat: the drives that cannot take the image, with why. Two files on one disk share its room."""
+def room_faults(
+    states: dict[str, DriveState], image_bytes: int, media_bytes: int, kept: Mapping[int, int] | None = None
+) -> dict[str, Fault]:
+    """Pure but for stat: the drives that cannot take the image, with why. Two files on one disk share its room.
+
+    kept: by disk (st_dev), bytes that must stay free there.
+    """
     faults: dict[str, Fault] = {}
     taken: Counter[int] = Counter()
     for device, state in states.items():
@@ -239,7 +323,7 @@ def room_faults(states: dict[str, DriveState], image_bytes: int, media_bytes: in
         free = state.free_bytes or media_bytes
         disk = _disk_of(device)
         if disk is not None:
-            free -= taken[disk]
+            free -= taken[disk] + (kept or {}).get(disk, 0)
         if free < image_bytes and (free or disk is not None):
             faults[device] = DoesNotFit(
                 "disc-too-small-for-image",
@@ -302,14 +386,13 @@ def _release_file(disc: Disc) -> None:
             os.removexattr(path, MARK)
 
 
+def _not_read_back(device: str) -> DiscSpoiled:
+    """The fault for a disc that was burned whole and not compared."""
+    return DiscSpoiled("disc-not-read-back", NEW_DISC, device=device)
+
+
 def _first_fault(discs: Sequence[Disc]) -> Fault | None:
     return next((d.fault for d in discs if d.fault is not None), None)
-
-
-def _counted(jobs: JobStore, job: Job, content: str) -> tuple[int, Job]:
-    """How many verified discs of this content the session has, and the job with the copies that it is then to reach."""
-    before = jobs.verified_before(job, content)
-    return before, job.beyond(before)
 
 
 def _more_discs(verified: int, copies: int) -> Fault:

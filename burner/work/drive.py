@@ -17,14 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from burner.faults import BurnFault, DiscSpoiled, Stopped
+from burner.work.jobs import NEW_DISC, stopped_fault
 from drivers.optical import MIB, cycle_tray, stdio_path
 from wording import Fault
 
 QUEUE_BLOCKS = 4  # of at most 1 MiB before each drive
 STALL_S = 300.0  # formatting and power calibration keep a drive silent for minutes; longer is a dead drive
 CLOSING_S = 1800.0  # writing the lead-out and the borders
-
-NEW_DISC = "replace-spoiled-disc-and-burn-again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +184,6 @@ class DriveBurn:
                 parsed = parse_line(line.decode(errors="replace"))
                 if isinstance(parsed, XorrisoMessage) and len(self._events) < 1000:
                     self._events.append(parsed)
-
-
-def stopped_fault(device: str) -> DiscSpoiled:
-    """The fault for a disc whose burning was cut short because the process was asked to end."""
-    return DiscSpoiled("disc-burning-interrupted", NEW_DISC, device=device)
 
 
 def _stalled(device: str, seconds: float) -> DiscSpoiled:

@@ -2,7 +2,8 @@
 
 ::
 
-    wanted.json           {"job": "…", "session": "…", "drives": ["/dev/sr0"], "copies": 2, "extra": false}
+    wanted.json           {"job": "…", "session": "…", "drives": ["/dev/sr0"], "copies": 2, "extra": false}, and "cancelled": true
+                          once the job is to end
     jobs/<job>.json       the result, once, when the job is over
     progress/<job>.json   what a killed worker's successor must know; gone when the job is over
 
@@ -16,24 +17,29 @@ included: a disc with a transcript that was replaced since is no copy. ``fault``
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from burner.faults import BurnFault, DiscSpoiled
 from drivers.optical import stdio_path
-from recorder.disk.durable import Json, make_folder, read_json, write_json
+from recorder.disk.durable import Json, file_stamp, make_folder, read_json, write_json
+from recorder.disk.journal import utc_now
 from recorder.disk.typed import WrongField, typed
 from recorder.faults import BadInput, EvidenceFault, NotFound
-from wording import Fault
+from wording import Exit, Fault
 
 RESULT_SCHEMA = "interview-room-burn/1"
+CANCELLED = "burn-job-cancelled"
+NEW_DISC = "replace-spoiled-disc-and-burn-again"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """An order for discs. copies: how many verified discs the session is to have. drives: in the order they are used.
 
-    extra: one disc more than the session has of this content, whatever copies says.
+    extra: one disc more than the session has of this content, whatever copies says. cancelled: it is to end.
     """
 
     id: str
@@ -41,6 +47,7 @@ class Job:
     drives: tuple[str, ...]
     copies: int
     extra: bool = False
+    cancelled: bool = False
 
     def beyond(self, before: int) -> "Job":
         """The job where the session has so many verified discs of this content already."""
@@ -60,7 +67,7 @@ class Job:
                 raise _incomplete(name, value)
         if order.copies < 1:
             raise _incomplete("copies", order.copies)
-        return cls(order.job, order.session, tuple(dict.fromkeys(order.drives)), order.copies, order.extra)
+        return cls(order.job, order.session, tuple(dict.fromkeys(order.drives)), order.copies, order.extra, order.cancelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +79,21 @@ class _Order:
     drives: tuple[str, ...]
     copies: int
     extra: bool = False
+    cancelled: bool = False
 
 
 def _incomplete(name: str, value: object) -> BadInput:
     return BadInput("burn-job-invalid", "request-discs-again", name=name, value=value)
+
+
+def cancelled_fault(job: Job) -> BurnFault:
+    """The fault of a job that a person ended."""
+    return BurnFault(CANCELLED, "burn-again-when-wanted", exit_code=Exit.NO, job=job.id)
+
+
+def stopped_fault(device: str) -> DiscSpoiled:
+    """The fault for a disc whose burning was cut short because the process or the job was asked to end."""
+    return DiscSpoiled("disc-burning-interrupted", NEW_DISC, device=device)
 
 
 @dataclass(slots=True)
@@ -193,6 +211,15 @@ class JobStore:
         self._progress(result.job).unlink(missing_ok=True)
         return data
 
+    def cancelled(self, job: Job, verified: int, content: str | None) -> JobResult:
+        """The result of a job that was ended before a worker took it up, or after one died. verified: discs of this content."""
+        left = self.left(job)
+        begun = [disc for disc in left.discs if disc.begun] if left else []
+        for disc in begun:
+            disc.fault = disc.fault or stopped_fault(disc.device)
+        now = utc_now()
+        return JobResult(job.beyond(verified), None, begun, verified, cancelled_fault(job), now, now, content)
+
     def verified_before(self, job: Job, content: str) -> int:
         """Discs of this session and this content that other jobs verified. A result without its content counts none."""
         count = 0
@@ -236,3 +263,22 @@ class JobStore:
 
     def _progress(self, job: Job) -> Path:
         return self.folder / "progress" / f"{job.id}.json"
+
+
+class CancelWord:
+    """Whether a job's order has the word by now that the job is to end. The file is read only when it was replaced."""
+
+    def __init__(self, jobs: JobStore, job: Job) -> None:
+        self._jobs, self._job = jobs, job
+        self._stamp: tuple[int, int] | None = None
+        self._said = job.cancelled
+
+    def __call__(self) -> bool:
+        """Asked between the blocks of a burn."""
+        stamp = file_stamp(self._jobs.folder / "wanted.json")
+        if not self._said and stamp != self._stamp:
+            self._stamp = stamp
+            with suppress(Fault):
+                now = self._jobs.wanted()
+                self._said = now is not None and now.id == self._job.id and now.cancelled
+        return self._said

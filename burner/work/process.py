@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from burner.faults import BurnFault, Stopped
-from burner.work.drive import stopped_fault
-from burner.work.jobs import Job, JobResult, JobStore
+from burner.work.jobs import CANCELLED, CancelWord, Job, JobResult, JobStore, stopped_fault
 from drivers.optical import DriveState, glance, look
 from recorder.disk.durable import Json
 from recorder.disk.journal import utc_now
@@ -30,7 +29,8 @@ log = logging.getLogger(__name__)
 class BurnerSettings:
     """root, run: storage.root and storage.run. drives: those of the configuration, shown in the status in this order.
 
-    media_bytes: capacity to plan with where a drive tells none; 0: unknown.
+    media_bytes: capacity to plan with where a drive tells none; 0: unknown. reserve_bytes: what a burn leaves free on the data
+    disk, for the next recording.
     """
 
     root: Path
@@ -39,6 +39,7 @@ class BurnerSettings:
     language: Language
     version: str
     media_bytes: int = 0
+    reserve_bytes: int = 0
 
 
 def run_worker(settings: BurnerSettings) -> None:
@@ -121,7 +122,18 @@ class _Worker:
         try:
             from burner.work.burning import Burner
 
-            return Burner(settings.root, settings.language, settings.media_bytes, say, self._stop.is_set, hindered).run(job)
+            burner = Burner(
+                settings.root,
+                settings.language,
+                settings.media_bytes,
+                say,
+                self._stop.is_set,
+                hindered,
+                cancelled=CancelWord(self._jobs, job),
+                reserve_bytes=settings.reserve_bytes,
+                run_folder=settings.run,
+            )
+            return burner.run(job)
         except (Stopped, StorageFault, AlreadyRunning):
             raise
         except Exception as error:  # the top of this process: a defect ends the job, not the worker
@@ -141,7 +153,8 @@ class _Worker:
     def _rest(self, done: Json | None) -> None:
         now = self._now
         fault = done.get("fault") if done and not done.get("ok") else None
-        now.state, now.fault = ("failed", fault) if isinstance(fault, dict) else ("idle", None)
+        failed = isinstance(fault, dict) and fault.get("code") != CANCELLED
+        now.state, now.fault = ("failed", fault) if failed and isinstance(fault, dict) else ("idle", None)
         now.job = now.session = now.progress = None
         now.last = done
 

@@ -112,7 +112,7 @@ class MicrophoneSource(Source):
                 rate_hz=settings.rate_hz,
                 channels=settings.channels,
             ),
-            {"name": microphone.name, "own_rate_hz": microphone.own_rate_hz},
+            {"name": microphone.name, "direct": microphone.direct},
         )
 
 

@@ -58,7 +58,7 @@ def judge_records(
         if record["schema"] != SCHEMA:
             return (), [bad("file-form-unknown", path=path, form=record["schema"])]
         return _judge(record, records[JOURNAL], seal, where)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # signed, but not made by us
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # signed, but not made by us
         return (), [bad("file-not-of-known-form", path=path, why=repr(error))]
 
 

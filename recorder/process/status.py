@@ -81,7 +81,7 @@ class TrackStatus(Status):
     bitrate_bps: float = 0.0
     keyframe_interval_s: float | None = None
     sample_rate_hz: int = 0
-    own_rate_hz: int = 0  # that the device prefers, 0 where it does not tell
+    direct: bool = False  # of a microphone: rate and samples are the device's own, and no sound server's
     channels: int = 0
     level_dbfs: float | None = None  # RMS over the last second, of what is heard
     peak_dbfs: float | None = None

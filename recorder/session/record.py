@@ -100,7 +100,7 @@ class Session:
     room: Mapping[str, Any] = _kept(started=True, sealed=True, told=True)
     case: Case = _kept(started=True, sealed=True, private=WHOLE, told=True)
     planned_minutes: int = _kept(started=True, sealed=True)
-    selfcheck: Mapping[str, Any] = _kept(started=True, sealed=True, private=("override",))
+    selfcheck: Mapping[str, Any] = _kept(started=True, sealed=True, private=("override.by", "override.reason"))
     stop_ns: int | None = _kept(default=None)
     official_end: str | None = _kept(sealed=True, told=True, default=None)
     stop: Mapping[str, Any] | None = _kept(sealed=True, private=("by", "reason"), default=None)
@@ -231,6 +231,45 @@ def sealed_without(record: Mapping[str, Any]) -> Iterator[Sentence]:
             names = tuple(track_name(str(track)) for track in tracks)
             said = {"by": str(entry.get("by", "")), "reason": str(entry.get("reason", ""))}
             yield Sentence("sealed-without-tracks", {"tracks": names, **said})
+
+
+# What a person of a session has asked for, and the code that says it.
+ROLES: Mapping[str, str] = {"start": "role-started", "stop": "role-stopped", "transcript": "role-attached"}
+
+
+def same_login(one: object, other: object) -> bool:
+    """Whether two persons, each as ``asked`` holds it, have one login or one user id; False where either is not known."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return False
+    login, uid = one.get("login"), one.get("uid")
+    return bool(isinstance(login, str) and login and login == other.get("login")) or (
+        isinstance(uid, int) and uid >= 0 and uid == other.get("uid")
+    )
+
+
+def roles_of(record: Mapping[str, Any], asked: object) -> tuple[str, ...]:
+    """What this person, as ``asked`` holds it, has asked for in a session: of ROLES. record: of session.json."""
+    askers = {"start": record.get("asked"), "stop": _at(record, "stop.asked"), "transcript": _at(record, "transcript.asked")}
+    return tuple(role for role, asker in askers.items() if same_login(asker, asked))
+
+
+def exception_roles(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What whoever typed the transcript's exception has asked for as well; () where there is no exception."""
+    return roles_of(record, _at(record, "transcript.exception.asked"))
+
+
+def login_remark(asked: object, roles: Iterable[str]) -> Sentence | None:
+    """That an exception was typed by the login that has done all this; None where it has done nothing of it."""
+    codes = tuple(Sentence(ROLES[role]) for role in roles)
+    if not (codes and isinstance(asked, Mapping)):
+        return None
+    told = {"login": str(asked.get("login") or "-"), "uid": asked.get("uid"), "acts": codes}
+    return Sentence("exception-typed-by-same-login", told)
+
+
+def exception_remark(record: Mapping[str, Any]) -> Sentence | None:
+    """The remark on a session's exception, from its record, whoever wrote it and whichever version; None where there is none."""
+    return login_remark(_at(record, "transcript.exception.asked"), exception_roles(record))
 
 
 def verdict_name(verdict: object) -> Sentence:

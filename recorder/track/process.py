@@ -162,7 +162,7 @@ class Track:
         status.sample_rate_hz, status.channels = format_.rate_hz, format_.channels
         status.reconnects = max(0, self._source.reconnects)
         self._who(item.device)
-        status.own_rate_hz = int(item.device.get("own_rate_hz") or 0)
+        status.direct = bool(item.device.get("direct"))
         self._announce(format_)
 
     def _who(self, device: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from recorder.evidence.signature import check_head_signature
 from recorder.faults import EvidenceFault
 from recorder.later.check import Seal
 from recorder.session.files import JOURNAL_SIGNATURE, MANIFEST
-from recorder.session.record import FIELDS, FINAL_VERDICTS, MATCHED_STATES, SEALED, SEALED_STATES
+from recorder.session.record import FIELDS, FINAL_VERDICTS, MATCHED_STATES, SEALED, SEALED_STATES, exception_remark
 
 COMPARE = "compare-file-with-disc-or-copy"
 
@@ -102,6 +102,15 @@ def transcript_states(entries: Sequence[Json]) -> list[Json]:
         elif entry.get("kind") == "exception" and states:
             states.append({**states[-1], "verdict": "excepted", "exception": fields})
     return states
+
+
+def remark_notes(manifest: Mapping[str, Any], transcript: Json) -> list[Finding]:
+    """What a reader should know of an exception: that it was typed by a login that took part. From what is signed.
+
+    transcript: one of transcript_states.
+    """
+    remark = exception_remark({"asked": manifest.get("asked"), "stop": manifest.get("stop"), "transcript": transcript})
+    return [note(remark.code, **remark.values)] if remark else []
 
 
 def disc_states(entries: Sequence[Json]) -> list[Json]:

@@ -43,7 +43,15 @@ from recorder.session.files import JOURNAL, JOURNAL_SIGNATURE, MANIFEST, SIGNATU
 from recorder.session.lines import PartLine
 from recorder.session.record import SEALED_STATES
 from recorder.session.tracks import track_name
-from recorder.verify.after_seal import COMPARE, OwnJournal, check_own_journal, check_record, transcript_states, was_sealed
+from recorder.verify.after_seal import (
+    COMPARE,
+    OwnJournal,
+    check_own_journal,
+    check_record,
+    remark_notes,
+    transcript_states,
+    was_sealed,
+)
 from wording import Fault
 from wording.sentence import Sentence
 
@@ -116,7 +124,7 @@ def verify_session(
         found.append(note("compare-key-with-room-key"))
     try:
         found += _sealed(folder, manifest, bytes.fromhex(signer), progress)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # signed, but not made by our seal
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # signed, but not made by our seal
         found.append(bad("file-not-of-known-form", path=MANIFEST, why=repr(error)))
     except (Fault, OSError) as error:
         found.append(from_error(error))
@@ -198,7 +206,7 @@ def _sealed(folder: Path, manifest: dict[str, Any], signer: bytes, progress: Rea
     seal = Seal(manifest, sha256((folder / MANIFEST).read_bytes()).hexdigest(), signer)
     found += verify_later(folder, seal)
     own = _own_journal(folder, seal)
-    return [*found, *own.findings, *_transcripts(folder, own), *_record(folder, manifest, own)]
+    return [*found, *own.findings, *_transcripts(folder, manifest, own), *_record(folder, manifest, own)]
 
 
 def _files(folder: Path, listed: Sequence[Json], progress: ReadProgress) -> list[Finding]:
@@ -274,7 +282,7 @@ def _own_journal(folder: Path, seal: Seal) -> OwnJournal:
     return check_own_journal(data, path, lambda: read_as_written(signature) if signature.exists() else None, seal)
 
 
-def _transcripts(folder: Path, own: OwnJournal) -> list[Finding]:
+def _transcripts(folder: Path, manifest: dict[str, Any], own: OwnJournal) -> list[Finding]:
     """Every transcript that was attached is there as it was; the verdict of the newest one whose line is signed."""
     found: list[Finding] = []
     attached = [e for e in own.entries if e.get("kind") == "transcript"]
@@ -289,6 +297,7 @@ def _transcripts(folder: Path, own: OwnJournal) -> list[Finding]:
         expected = states[-1]
         template = "newest-transcript-verdict"
         found.append(good(template, path=expected.get("file"), verdict=Sentence(str(expected.get("verdict")))))
+        found += remark_notes(manifest, expected)
     names = {str(e.get("file")) for e in attached}
     others = [path for path, _ in walk(folder, ["transcript"]) if path not in names]
     return found + [note("file-in-no-journal", path=path) for path in others]

@@ -42,17 +42,18 @@ class Answer:
 
 @dataclass
 class LiveAgent:
-    """root and run hold Chinese characters and spaces. silent: tracks that write no status."""
+    """root and run hold Chinese characters and spaces. silent: tracks that write no status. drives: of the configuration."""
 
     folder: Path
     more: str = ""
     silent: set[str] = field(default_factory=set)
     unfinished: set[str] = field(default_factory=set)
+    drives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         base = make_folder(self.folder / ("调查询问室 " + "长" * 40))
         self.config = base / "配置.toml"
-        text = config_text(base / "数据", base / "run", self.more).replace("[mqtt]", "reserve_gib = 0\n[mqtt]", 1)
+        text = config_text(base / "数据", base / "run", self.more, self.drives).replace("[mqtt]", "reserve_gib = 0\n[mqtt]", 1)
         self.config.write_text(text, "utf-8")
         self.places: Places = parse(self.config.read_text("utf-8")).storage.places
         make_folder(self.places.status)

@@ -1,6 +1,7 @@
 """A room without devices: real folders, hand-written status files (the real protocol), and a clock that is set."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ LOTS = 1 << 50
 PERSON = Person(1000, "zhao")  # who asks the agent
 
 
-def config_text(root: Path, run: Path, more: str = "") -> str:
-    """A configuration with these folders; more: further sections."""
+def config_text(root: Path, run: Path, more: str = "", drives: Sequence[str] = ()) -> str:
+    """A configuration with these folders and drives; more: further sections."""
+    named = json.dumps(list(drives), ensure_ascii=False)
     return (
         f'[ui]\nlanguage = "en"\n[storage]\nroot = "{root}"\nrun = "{run}"\n'
-        f"[mqtt]\nenabled = false\n[climate]\nenabled = false\n[burner]\ndrives = []\n{more}"
+        f"[mqtt]\nenabled = false\n[climate]\nenabled = false\n[burner]\ndrives = {named}\n{more}"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drivers.faults import DeviceFault, DeviceSilent
-from drivers.optical import DriveState, cycle_tray, eject, glance, judge, look, parse_toc, run_xorriso
+from drivers.optical import DriveState, cycle_tray, eject, glance, judge, lies_in, look, parse_toc, run_xorriso
 from wording import Fault
 
 # Printed by xorriso 1.5.4 with -pkt_output on.
@@ -179,7 +179,7 @@ def test_an_iso_image_is_written(tmp_path: Path) -> None:
         ("stdio:/proc/version", "cannot be written"),
         ("stdio:/tmp", "cannot be written"),
         ("/dev/sr99", "cannot be used"),
-        ("/dev/null", "cannot be used"),
+        ("/dev/null", "is no optical drive"),
     ],
 )
 def test_what_cannot_be_a_drive_is_told(device: str, why: str) -> None:
@@ -292,3 +292,27 @@ def test_a_tray_that_nobody_pushes_in_is_given_up(cycle: Callable[[Tray], None])
     with pytest.raises(DeviceFault, match="was not closed again"):
         cycle(tray)
     assert 600 <= tray.time_s < 610
+
+
+@pytest.mark.parametrize("kind", ["/dev/null", "file", "folder", "link"])
+def test_what_is_no_optical_drive_is_never_looked_at(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain path names a device of the kernel's sr driver, or nothing is done with it."""
+    monkeypatch.setattr("drivers.optical.run_xorriso", lambda *_: pytest.fail("xorriso is asked"))
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to("/dev/null")
+    device = kind if kind.startswith("/") else str(tmp_path if kind == "folder" else tmp_path / kind)
+    state = look(device)
+    assert not state.present and state.problem is not None
+    assert (state.problem.code, state.problem.exit_code) == ("device-is-no-optical-drive", 7)
+
+
+def test_where_the_file_of_a_drive_lies(tmp_path: Path) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    for folder in (data, other):
+        folder.mkdir()
+    (other / "link").symlink_to(data)
+    folders = (data, tmp_path / "run")
+    inside = [f"stdio:{data}/x", f"stdio:{data}/a/b", f"stdio:{other}/link/x", f"stdio:{other}/../data/x", f"stdio:{data}"]
+    assert [lies_in(drive, folders) for drive in inside] == [data] * 5
+    assert lies_in(f"stdio:{tmp_path}/run/x", folders) == tmp_path / "run"
+    assert [lies_in(drive, folders) for drive in (f"stdio:{other}/x", f"stdio:{data}2/x", "/dev/sr0", str(data))] == [None] * 4

@@ -33,11 +33,12 @@ class Feeder:
 
     def __init__(self, fifo: str, wav: str, epoch_ns: int, ppm: float = 0.0) -> None:
         with wave.open(wav) as file:
-            self._rate, self._width = file.getframerate(), file.getsampwidth()
-            raw = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, self._width)
+            self._rate, width = file.getframerate(), file.getsampwidth()
+            raw = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, width)
         high = np.zeros((len(raw), 4), np.uint8)
-        high[:, 4 - self._width :] = raw
-        self._sound = (high.view("<i4").reshape(-1) >> 8 * (4 - self._width)).astype(np.float64)
+        high[:, 4 - width :] = raw
+        self._sound = (high.view("<i4").reshape(-1) >> 8 * (4 - width)).astype(np.float64)
+        self._width = 2 if width == 2 else 4  # bytes of a sample in the FIFO: 24 bits lie in 32
         self._fifo, self._fd = fifo, -1
         self._epoch_ns = epoch_ns
         self._ppm = ppm

@@ -125,7 +125,8 @@ class StandInMicrophone:
         self._run.mkdir(parents=True, exist_ok=True)
         self._run.chmod(0o700)
         with wave.open(str(self._wav)) as file:
-            form = f"format=s{8 * file.getsampwidth()}le rate={file.getframerate()} channels=1"
+            name = "s16le" if file.getsampwidth() == 2 else "s24-32le"
+            form = f"format={name} rate={file.getframerate()} channels=1"
         device = f'{{ type pulse server "unix:{self._socket}" device "mic" }}\n'
         (self._run / "asound.conf").write_text(f"pcm.!default {device}ctl.!default {device}")
         (self._run / "mic.pa").write_text(

@@ -276,6 +276,8 @@ class _Session(socketserver.StreamRequestHandler):
                     self.rfile.read(size)
                     continue
                 lines = self._request(first)
+                if lines[0].startswith("RTSP/"):  # an answer
+                    continue
                 headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
                 self._asked_s = time.monotonic()
                 self.server.camera.asked.append(lines[0].split(" ")[0])

@@ -11,12 +11,12 @@ from types import FrameType
 from typing import Any
 
 from tests.fuzz.mutation import mutated
-from tests.fuzz.target import Target, kind_of
+from tests.fuzz.target import Slow, Target, kind_of
 
 CORPUS = Path(__file__).with_name("corpus")
 PACKAGES = tuple(str(Path(__file__).parents[2] / name) + "/" for name in ("agent", "burner", "drivers", "recorder", "wording"))
 KEPT = 300  # inputs that a run remembers since each reached something new
-TRIES = 400  # to make a crash's input smaller
+TRIES, SMALLER_S = 400, 20.0  # to make a crash's input smaller
 
 Line = tuple[str, int]
 
@@ -74,6 +74,8 @@ def try_on(
             data = first[tried] if tried < len(first) else mutated(chance.choice(pool), chance, pool, target.words)
             with _Traced() as traced:
                 error = target.crash(data, around)
+            if isinstance(error, Slow):  # following its lines takes several times as long as the input itself
+                error = target.crash(data, around)
             if error is not None:
                 crash = Crash(target.name, data, error)
                 found.setdefault(crash.kind, crash)
@@ -87,10 +89,10 @@ def try_on(
 
 def smaller(target: Target, crash: Crash, around: object) -> Crash:
     """The crash with an input from which nothing can be taken away in pieces of halving size."""
-    tries, size = 0, max(1, len(crash.data) // 2)
-    while tries < TRIES:
+    tries, size, end = 0, max(1, len(crash.data) // 2), time.monotonic() + SMALLER_S
+    while tries < TRIES and time.monotonic() < end:
         place, cut = 0, False
-        while place < len(crash.data) and tries < TRIES:
+        while place < len(crash.data) and tries < TRIES and time.monotonic() < end:
             tries += 1
             data = crash.data[:place] + crash.data[place + size :]
             error = target.crash(data, around)

@@ -29,10 +29,12 @@ NO_LONGER_SAID = {
     "check-data-disk-and-retry",
     "check-whether-camera-was-replaced",
     "clock-off-from-time-server",
+    "name-drive-by-option-or-configuration",
     "pc-clock-unsynchronised-recordings-noted",
     "set-rtsp-login-to-md5",
     "set-up-chrony-with-time-server",
     "step-clock-with-chrony",
+    "transcript-arrived-incomplete",
 }
 # Files of version 0.1.0 are read by this table for as long as there are any: it never changes, and neither does this sum.
 BEFORE_SHA256 = "bca22e8698553c0a840a0bec326a89181db50179c2b70e287c192f56fb433f35"

@@ -31,10 +31,9 @@ def look(scene: Scene, device: str) -> Outcome:
         )
     status = scene.track(device)
     if sample.stalled or seconds < LEAST_S or sample.span_s - seconds > HOLE_S:
-        own = status.own_rate_hz if status is not None else 0
-        if own not in (0, form.rate_hz):
-            other = sentence("microphone-opened-at-another-rate", own=own, rate=form.rate_hz)
-            return failed(value, threshold, other, sentence("set-microphone-rate-to-its-own", own=own))
+        if status is not None and not status.direct:
+            indirect = sentence("sound-has-gaps-behind-sound-server", rate=form.rate_hz, name=status.model)
+            return failed(value, threshold, indirect, sentence("find-rate-behind-sound-server"))
         return failed(
             value,
             threshold,

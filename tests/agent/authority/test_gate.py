@@ -1,7 +1,6 @@
 """The one gate: who may ask for which act, that nothing goes round it, and what is written down of an act that was done."""
 
 import ast
-import base64
 import hashlib
 import json
 import os
@@ -17,7 +16,8 @@ import pytest
 from agent.authority.gate import ACTS, Gate
 from agent.authority.person import Person
 from agent.console.handlers import Handlers
-from agent.console.server import Request
+from agent.console.request import Request
+from agent.console.sent_file import NO_FILE, SentFile
 from agent.health.look import ViewBuilder
 from agent.session.discs import Discs
 from agent.session.keeper import SessionKeeper
@@ -56,6 +56,19 @@ class Denying(Gate):
 
 
 @dataclass
+class Sent(SentFile):
+    """A file that came with a command, as ``agent.console.sent_file`` gives it."""
+
+    content: bytes
+
+    def read(self, most: int) -> bytes:
+        return self.content
+
+    def size(self) -> int:
+        return len(self.content)
+
+
+@dataclass
 class Console:
     """The agent's commands over real folders; each is sent as the person who is named."""
 
@@ -80,9 +93,11 @@ class Console:
             feed=lambda: None,
         )
 
-    def send(self, command: str, person: Person, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The line that the console would send back."""
-        request = Request(command, arguments or {}, person)
+    def send(
+        self, command: str, person: Person, arguments: Mapping[str, Any] | None = None, file: SentFile = NO_FILE
+    ) -> dict[str, Any]:
+        """The line that the console would send back. file: what the client sends along."""
+        request = Request(command, arguments or {}, person, file=file)
         self.handlers.handle(request)
         return request.wait(10)
 
@@ -310,8 +325,7 @@ def test_start_and_stop_stand_in_the_acts_and_in_the_sessions_own_records(consol
 
 def attach(console: Console, session: Session, person: Person, text: str) -> dict[str, Any]:
     """The transcript is judged in a thread of its own, which answers the request."""
-    content = base64.b64encode(text.encode()).decode("ascii")
-    return console.send("transcript.attach", person, {"session": session.id, "name": "笔录.txt", "content": content})
+    return console.send("transcript.attach", person, {"session": session.id, "name": "笔录.txt"}, Sent(text.encode()))
 
 
 def test_transcript_and_exception_stand_in_both_with_who_asked(console: Console, room: Room) -> None:
@@ -330,19 +344,57 @@ def test_discs_images_and_later_composing_stand_in_both(console: Console, room: 
     session = ended(console)
     attach(console, session, MEMBER, "询问时间：2020年01月01日09时30分至10时45分\n")
     console.do("transcript.accept", MEMBER, {"session": session.id, "by": "孙七", "reason": "表述不同"})
-    console.do("disc.author", SERVICE, {"session": session.id})
+    ticket = console.do("disc.author", SERVICE, {"session": session.id})["ticket"]
     assert last(console) == as_act("transcript.accept", MEMBER, session.id), "no image is made yet"
-    console.do("disc.authored", SERVICE, {"session": session.id, "image": "/x.iso", "sha256": "00", "bytes": 5})
+    image = {"session": session.id, "image": "/x.iso", "sha256": "0" * 64, "bytes": 5, "ticket": ticket}
+    assert console.send("disc.authored", SERVICE, image, Sent(b"12345"))["ok"]
     assert last(console) == as_act("disc.author", SERVICE, session.id)
     [line] = room.lines(session, "authored")
     assert (line["image"], line["bytes"], line["asked"]) == ("/x.iso", 5, SERVICE.as_json())
     console.do("session.complete", ROOT, {"session": session.id, "by": "技术员"})
     assert last(console) == as_act("session.complete", ROOT, session.id)
-    console.do("disc.burn", MEMBER, {"session": session.id, "drives": []})
+    job = console.do("disc.burn", MEMBER, {"session": session.id, "drives": []})["job"]
     assert last(console) == as_act("disc.burn", MEMBER, session.id)
-    complete, burn = room.lines(session, "act")
+    console.do("disc.cancel", ROOT, {"session": session.id, "by": "赵六", "reason": "光盘用错"})
+    assert last(console) == as_act("disc.cancel", ROOT, session.id)
+    complete, burn, cancel = room.lines(session, "act")
     assert (complete["act"], complete["by"], complete["asked"]) == ("session.complete", "技术员", ROOT.as_json())
     assert (burn["act"], burn["copies"], burn["asked"]) == ("disc.burn", 2, MEMBER.as_json())
+    assert (cancel["act"], cancel["job"], cancel["by"], cancel["asked"]) == ("disc.cancel", job, "赵六", ROOT.as_json())
+
+
+def test_an_image_is_noted_by_whoever_was_given_the_ticket_and_as_it_can_be(console: Console, room: Room) -> None:
+    """Everything else leaves the session's journal as it was, byte for byte."""
+    session = ended(console)
+    journal_file = room.places.session(session.id) / "journal.jsonl"
+    before = journal_file.read_bytes()
+    ticket = console.do("disc.author", SERVICE, {"session": session.id})["ticket"]
+    good: dict[str, Any] = {"session": session.id, "image": "/x.iso", "sha256": "0" * 64, "bytes": 5, "ticket": ticket}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"image": "x" * 20_000_000}, "argument-type-wrong"),
+        ({"image": "x" * 5000}, "image-description-unusable"),
+        ({"image": "录" * 1366}, "image-description-unusable"),
+        ({"image": ""}, "image-description-unusable"),
+        ({"sha256": "not a digest"}, "image-description-unusable"),
+        ({"sha256": "A" * 64}, "image-description-unusable"),
+        ({"bytes": -5}, "image-description-unusable"),
+        ({"bytes": 1 << 60}, "image-description-unusable"),
+        ({"bytes": 6}, "image-file-has-other-size"),
+        ({"ticket": ""}, "image-not-asked-for"),
+        ({"ticket": "0" * 64}, "image-not-asked-for"),
+        ({"ticket": "票"}, "image-not-asked-for"),
+    ]
+    for change, code in wrong:
+        answer = console.send("disc.authored", SERVICE, {**good, **change}, Sent(b"12345"))
+        assert answer["fault"]["code"] == code, change
+    assert console.send("disc.authored", SERVICE, good)["fault"]["code"] == "sent-file-missing"
+    assert console.send("disc.authored", ROOT, good, Sent(b"12345"))["fault"]["code"] == "image-not-asked-for"
+    assert console.send("disc.authored", MEMBER, good, Sent(b"12345"))["fault"]["code"] == "act-not-allowed"
+    assert journal_file.read_bytes() == before
+    assert console.send("disc.authored", SERVICE, good, Sent(b"12345"))["ok"]
+    after = journal_file.read_bytes()
+    assert console.send("disc.authored", SERVICE, good, Sent(b"12345"))["fault"]["code"] == "image-not-asked-for", "once"
+    assert journal_file.read_bytes() == after != before
 
 
 def test_what_belongs_to_no_session_stands_in_the_acts(console: Console, room: Room) -> None:

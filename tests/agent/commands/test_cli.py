@@ -73,9 +73,12 @@ def test_a_whole_session(room: LiveAgent) -> None:
         refused(room.command(*STOP), Exit.REFUSED, "No session is running")
         folder = Path(stopped.json()["path"])
         assert (folder / "manifest.sig").exists()
+        made = [room.places.wanted, room.places.acts, folder, *folder.rglob("*")]
+        assert [str(path) for path in made if path.stat().st_mode & 0o027] == [], "its group reads, nobody else does"
         assert room.command("verify", str(folder)).code == 0
 
-        refused(room.command("disc", "burn", "last", "--drive", "stdio:/nowhere/1"), Exit.REFUSED, "has no transcript")
+        refused(room.command("disc", "burn", "last"), Exit.REFUSED, "has no transcript")
+        refused(room.command("disc", "burn", "last", "--drive", "stdio:/nowhere/1"), Exit.INPUT, "is none of burner.drives: -")
         refused(room.command("transcript", "attach", "last", "/missing.txt"), Exit.INPUT, "cannot be read")
         binary = room.folder / "scan.pdf"
         binary.write_bytes(b"%PDF-1.7\n\xff\xfe")

@@ -74,10 +74,10 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     place = tmp_path_factory.mktemp("finished")
     scratch = tmp_path_factory.mktemp("scratch")
-    with LiveAgent(place) as room:
+    discs = place / "discs"
+    discs.mkdir()
+    with LiveAgent(place, drives=tuple(f"stdio:{discs / name}" for name in ("1.img", "2.img", "3.img"))) as room:
         folder = build(room.places.root, scratch)
-        discs = place / "discs"
-        discs.mkdir()
         made = Finished(room, folder, discs)
         with room.agent(), worker(room):
             first = made.burn("--language", "en", drives=("1.img", "2.img"))
@@ -140,7 +140,7 @@ def test_an_extra_copy_is_burned_and_stands_in_the_journal(finished: Finished) -
 
 
 def test_an_extra_copy_before_the_discs_are_finished_is_refused(tmp_path: Path) -> None:
-    with LiveAgent(tmp_path) as room:
+    with LiveAgent(tmp_path, drives=(f"stdio:{tmp_path}/1.img",)) as room:
         folder = build(room.places.root, tmp_path)
         made = Finished(room, folder, tmp_path)
         with room.agent():

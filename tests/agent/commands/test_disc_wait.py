@@ -20,6 +20,7 @@ from tests.agent.live import START, STOP, LiveAgent
 from tests.live_room import wait_for
 from wording import Exit, Fault
 
+DRIVES = ("stdio:/x/1.img",)
 FULL = StorageFault("file-not-writable", "", path="/data/burn", why="No space left on device")
 
 
@@ -53,7 +54,7 @@ def matched(room: LiveAgent) -> str:
 
 
 def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_for(tmp_path: Path) -> None:
-    with LiveAgent(tmp_path) as room:
+    with LiveAgent(tmp_path, drives=DRIVES) as room:
         room.selfcheck()
         words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--language", "en", "--config", str(room.config))
         told = tmp_path / "told"
@@ -76,7 +77,7 @@ def test_what_hinders_the_worker_is_said_and_a_restart_of_the_agent_is_waited_fo
 
 
 def test_discs_that_are_not_whole_are_said_to_be_so(tmp_path: Path) -> None:
-    with LiveAgent(tmp_path) as room, room.agent():
+    with LiveAgent(tmp_path, drives=DRIVES) as room, room.agent():
         room.selfcheck()
         job = f"{matched(room)}-001"
         words = ("disc", "burn", "last", "--drive", "stdio:/x/1.img", "--config", str(room.config))
@@ -93,6 +94,22 @@ def test_discs_that_are_not_whole_are_said_to_be_so(tmp_path: Path) -> None:
         shown = room.command("session", "status").out
         for text in (out, shown):
             assert "tracks/closeup/000001.mkv" in text and ("不完整" in text or "NOT WHOLE" in text)
+        _one_more_is_cancelled(room, job[:-4])
+
+
+def _one_more_is_cancelled(room: LiveAgent, session: str) -> None:
+    """While no worker runs: the order ends at once, the session is as it was, and the next one may be given."""
+    extra = ("disc", "burn", "last", "--extra", "--by", "赵六", "--reason", "法院调取", "--no-wait", "--json")
+    assert room.command(*extra).json()["job"] == f"{session}-002"
+    ended = room.command("disc", "cancel", "last", "--by", "赵六", "--reason", "用错", "--language", "zh")
+    assert ended.code == Exit.OK and f"刻录任务 {session}-002 已取消。" in ended.out and "2/2" in ended.out, ended
+    again = room.command("disc", "cancel", "last")
+    assert again.code == Exit.REFUSED and f"No discs of session {session} are waited for" in again.err
+    shown = room.command("session", "status", "--json").json()["session"]
+    assert (shown["state"], shown["disc"]["verified"], shown["disc"]["fault"]["code"]) == ("on-disc", 2, "burn-job-cancelled")
+    assert room.command(*extra).json()["job"] == f"{session}-003"
+    queued = room.command("disc", "cancel", "last", "--no-wait")
+    assert queued.code == Exit.OK and f"{session}-003" in queued.out
 
 
 def answers(*script: dict[str, Any] | None) -> Callable[..., dict[str, Any]]:

@@ -93,6 +93,7 @@ def test_the_disc_holds_it_in_a_place_of_its_own(room: LiveAgent, tmp_path: Path
         "made-later-01.mp4",
         "manifest.json",
         "manifest.sig",
+        "manifest.sig.bin",
     ]
     assert f"data/{MADE_LATER}/made-later-01.mp4" in (bag / "manifest-sha256.txt").read_text()
     page = (bag / "data" / "index.html").read_text()

@@ -91,6 +91,12 @@ def test_a_changed_value_arrives() -> None:
         ("[burner]\ndrives = '/dev/sr0'", "burner.drives: must be a list in [ ]"),
         ("[burner]\ndrives = ['/dev/sr0', '/dev/sr0']", "burner.drives: names a drive twice"),
         ("[burner]\ndrives = ['sr0']", "burner.drives: a drive is /dev/… or stdio:/…"),
+        (
+            "[storage]\nroot = '/d'\n[burner]\ndrives = ['stdio:/e/x', 'stdio:/d/sessions/x']",
+            "line 4: burner.drives: the file of the drive stdio:/d/sessions/x would lie below /d, among the recordings.",
+        ),
+        ("[storage]\nrun = '/d'\n[burner]\ndrives = ['stdio:/d/x']", "stdio:/d/x would lie below /d"),
+        ("[people]\nsecond_person = 'face'", "people.second_person: must be one of: name, login"),
         ("[selfcheck]\ntemperature_c = [1.0]", "selfcheck.temperature_c.1: a value is missing"),
         ("[selfcheck]\ntemperature_c = [1, 2, 3]", "selfcheck.temperature_c: has too many values"),
         ("[selfcheck]\ntemperature_c = [2, 1]", "selfcheck.temperature_c: the first number must be smaller than the second"),

@@ -197,28 +197,51 @@ def worker(room: LiveAgent) -> Iterator[None]:
             process.wait(15)
 
 
-def test_discs_that_cannot_be_burned(room: LiveAgent, tmp_path: Path) -> None:
-    with room.agent(), worker(room):
+def test_discs_that_cannot_be_burned(tmp_path: Path) -> None:
+    used = tmp_path / "used 盘.img"
+    used.write_bytes(b"somebody's disc")
+    (tmp_path / "dev").mkdir()
+    null = tmp_path / "dev" / "null"
+    null.symlink_to("/dev/null")
+    drives = ("/dev/sr7", f"stdio:{used}", str(null))
+    with LiveAgent(tmp_path / "room", drives=drives) as room, room.agent(), worker(room):
+        room.selfcheck()
         room.command(*START)
         refused(room.command("disc", "burn", "last", "--drive", "/dev/sr7"), Exit.REFUSED, "is not sealed yet")
         room.command(*STOP)
         refused(room.command("disc", "author", "last", "--out", str(tmp_path / "x.iso")), Exit.REFUSED, "has no transcript")
         session = sealed(room)["session"]
         burn = ("disc", "burn", session)
-        refused(room.command(*burn), Exit.DEVICE, "This room has no drive")
         for drive in ("", "sr0"):
             refused(room.command(*burn, "--drive", drive), Exit.INPUT, "--drive is no drive: ", "stdio:/")
+        _names_that_are_refused(room, burn)
         missing = room.command(*burn, "--drive", "/dev/sr7")
         assert missing.code == Exit.DEVICE and missing.out.count("No such device") == 1, missing
         assert "没有该设备" in room.command(*burn, "--drive", "/dev/sr7", "--language", "zh").out
-        used = tmp_path / "used 盘.img"
-        used.write_bytes(b"somebody's disc")
+        assert "null is no optical drive" in room.command(*burn, "--drive", str(null)).out
         again = room.command(*burn, "--drive", f"stdio:{used}", "--json")
         assert again.code != 0 and again.out.count("\n") == 1 and again.json()["verified"] == 0
         _discs_were_made(room, session)
         once_more = room.command(*burn, "--drive", f"stdio:{used}")
         assert once_more.code == Exit.OK and "Nothing to burn" in once_more.out, once_more
         assert used.read_bytes() == b"somebody's disc"
+
+
+def _names_that_are_refused(room: LiveAgent, burn: tuple[str, ...]) -> None:
+    """Drives that the configuration does not have: nothing is written for them, whoever owns the place."""
+
+    def kept() -> dict[Path, bytes]:
+        folders = (room.places.sessions, room.places.burn)
+        return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+    before, names = kept(), {path.name for path in (*room.places.root.iterdir(), *room.places.run.iterdir())}
+    own = (f"stdio:{room.places.root}/x", f"stdio:{room.places.run}/x", "stdio:/tmp/x", "/dev/null", "/dev/sr0", "/etc/hostname")
+    for drive in own:
+        refused(room.command(*burn, "--drive", drive), Exit.INPUT, f"--drive {drive} is none of", "burner.drives: /dev/sr7")
+    many = room.command(*burn, *(word for _ in range(6) for word in ("--drive", "/dev/sr7")))
+    refused(many, Exit.INPUT, "6 drives are named; at most 5 may be")
+    assert kept() == before
+    assert {path.name for path in (*room.places.root.iterdir(), *room.places.run.iterdir())} == names
 
 
 def _discs_were_made(room: LiveAgent, session: str) -> None:

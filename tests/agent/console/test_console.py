@@ -1,8 +1,10 @@
 """The console's socket, and sockets at paths that the kernel's address cannot hold."""
 
-import base64
 import json
+import resource
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -11,17 +13,18 @@ import pytest
 
 from agent.authority.gate import Gate
 from agent.config.model import parse
-from agent.console import client as console_client
 from agent.console import server as console_server
 from agent.console.client import ask
 from agent.console.handlers import Asked, Handlers
-from agent.console.server import ConsoleServer, Request
+from agent.console.quota import PLACES
+from agent.console.request import Request
+from agent.console.server import LINE_BYTES, ConsoleServer
 from agent.health.look import ViewBuilder
 from agent.session.discs import Discs
 from recorder.faults import BadInput, StorageFault
 from recorder.process import local_socket
-from recorder.transcript.document import LARGEST_BYTES
 from tests.agent.room import CASE, Room, config_text
+from tests.equipment.process import wait_for
 from wording import Exit, Fault
 
 
@@ -56,6 +59,17 @@ def serving(path: Path) -> Iterator[ConsoleServer]:
         assert not thread.is_alive()
 
 
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """The kernel gives this process no further descriptor, as where it has too many open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def exchange(path: Path, data: bytes) -> dict[str, object]:
     with local_socket.connect(path, 5.0) as sock:
         sock.sendall(data)
@@ -84,20 +98,62 @@ def test_a_fault_comes_back_as_it_was(path: Path) -> None:
     assert str(raised.value) == "There is no session 时间\\u202e. Give more of its id."
 
 
-def test_the_largest_transcript_travels(path: Path) -> None:
-    content = base64.b64encode(bytes(LARGEST_BYTES)).decode()
+def test_the_longest_command_travels_and_a_longer_one_is_answered(path: Path) -> None:
     with serving(path):
+        content = "x" * (LINE_BYTES - 200)
         assert ask(path, "x", {"content": content})["content"] == content
+        with pytest.raises(Fault, match=f"too long; at most {LINE_BYTES} bytes") as raised:
+            ask(path, "x", {"content": "x" * (2 << 20)})
+        assert raised.value.exit_code == Exit.INPUT
+        assert ask(path, "still alive") == {"command": "still alive"}
+
+
+def nested(depth: int, opening: bytes, closing: bytes) -> bytes:
+    return b'{"command": "x", "arguments": {"a": ' + opening * depth + b"1" + closing * depth + b"}}\n"
 
 
 @pytest.mark.parametrize(
-    "line", [b"no json\n", b"[]\n", b'"x"\n', b"{}\n", b'{"command": "x", "arguments": 5}\n', b"\xff\xfe\n", b"\n"]
+    "line",
+    [
+        b"no json\n",
+        b"[]\n",
+        b'"x"\n',
+        b"{}\n",
+        b'{"command": "x", "arguments": 5}\n',
+        b'{"command": "x", "arguments": [["a", 1]]}\n',
+        b'{"command": ["x"]}\n',
+        b"\xff\xfe\n",
+        b"\n",
+        nested(100_000, b"[", b"]"),
+        nested(30_000, b'{"a":', b"}"),
+        nested(40, b"[", b"]"),
+        b"[" * 100_000 + b"\n",
+        *(
+            b'{"command": "x", "arguments": {"planned_minutes": ' + n + b"}}\n"
+            for n in (b"NaN", b"-Infinity", b"1e999", b"9" * 5000)
+        ),
+    ],
+    ids=lambda line: repr(line[:40]),
 )
 def test_what_is_no_command_is_answered_with_the_mend(path: Path, line: bytes) -> None:
     with serving(path):
         answer = exchange(path, line)
         assert answer["ok"] is False and code(answer) == "command-not-json-line"
         assert ask(path, "still alive") == {"command": "still alive"}
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "a\x1b[2J\r\n<3>forged", "时间\u202e"])
+def test_a_command_that_nobody_knows_is_named_in_plain_and_short(path: Path, name: str) -> None:
+    """As it stands in the request it goes to the log and back to the client."""
+    server = ConsoleServer(path)
+    try:
+        with local_socket.connect(path, 5.0) as sock:
+            sock.sendall(json.dumps({"command": name}, ensure_ascii=False).encode() + b"\n")
+            request = server.requests.get(timeout=5.0)
+            assert isinstance(request, Request)
+            assert request.command == name.encode("unicode_escape").decode()[:80] and request.command.isprintable()
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("half", [rb"\ud83d", b"\xed\xa0\xbd"])
@@ -136,15 +192,9 @@ def test_an_answer_that_is_no_json_is_a_defect(path: Path) -> None:
         server.close()
 
 
-def test_a_line_without_end_is_refused_at_its_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_client, "LINE_BYTES", 1000)
-    with serving(path):
-        assert exchange(path, b"x" * 2000)["ok"] is False
-
-
 def test_silent_and_vanishing_clients_hold_nothing_up(path: Path) -> None:
     with serving(path):
-        silent = [local_socket.connect(path, 5.0) for _ in range(8)]
+        silent = [local_socket.connect(path, 5.0) for _ in range(PLACES - 2)]
         gone = local_socket.connect(path, 5.0)
         gone.sendall(b'{"command": "x"}\n')
         gone.close()
@@ -153,14 +203,16 @@ def test_silent_and_vanishing_clients_hold_nothing_up(path: Path) -> None:
             sock.close()
 
 
-def test_clients_that_drip_are_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_server, "READ_S", 1.0)
+@pytest.mark.parametrize("sends", [True, False])
+def test_clients_that_drip_or_send_nothing_are_let_go(path: Path, sends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_server, "READ_S", 1.0 if sends else 60.0)
+    monkeypatch.setattr(console_server, "FIRST_S", 1.0)
     with serving(path), ExitStack() as stack:
-        dripping = [stack.enter_context(local_socket.connect(path, 5.0)) for _ in range(console_server.CLIENTS)]
+        dripping = [stack.enter_context(local_socket.connect(path, 5.0)) for _ in range(PLACES)]
         ended = threading.Event()
 
         def drip() -> None:
-            while not ended.wait(0.1):
+            while sends and not ended.wait(0.1):
                 for sock in dripping:
                     with suppress(OSError):
                         sock.sendall(b" ")
@@ -174,18 +226,39 @@ def test_clients_that_drip_are_let_go(path: Path, monkeypatch: pytest.MonkeyPatc
             thread.join(5)
 
 
-def test_a_client_that_gets_no_thread_takes_no_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_server, "CLIENTS", 1)
-    with serving(path):
-        with monkeypatch.context() as exhausted:
-            exhausted.setattr(threading.Thread, "start", no_thread)
-            with local_socket.connect(path, 5.0) as sock:
-                assert sock.recv(1) == b""
+def test_a_client_that_takes_no_answer_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that fill the connection, from as many clients as a user may have: one more is served when they are let go."""
+    monkeypatch.setattr(console_server, "READ_S", 1.0)
+    with serving(path), ExitStack() as stack:
+        line = json.dumps({"command": "x", "arguments": {"content": "y" * (LINE_BYTES - 100)}}).encode() + b"\n"
+        for _ in range(PLACES):
+            stack.enter_context(local_socket.connect(path, 5.0)).sendall(line)
+        began = time.monotonic()
         assert ask(path, "next", timeout_s=5.0) == {"command": "next"}
+        assert time.monotonic() - began < 3.0
 
 
-def no_thread(_thread: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
+def test_where_files_have_run_out_the_others_are_served_and_the_next_come_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that is there goes on while none can be accepted; it is said once."""
+    monkeypatch.chdir(path.parent)  # a plain, short address: naming a socket by its folder takes a file
+    with serving(path), ExitStack() as stack:
+        there = stack.enter_context(local_socket.connect(path, 5.0))
+        assert ask(path, "next") == {"command": "next"}  # so the one before is accepted
+        waiting = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        with no_more_files():
+            for sock in waiting:
+                sock.connect("agent.sock")
+                sock.sendall(b'{"command": "later"}\n')
+            wait_for(lambda: "no connection can be taken" in caplog.messages, "the refusal is told", 5)
+            there.sendall(b'{"command": "now"}\n')
+            there.settimeout(5.0)
+            assert b'"now"' in there.recv(1000)
+        for sock in waiting:
+            sock.settimeout(5.0)
+            assert b'"later"' in sock.recv(1000)
+    assert caplog.messages.count("no connection can be taken") == 1
 
 
 def test_an_agent_that_does_not_answer_is_named(path: Path) -> None:

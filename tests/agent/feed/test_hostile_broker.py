@@ -16,7 +16,8 @@ from agent.selfcheck.checks import broker as broker_check
 from drivers.mqtt import MqttMessage
 from tests.agent.selfcheck_samples import config
 from tests.equipment.hostile_broker import HostileBroker, message
-from tests.equipment.process import wait_for
+from tests.equipment.lacking_broker import LackingBroker
+from tests.equipment.process import HOST, wait_for
 
 ROOM = "interview-room/v1/centre-01/room-01"
 TOPIC = f"{ROOM}/guidance"
@@ -172,9 +173,8 @@ def test_what_can_be_read_but_is_too_deep_to_be_written_is_a_line_all_the_same()
 )
 def test_a_password_without_tls_is_warned_of(section: str, unwise: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MQTT_OF_A_TEST", "geheim")
-    with HostileBroker() as broker:
-        where = broker.reach()
-        settings = config(tmp_path, f"[mqtt]\nhost = '{where.host}'\nport = {where.port}\n{section}\n")
+    with LackingBroker() as broker:  # which lacks nothing here
+        settings = config(tmp_path, f"[mqtt]\nhost = '{HOST}'\nport = {broker.port}\n{section}\n")
         assert [fault.code for fault in settings.warnings] == ["mqtt-password-in-clear"] * unwise
         if unwise:
             outcome = broker_check.look(Scene(settings), "")

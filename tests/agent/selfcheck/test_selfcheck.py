@@ -9,9 +9,9 @@ import pytest
 
 from agent.config.model import Config
 from agent.selfcheck.check import Scene
-from agent.selfcheck.checks import camera_keyframes, camera_stream, drives
+from agent.selfcheck.checks import camera_keyframes, camera_stream, drives, microphone_delivers
 from agent.selfcheck.judge import light, loudness, moving_share, stretched
-from agent.selfcheck.samples import PictureSample, Seen
+from agent.selfcheck.samples import PictureSample, Seen, SoundSample
 from drivers.faults import DeviceFault
 from drivers.optical import DriveState
 from recorder.clock.instants import SECOND_NS, boot_id, boottime_ns
@@ -79,6 +79,37 @@ class Looked(Scene):
 
     def pictures(self, name: str) -> PictureSample:
         return self._sample
+
+
+class Listened(Scene):
+    """A scene whose microphone was already listened to."""
+
+    def __init__(self, config: Config, sample: SoundSample, status: TrackStatus) -> None:
+        super().__init__(config)
+        self._sample, self._status = sample, status
+
+    def sound(self) -> SoundSample:
+        return self._sample
+
+    def track(self, name: str) -> TrackStatus:
+        return self._status
+
+
+@pytest.mark.parametrize(
+    ("direct", "what", "mend"),
+    [
+        (True, "microphone-sound-has-gaps", "check-microphone-plug-and-pc-load"),
+        (False, "sound-has-gaps-behind-sound-server", "find-rate-behind-sound-server"),
+    ],
+)
+def test_holes_behind_a_sound_server_may_come_of_another_rate(tmp_path: Path, direct: bool, what: str, mend: str) -> None:
+    """What PortAudio calls the rate of such a device is not the device's: 44.1 kHz of any."""
+    form = Format("audio", "flac", Fraction(1, 48_000), rate_hz=48_000, channels=1)
+    status = TrackStatus(name="microphone", pid=1, boot_id="", version="", direct=direct, model="default")
+    sample = SoundSample(form, np.zeros((120_000, 1), np.int16), 3.0, stalled=False)
+    outcome = microphone_delivers.look(Listened(config(tmp_path), sample, status), "microphone")
+    assert (outcome.status, outcome.what.code, outcome.mend.code) == ("failed", what, mend)
+    assert "default" in outcome.what.say("zh") or direct
 
 
 @pytest.mark.parametrize(

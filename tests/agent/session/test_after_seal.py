@@ -1,6 +1,5 @@
 """What follows the seal: transcripts, exceptions, discs. The burner's results are hand-written, as its worker writes them."""
 
-import base64
 import json
 import queue
 import shutil
@@ -11,14 +10,18 @@ from typing import Any
 import pytest
 
 from agent.authority.gate import Gate
+from agent.authority.person import Person
 from agent.config.model import parse
 from agent.console.handlers import Handlers
-from agent.console.server import Request
+from agent.console.request import Request
+from agent.console.sent_file import SentFile
 from agent.health.look import ViewBuilder
 from agent.session import catalogue, transcripts
 from agent.session.discs import Discs
 from agent.session.keeper import SessionKeeper
-from recorder.disk.durable import make_folder, write_json
+from agent.session.rules import SecondPerson
+from recorder.disk.durable import make_folder, read_json, write_json
+from recorder.disk.locks import exclusive
 from recorder.faults import BadInput, EvidenceFault
 from recorder.session.record import Session
 from recorder.verify.session import verify_session
@@ -42,9 +45,18 @@ def attach(room: Room, keeper: SessionKeeper, session: Session, text: str, name:
     return keeper.change(folder, lambda s: s.with_transcript(facts), "transcript", **facts)
 
 
-def accept(room: Room, keeper: SessionKeeper, session: Session, by: str, reason: str = "书写不同") -> Session:
+def accept(
+    room: Room,
+    keeper: SessionKeeper,
+    session: Session,
+    by: str,
+    reason: str = "书写不同",
+    *,
+    asked: Person = PERSON,
+    mode: SecondPerson = "name",
+) -> Session:
     folder = room.places.session(session.id)
-    facts = transcripts.excepted(catalogue.read_session(folder), by, reason, asked=PERSON)
+    facts = transcripts.excepted(catalogue.read_session(folder), by, reason, asked, mode)
     return keeper.change(folder, lambda s: s.with_transcript(facts), "exception", **dict(facts["exception"]))
 
 
@@ -109,8 +121,12 @@ def test_a_defect_amid_attaching_is_answered_and_raised(room: Room, monkeypatch:
         later=steps.put,
         feed=lambda: None,
     )
-    content = base64.b64encode(AGREES.encode()).decode()
-    request = Request("transcript.attach", {"session": session.id, "name": "笔录.txt", "content": content})
+
+    class Sent(SentFile):
+        def read(self, most: int) -> bytes:
+            return AGREES.encode()
+
+    request = Request("transcript.attach", {"session": session.id, "name": "笔录.txt"}, file=Sent())
 
     def broken(*_: object) -> str:
         raise LookupError("no more letters")
@@ -153,6 +169,62 @@ def test_an_exception_needs_a_reason_and_a_transcript(room: Room) -> None:
     assert [r.exit_code for r in refused.value.reasons] == [Exit.INPUT, Exit.REFUSED]
 
 
+OTHER = Person(1001, "sun")
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        (PERSON, True),
+        (Person(PERSON.uid, "sun"), True),
+        (Person(1001, PERSON.login), True),
+        (OTHER, False),
+        (Person(1001, ""), False),
+    ],
+)
+def test_an_exception_that_the_same_login_typed_is_called_so_or_refused(room: Room, asked: Person, same: bool) -> None:
+    keeper, session = room.sealed()
+    attach(room, keeper, session, DIFFERS)
+    if same:
+        with pytest.raises(
+            Refused, match="cannot accept the exception: it started the session, stopped it, attached the tr"
+        ) as no:
+            accept(room, keeper, session, "孙七", asked=asked, mode="login")
+        assert no.value.exit_code == Exit.REFUSED and "log in" in str(no.value) and room.lines(session, "exception") == []
+    folder = room.places.session(session.id)
+    stored = accept(room, keeper, session, "孙七", asked=asked, mode="name" if same else "login")
+    assert stored.state == "matched" and stored.transcript is not None
+    [line] = room.lines(session, "exception")
+    assert line["asked"] == asked.as_json() == stored.transcript["exception"]["asked"]
+    assert line["remark"] == stored.transcript["exception"]["remark"]
+    report = verify_session(folder)
+    assert report.ok
+    [*told] = [finding for finding in report.findings if finding.code == "exception-typed-by-same-login"]
+    if not same:
+        assert line["remark"] is None and told == []
+        return
+    acts: list[dict[str, Any]] = [{"code": code, "values": {}} for code in ("role-started", "role-stopped", "role-attached")]
+    assert line["remark"] == {
+        "code": "exception-typed-by-same-login",
+        "values": {"login": asked.login or "-", "uid": asked.uid, "acts": acts},
+    }
+    [said] = told
+    assert said.note and "also started the session, stopped it, attached the transcript" in said.say("en")
+
+
+def test_the_remark_needs_no_word_of_the_journal(room: Room) -> None:
+    """Whoever asked is in the record: an exception whose line says nothing of it is told all the same."""
+    keeper, session = room.sealed()
+    attach(room, keeper, session, DIFFERS)
+    folder = room.places.session(session.id)
+    facts = transcripts.excepted(catalogue.read_session(folder), "孙七", "x", PERSON)
+    exception = {key: value for key, value in facts["exception"].items() if key != "remark"}
+    silent = {**facts, "exception": exception}
+    keeper.change(folder, lambda s: s.with_transcript(silent), "exception", **exception)
+    report = verify_session(folder)
+    assert report.ok and "exception-typed-by-same-login" in [f.code for f in report.findings if f.note], report.findings
+
+
 # -- discs --
 
 
@@ -181,7 +253,7 @@ def test_discs_are_wanted_only_for_a_matched_session(room: Room) -> None:
     asked = {"job": f"{session.id}-001", "session": session.id, "drives": ["/dev/sr0", "/dev/sr1"], "copies": 2, "extra": False}
     assert written == asked and order == {**asked, "finished": False}
     with pytest.raises(Fault, match="is not finished"):
-        discs.want(room.stored(session), ("stdio:/x",))
+        discs.want(room.stored(session), ("/dev/sr1",))
     with pytest.raises(Fault, match="are being burned"):
         discs.check_idle(session)
 
@@ -290,3 +362,54 @@ def test_a_session_that_is_not_sealed_has_one_writer(room: Room) -> None:
     room.pass_s(61)
     keeper.tick(room.alive(), 1 << 50)
     assert [line["kind"] for line in room.lines(session)] == ["started", "tie", "tie", "anchor"]
+
+
+# -- an order that is taken back --
+
+
+@pytest.mark.parametrize("names", [("/dev/sr2",), ("/dev/null",), ("stdio:/x",), ("/dev/sr0",) * 5])
+def test_only_drives_of_the_configuration_are_ordered(room: Room, names: tuple[str, ...]) -> None:
+    keeper, session = room.sealed()
+    attach(room, keeper, session, AGREES)
+    with pytest.raises(BadInput, match=r"burner\.drives: /dev/sr0, /dev/sr1"):
+        discs_of(room, keeper).want(room.stored(session), names)
+    order = discs_of(room, keeper).want(room.stored(session), ("/dev/sr1",) * 4)
+    assert order["drives"] == ["/dev/sr1"]
+    with pytest.raises(Fault, match="This room has no drive"):
+        Discs(room.places, keeper, (), 2).want(room.stored(session), ())
+
+
+def test_a_job_that_waits_without_a_worker_ends_at_once_and_the_session_is_as_it_was(room: Room) -> None:
+    keeper, session = room.sealed()
+    attach(room, keeper, session, AGREES)
+    discs = discs_of(room, keeper)
+    with pytest.raises(Fault, match="No discs of session"):
+        discs.under_way(room.stored(session))
+    job = ask(discs, room.stored(session))["job"]
+    result(room, job, session, 1, content_sha256="cd")
+    discs.tick()
+    second = ask(discs, room.stored(session))["job"]
+    assert discs.under_way(room.stored(session)) == second
+    discs.cancel(second)
+    made = read_json(room.places.burn / "jobs" / f"{second}.json")
+    assert made["ok"] is False and (made["verified"], made["discs"], made["content_sha256"]) == (1, [], "cd")
+    assert Fault.from_dict(made["fault"]).say("zh") == f"刻录任务 {second} 已取消。"  # type: ignore[arg-type]
+    discs.tick()
+    stored = room.stored(session)
+    assert stored.state == "matched" and stored.disc is not None and stored.disc["verified"] == 1
+    discs.check_idle(stored)
+    assert ask(discs, stored)["job"].endswith("-003")
+    assert verify_session(room.places.session(session.id)).ok
+
+
+def test_a_worker_that_runs_is_told_by_the_order_and_says_the_result_itself(room: Room) -> None:
+    keeper, session = room.sealed()
+    attach(room, keeper, session, AGREES)
+    discs = discs_of(room, keeper)
+    job = ask(discs, room.stored(session))["job"]
+    with exclusive(room.places.lock("burner"), "burner"):
+        discs.cancel(job)
+    assert read_json(room.places.burn / "wanted.json")["cancelled"] is True
+    assert not (room.places.burn / "jobs").exists()
+    with pytest.raises(Fault, match="are being burned"):
+        discs.check_idle(session)

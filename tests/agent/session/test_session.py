@@ -107,7 +107,7 @@ def test_selfcheck_is_required_and_a_named_person_overrides_it(room: Room, chang
     with pytest.raises(Refused, match=reason):
         room.start(keeper, **changes)
     session = room.start(keeper, StartRequest(CASE, 120, "孙七", "相机检查误报"), **changes)
-    assert session.selfcheck["override"] == {"by": "孙七", "reason": "相机检查误报"}
+    assert session.selfcheck["override"] == {"by": "孙七", "reason": "相机检查误报", "asked": PERSON.as_json()}
     assert room.lines(session, "started")[0]["selfcheck"]["override"]["by"] == "孙七"
 
 

@@ -303,12 +303,24 @@ def test_an_mp4_that_was_exchanged_with_its_digest_needs_the_signature(folder: P
     remake_lists(folder)
     key = public_key(sealed_root / "keys")
     report = verify_disc(str(folder), trusted_public_key=key)
-    assert found(report) == "✗ data/delivery.json carries no signature."
+    changed = "✗ data/originals/overview-01.mp4 does not hold what was recorded in tracks/overview/000003.mkv."
+    assert found(report) == f"✗ data/delivery.json carries no signature.\n{changed}"
     assert (report.ok, report.vouched) == (False, "nobody")
     sign_anew(folder, device_key(tmp_path / "forger"))
     report = verify_disc(str(folder), trusted_public_key=key)
     assert "data/delivery.sig was signed by another key" in found(report)
     assert not report.ok
+
+
+def test_another_film_is_found_even_where_the_room_s_own_key_signed_it(folder: Path, sealed_root: Path) -> None:
+    """What the recorder wrote of its packets stands in the journals, which the seal covers."""
+    whole = verify_disc(str(folder), trusted_public_key=public_key(sealed_root / "keys"))
+    assert any("packet by packet" in line for line in whole.lines if line.startswith("✓"))
+    exchange_mp4(folder)
+    sign_anew(folder, device_key(sealed_root / "keys"))
+    report = verify_disc(str(folder), trusted_public_key=public_key(sealed_root / "keys"))
+    assert not report.ok
+    assert found(report) == "✗ data/originals/overview-01.mp4 does not hold what was recorded in tracks/overview/000003.mkv."
 
 
 def test_without_a_key_to_trust_it_is_said_by_which_key_and_no_more(folder: Path, sealed_root: Path, tmp_path: Path) -> None:
@@ -321,11 +333,11 @@ def test_without_a_key_to_trust_it_is_said_by_which_key_and_no_more(folder: Path
     told = f"{name} agrees with what the key {print_} signed: it is what was recorded and sealed if that is the room's key."
     assert (alone.ok, alone.vouched, alone.lines[-1]) == (True, "signer", told)
     assert alone.as_dict()["vouched"] == "signer"
-    exchange_mp4(folder)
+    unsign_disc(folder)
     remake_lists(folder)
-    forged = verify_disc(str(folder))
+    unsigned = verify_disc(str(folder))
     told = f"{name} agrees with itself, but nobody signed its files: the key {print_} vouches for the sealed manifest alone."
-    assert (forged.ok, forged.vouched, forged.lines[-1]) == (True, "manifest", told)
+    assert (unsigned.ok, unsigned.vouched, unsigned.lines[-1]) == (True, "manifest", told)
     own = device_key(tmp_path / "forger")
     sign_anew(folder, own)
     foreign = verify_disc(str(folder))

@@ -1,5 +1,6 @@
 """A session's image: a valid bag for the Library of Congress tool; final only where the transcript agrees."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 
 from burner.check.disc import verify_disc
 from burner.disc.author import AuthorResult, author
-from burner.faults import NotFinal, Stopped
+from burner.faults import DoesNotFit, NotFinal, Stopped
 from recorder.disk.durable import read_json, write_json
+from recorder.disk.journal import Journal
+from recorder.evidence.manifest import sign_journal
 from recorder.evidence.signature import public_key
 from recorder.faults import BadInput, EvidenceFault, NotFound
 from tests.burner.sessions import SESSION, TRANSCRIPT
@@ -115,6 +118,26 @@ def test_an_exception_lets_it_pass(session: Path, tmp_path: Path) -> None:
     author(session, tmp_path / "d.iso", language="en")
 
 
+def test_an_exception_that_the_same_login_typed_is_told_by_page_bag_and_check(root: Path, session: Path, tmp_path: Path) -> None:
+    asked = {"uid": 1000, "login": "zhao"}
+    known: Any = read_json(session / "session.json")["transcript"]
+    attached = {**known, "verdict": "mismatch", "asked": asked}
+    exception = {"by": "孙七", "reason": "x", "asked": asked, "at": "2026-11-21T03:00:00Z", "verdict": "mismatch"}
+    journal = Journal(session / "journal.jsonl")
+    journal.append("transcript", **attached)
+    journal.append("exception", **exception)
+    journal.close()
+    sign_journal(session, SESSION, root / "keys")
+    change_record(session, lambda r: r.update(transcript={**attached, "verdict": "excepted", "exception": exception}))
+    made = author(session, tmp_path / "d.iso", language="en")
+    folder = extracted(made.path, tmp_path / "bag", "7z")
+    assert bagit.Bag(str(folder)).info["Exception-Typed-By-Same-Login"] == "transcript uid=1000 login=zhao"
+    said = "The exception was typed by the same login: zhao (user id 1000) also attached the transcript."
+    assert said in (folder / "data" / "index.html").read_text(encoding="utf-8")
+    report = verify_disc(str(made.path))
+    assert report.ok and f"! {said}" in report.lines, report.lines
+
+
 def test_what_is_not_the_sealed_session_s_is_found_though_the_disc_is_signed(root: Path, session: Path, tmp_path: Path) -> None:
     """session.json was changed before the disc was made: the page repeats it, and the PC signs what it was given."""
     change_record(session, lambda r: r["case"].update(interviewee="李某"))
@@ -122,6 +145,12 @@ def test_what_is_not_the_sealed_session_s_is_found_though_the_disc_is_signed(roo
     report = verify_disc(str(tmp_path / "d.iso"), trusted_public_key=public_key(root / "keys"))
     assert [line for line in report.lines if line.startswith("✗")] == ["✗ data/session.json: case is not what was sealed."]
     assert not report.ok
+
+
+def test_an_image_leaves_what_is_kept_for_the_next_recording(session: Path, tmp_path: Path) -> None:
+    with pytest.raises(DoesNotFit, match="kept for the next recording"):
+        author(session, tmp_path / "d.iso", language="en", reserve_bytes=shutil.disk_usage(session).free)
+    assert list(tmp_path.glob("*.iso")) == [] and [p.name for p in (session / "disc").iterdir()] == [".lock"]
 
 
 def test_an_unsealed_session_is_refused_even_as_a_draft(session: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,7 +21,7 @@ from burner.disc.sealed_session import content
 from burner.faults import BurnFault, Stopped
 from burner.work.burning import Burner, room_faults
 from burner.work.drive import DriveBurn, read_back
-from burner.work.jobs import Job, JobStore
+from burner.work.jobs import CancelWord, Job, JobStore
 from burner.work.process import BurnerSettings, _Worker
 from drivers.faults import DeviceFault
 from drivers.optical import DriveState, look
@@ -30,7 +31,7 @@ from recorder.faults import AlreadyRunning, BadInput
 from recorder.process.status import BurnerStatus, read_statuses
 from tests.burner.sessions import SESSION, TRANSCRIPT
 from tests.equipment.process import wait_for
-from wording import Fault
+from wording import Exit, Fault
 
 Say = Callable[[str, float], object]
 
@@ -405,6 +406,93 @@ def test_an_unusable_wish_is_told(data: dict[str, object]) -> None:
         Job.from_dict(data)
 
 
+# --- a job that is taken back ---------------------------------------------------------------------------------------------
+
+
+def cancelled_at(root: Path, drives: list[str], state: str) -> Any:
+    """The result of a job that is cancelled once the burner says this state, by the word in its order."""
+    wanted, store = job(drives), JobStore(root)
+    want(root, drives)
+
+    def say(now: str, _progress: float) -> None:
+        if now == state:
+            order = dict(read_json(root / "burn" / "wanted.json"))
+            write_json(root / "burn" / "wanted.json", {**order, "cancelled": True})
+
+    return Burner(root, "zh", 0, say, cancelled=CancelWord(store, wanted)).run(wanted)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("preparing", []), ("burning", ["disc-burning-interrupted"] * 2), ("verifying", ["disc-not-read-back"] * 2)],
+)
+def test_a_cancelled_job_ends_at_the_next_safe_point_and_names_the_discs_that_are_spoiled(
+    root: Path, session: Path, drives: list[str], state: str, told: list[str]
+) -> None:
+    result = cancelled_at(root, drives, state)
+    assert (result["ok"], result["verified"], result["fault"]["code"]) == (False, 0, "burn-job-cancelled")
+    assert [disc["fault"]["code"] for disc in result["discs"]] == told
+    assert {disc["fault"]["mend"] for disc in result["discs"]} <= {"replace-spoiled-disc-and-burn-again"}
+    assert mp4s(session) == [], "they can be made again, and the data disk is for recordings"
+    assert list((root / "burn").glob("progress/*")) == [] and burning(os.getpid(), drives[0]) is None
+    again = burn(root, job([f"{drive}.next" for drive in drives], "job-2"))
+    assert (again["ok"], again["verified"], again["verified_before"]) == (True, 2, 0)
+
+
+def test_a_disc_that_was_verified_before_the_cancelling_counts(root: Path, drives: list[str]) -> None:
+    burn(root, job(drives[:1], "job-0"))
+    result = cancelled_at(root, drives[1:], "preparing")
+    assert (result["fault"]["code"], result["verified"], result["discs"]) == ("burn-job-cancelled", 1, [])
+
+
+def test_an_interrupted_job_that_is_cancelled_before_it_goes_on_names_its_discs(root: Path, drives: list[str]) -> None:
+    at: list[str] = []
+    with pytest.raises(Stopped):
+        burn(root, job(drives), lambda now, _progress: at.append(now), lambda: "burning" in at)
+    result: Any = Burner(root, "zh", cancelled=lambda: True).run(job(drives))
+    assert [disc["fault"]["code"] for disc in result["discs"]] == ["disc-burning-interrupted"] * 2
+
+
+def test_the_end_of_the_process_goes_before_the_end_of_the_job(root: Path, drives: list[str]) -> None:
+    """Its result is written by the next process, which finds the word as well."""
+    with pytest.raises(Stopped):
+        Burner(root, "zh", stopped=lambda: True, cancelled=lambda: True).run(job(drives))
+    assert JobStore(root).result(job(drives)) is None
+
+
+# --- what a burn may take, and where it may write ---------------------------------------------------------------------------
+
+
+def test_a_burn_leaves_what_is_kept_for_the_next_recording(root: Path, session: Path, drives: list[str]) -> None:
+    free = shutil.disk_usage(root).free
+    result: Any = Burner(root, "zh", reserve_bytes=free + (1 << 30)).run(job(drives))
+    assert (result["fault"]["code"], result["fault"]["exit_code"]) == ("disc-files-would-take-reserve", Exit.STORAGE)
+    assert result["fault"]["values"]["reserve_mb"] == (free + (1 << 30)) // 1_000_000
+    assert mp4s(session) == [] and not image_of(drives[0]).exists()
+    assert burn(root, job(drives, "job-2"))["ok"]
+
+
+def test_images_on_the_data_disk_count_against_what_is_kept() -> None:
+    here = Path(__file__).parent
+    states = {f"stdio:{here}/{n}.img": DriveState(f"stdio:{here}/{n}.img", True, "stdio", True, 1000, 1000) for n in (1, 2)}
+    disk = here.stat().st_dev
+    assert room_faults(states, 450, 0, {disk: 200}).keys() == {f"stdio:{here}/2.img"}
+    assert room_faults(states, 450, 0, {disk + 1: 900}) == {}
+
+
+@pytest.mark.parametrize("place", ["root", "link to root", "run"])
+def test_nothing_is_burned_among_the_products_own_files(root: Path, session: Path, tmp_path: Path, place: str) -> None:
+    """Whoever asks for it: the file would be taken for evidence, or for an order."""
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    target = {"root": session / "tracks" / "overview" / "zz.mp4", "link to root": link / "x.img", "run": run_folder / "x"}[place]
+    result: Any = Burner(root, "zh", run_folder=run_folder).run(job([f"stdio:{target}"], copies=1))
+    assert [disc["fault"]["code"] for disc in result["discs"]] == ["drive-file-lies-in-storage"]
+    assert not target.exists()
+
+
 # --- the worker's process ---------------------------------------------------------------------------------------------------
 
 WORKER = """
@@ -505,6 +593,18 @@ def test_a_defect_in_the_middle_of_a_burn_names_the_discs(root: Path, run: Path,
         result: Any = _Worker(BurnerSettings(root, run, tuple(drives), "en", "0.1.0"), threading.Event())._take_up(job(drives))
     assert "ZeroDivisionError" in fault_of(result)
     assert [d["fault"]["code"] for d in result["discs"]] == ["disc-burning-interrupted"] * 2
+
+
+def test_the_worker_ends_a_job_by_the_word_in_its_order(start: Start, root: Path, run: Path, drives: list[str]) -> None:
+    """One that waits for the worker, and one whose drives stand still."""
+    waiting = want(root, drives)
+    order = dict(read_json(root / "burn" / "wanted.json"))
+    write_json(root / "burn" / "wanted.json", {**order, "cancelled": True})
+    start()
+    wait_for(waiting.exists, "the result of the job that waited", 30.0)
+    assert read_json(waiting)["discs"] == []
+    idle = wait_for(lambda: (s := status(run)) and s.last and s, "an idle worker", 30.0)
+    assert (idle.state, idle.fault) == ("idle", None), "a job that a person ended is no failure of the worker"
 
 
 def test_one_worker_at_a_time(start: Start, run: Path) -> None:

@@ -38,16 +38,16 @@ LOST = {"behind a space", "not told", "more than it means"}
 
 @dataclass(slots=True)
 class Watched:
-    """What became of a connection. lasted_s: None where it stood to the end."""
+    """What became of a connection. lasted_s: with its opening; None where it stood to the end."""
 
     asked: list[str]
     lasted_s: float | None = None
 
 
 def watch(lines: tuple[str, ...]) -> Watched:
-    with QuirkCamera(*lines) as camera:
-        reader = StreamReader(Stream(camera.uri), CameraAddress("overview", rtsp=camera.uri))
+    with QuirkCamera("12.5/s for 100 s", *lines) as camera:
         watched, began = Watched(camera.asked), time.monotonic()
+        reader = StreamReader(Stream(camera.uri), CameraAddress("overview", rtsp=camera.uri))
         try:
             for _ in reader.packets():
                 if time.monotonic() - began > WATCHED_S:
@@ -86,4 +86,4 @@ def test_what_the_camera_is_asked(watched: Mapping[str, Watched], method: str) -
 def test_a_time_out_that_cannot_be_known_is_a_loss(watched: Mapping[str, Watched], name: str) -> None:
     """Equal losses are told as that: see test_field_cameras."""
     lasted_s = watched[name].lasted_s
-    assert lasted_s is not None and lasted_s == pytest.approx(FORGETS_S, abs=0.6)
+    assert lasted_s is not None and FORGETS_S <= lasted_s < FORGETS_S + 1.5

@@ -163,7 +163,7 @@ class Broken(Microphone):
 
     def __init__(self, blocks: list[Block]) -> None:
         self.name = self._device = "broken"
-        self.alike, self.own_rate_hz = (), RATE
+        self.alike, self.direct = (), True
         self._blocks: queue.Queue[Block] = queue.Queue()
         for each in blocks:
             self._blocks.put(each)

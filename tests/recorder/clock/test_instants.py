@@ -89,7 +89,7 @@ def test_a_segment_that_was_cut_off_reaches_as_far_as_it_was_written(tmp_path: P
     assert session_epoch(tmp_path, tie).tie.utc_ns == NOW_NS + (until_s + 1) * SECOND_NS
 
 
-@pytest.mark.parametrize("content", [{}, {"boot_id": "x"}, {**asdict(tie()), "more": 1}])
+@pytest.mark.parametrize("content", [{}, {"boot_id": "x"}, {**asdict(tie()), "utc_ns": "now"}])
 def test_a_damaged_epoch_is_a_clear_fault(tmp_path: Path, content: dict[str, object]) -> None:
     write_json(tmp_path / "epoch.json", content)
     with pytest.raises(EvidenceFault, match="epoch"):

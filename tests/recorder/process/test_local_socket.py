@@ -1,15 +1,17 @@
-"""Accepting goes on whatever a connection meets: no file to be had, no thread to be had."""
+"""Accepting goes on whatever a connection meets: no file to be had, no thread to be had, files that a stranger sends along."""
 
 import queue
 import resource
 import socket
+import struct
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from recorder.process.local_socket import Acceptor, connect
+from recorder.process.local_socket import Acceptor, Closer, FilesSent, connect, read_plain
 from tests.equipment.process import wait_for
 
 TOLD = "no connection can be taken"
@@ -60,3 +62,74 @@ def test_a_connection_that_cannot_be_served_is_closed_and_the_next_comes(tmp_pat
         assert second.recv(10) == b"served"
     taken[1].close()
     acceptor.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    with one, other:
+        yield one, other
+
+
+def files_open() -> int:
+    """How many this process has."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_what_comes_is_read_and_files_along_with_it_stay_where_they_are(pair: tuple[socket.socket, socket.socket]) -> None:
+    one, other = pair
+    with pytest.raises(BlockingIOError):
+        read_plain(one)
+    other.sendall(b"abc")
+    assert (read_plain(one, 2), read_plain(one)) == (b"ab", b"c")
+    before = files_open()
+    other.sendall(b"plain")
+    socket.send_fds(other, [b"with a file"], [other.fileno()])
+    for _ in range(2):  # also when it is asked again
+        with pytest.raises(FilesSent):
+            read_plain(one)
+    assert files_open() == before
+    other.close()
+
+
+def test_the_end_is_read_as_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
+    one, other = pair
+    other.close()
+    assert read_plain(one) == b""
+
+
+def lingering(stack: ExitStack) -> socket.socket:
+    """A connection whose last holder stands still for a minute while it closes it: nobody reads what was sent."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    sock = stack.enter_context(socket.create_connection(listener.getsockname()))
+    stack.enter_context(listener.accept()[0])
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            sock.send(b"x" * (1 << 20))
+    return sock
+
+
+@pytest.mark.parametrize("first", [b"", b"half a line"])
+def test_closing_a_connection_never_stands_still(first: bytes) -> None:
+    closer = Closer()
+    with ExitStack() as stack:
+        for _ in range(3):
+            sock = lingering(stack)
+            one, other = socket.socketpair()
+            stack.enter_context(other)
+            if first:
+                other.sendall(first)
+            socket.send_fds(other, [b"x"], [sock.fileno()])
+            sock.close()
+            began = time.monotonic()
+            closer.close(one)
+            assert time.monotonic() - began < 1.0
+        clean, peer = socket.socketpair()
+        stack.enter_context(peer)
+        peer.sendall(b"what nobody reads")
+        closer.close(clean)
+        assert peer.recv(1) == b"", "closed at once, and told so without an error"
+    closer.end()
