@@ -354,7 +354,9 @@ class Recording:
 
     def changed(self, at_ns: int, device: dict[str, Any], changes: Sequence[dict[str, str]]) -> None:
         """The device says something else of itself than before: noted. Raises StorageFault: the line waits then."""
-        self.device = self._told_device = device
+        self.device = device
+        if not self.gap_open:  # else the line ``back`` tells it as well
+            self._told_device = device
         self._journal.keep("device", at_ns=at_ns, changes=list(changes), device=device)
 
     def sync(self) -> bool:

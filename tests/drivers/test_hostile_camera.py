@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 import time
@@ -70,18 +69,19 @@ def away_to(location: str, body: bytes = b"", status: str = "307 Temporary Redir
     return lambda to: to.http(status, body, f"Location: {location}", "Content-Encoding: gzip")
 
 
+MEASURED = """
+import sys
+from drivers.camera import main
+main()
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
+"""
+
+
 def asked_in_child(address: CameraAddress, limit_s: float) -> tuple[dict[str, Any], int]:
-    """The child's answer, and its largest memory in bytes."""
+    """The child's answer, and its largest memory in bytes (proc(5), VmHWM; what wait4 tells may be the parent's)."""
     question = json.dumps({**asdict(address), "timeout_s": 3.0, "sub_size": [640, 360], "limit_s": limit_s}).encode()
-    command = [sys.executable, "-m", "drivers.camera"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(question)
-        child.stdin.close()
-        line = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    return json.loads(line) if line else {}, usage.ru_maxrss * 1024
+    run = subprocess.run([sys.executable, "-c", MEASURED], input=question, capture_output=True, timeout=30, check=True)
+    return json.loads(run.stdout), int(run.stderr.split()[-1]) * 1024
 
 
 def test_a_hostile_answer_takes_neither_memory_nor_time() -> None:

@@ -65,13 +65,13 @@ class Talk:
 
 
 class Service:
-    """heard: all that was told to it. connections: how many there were. certificate: for TLS."""
+    """heard: all that was told to it. connections: how many there were. certificate: for TLS. port: 0 takes any."""
 
-    def __init__(self, talk: Callable[[Talk], None], certificate: "Certificate | None" = None) -> None:
+    def __init__(self, talk: Callable[[Talk], None], certificate: "Certificate | None" = None, port: int = 0) -> None:
         self.heard = bytearray()
         self.connections = 0
         self._talk, self._certificate = talk, certificate
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((HOST, port))
         self.port: int = self._listener.getsockname()[1]
         self._lines: list[socket.socket] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)

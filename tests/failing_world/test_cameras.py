@@ -1,5 +1,6 @@
 """A camera goes away, in all the ways in which cameras do, and comes back: what is missing, what is said of it, and when."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, time
@@ -22,7 +23,7 @@ from tests.failing_world.truth import (
     event_after,
     truth_of,
 )
-from tests.live_room import SECOND, LiveRoom, wait_for
+from tests.live_room import CASE, SECOND, LiveRoom, wait_for
 
 TOLD_S = 3.0  # an event about a lost device is at the command room within this
 BACK_S = 3.0  # a camera that is back is recorded again within this
@@ -191,6 +192,10 @@ def test_a_camera_that_gets_a_new_address_is_found_by_its_identity(standing: Liv
     assert truth.missing(gap.to_ns, manifest["end_ns"] - 5 * PICTURE_NS) == []
     (back,) = (e for e in standing.journal(started, "overview") if e["kind"] == "back")
     assert back["device"]["address"]["host"] == standing.stand_ins.overview.host, "the journal says where it was found"
+    (changed,) = (e for e in standing.journal(started, "overview") if e["kind"] == "device")
+    assert [each["what"] for each in changed["changes"]] == ["address"], "and that it is another place"
+    refused = standing.command.ask("session", "start", *CASE, expected=range(1, 10))
+    assert "camera-changed" in json.dumps(refused), "the next session asks a person"
     assert standing.pid("overview") == pid
     check_playable(standing, started, "overview")
     check_whole(standing, started, "closeup", "microphone")
