@@ -85,10 +85,13 @@ def found(report: SelfcheckReport) -> dict[str, CheckResult]:
     return {finding.key: finding for finding in report.findings}
 
 
-def test_a_room_in_order_passes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        encoder, "SOFTWARE_SPEED", 0.1
-    )  # how fast this machine is while another room's tests run beside is not asked
+@pytest.fixture(autouse=True)
+def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How fast this machine is while another room's tests run beside is not asked."""
+    monkeypatch.setattr(encoder, "SOFTWARE_SPEED", 0.1)
+
+
+def test_a_room_in_order_passes(room: Room) -> None:
     report = selfcheck.run(room.config)
     by_key = found(report)
     assert {key: (f.status, f.what.say("en")) for key, f in by_key.items() if f.status != "passed"} == {}
